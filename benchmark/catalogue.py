@@ -1,0 +1,175 @@
+"""Everything registered, as data: adding an attack or a defense is one file and one line here."""
+
+from __future__ import annotations
+
+from bench.registry import AttackEntry, DefenseEntry, Registry
+
+ATTACKS: Registry[AttackEntry] = Registry("attack", "bench.attacks")
+DEFENSES: Registry[DefenseEntry] = Registry("defense", "bench.defenses")
+
+_LP = ("Linf", "L2")
+_EOT = 20  # draws per gradient of a stochastic defense, as in AutoAttack's rand version
+
+_NOT_RANDOM = "its steps assume that one image has one prediction"
+_ONE_DRAW = "without draws to average over it is PGD under another name: use pgd-20"
+
+ATTACKS.add(
+    AttackEntry(
+        "fgsm",
+        "bench.attacks.fgsm:FGSM",
+        "1412.6572",
+        "one step along the gradient of the cross-entropy",
+        _LP,
+        forwards=2,
+        backwards=2,
+        config={"eot": _EOT},
+        eot=_EOT,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "pgd-20",
+        "bench.attacks.pgd:PGD",
+        "1706.06083",
+        "20 projected gradient steps from a random start, one draw per gradient",
+        _LP,
+        forwards=21,
+        backwards=21,
+        config={"steps": 20},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "pgd-eot-20",
+        "bench.attacks.pgd:PGD",
+        "1802.00420",
+        "pgd-20 with momentum on the gradient averaged over 20 draws (EOT)",
+        _LP,
+        forwards=21,
+        backwards=21,
+        config={"steps": 20, "eot": _EOT, "momentum": 0.75},
+        eot=_EOT,
+        not_for={"deterministic": _ONE_DRAW},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "apgd-ce",
+        "bench.attacks.apgd:APGD",
+        "2003.01690",
+        "100 steps of Auto-PGD on the cross-entropy",
+        _LP,
+        forwards=101,
+        backwards=101,
+        config={"loss": "ce", "eot": _EOT},
+        eot=_EOT,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "apgd-t",
+        "bench.attacks.apgd:APGDTargeted",
+        "2003.01690",
+        "100 steps of Auto-PGD on the targeted DLR loss, for each of 9 target classes",
+        _LP,
+        forwards=910,
+        backwards=909,
+        not_for={"stochastic": "9 targets x 100 steps x 20 draws: AutoAttack's rand version leaves it out too"},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "fab-t",
+        "bench.attacks.adapters.pyautoattack:FABTargeted",
+        "1907.02044",
+        "targeted Fast Adaptive Boundary, 100 steps for each of 9 target classes (pyautoattack)",
+        _LP,
+        forwards=1828,
+        backwards=900,
+        not_for={"stochastic": _NOT_RANDOM},
+        requires=("pyautoattack",),
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "square",
+        "bench.attacks.square:Square",
+        "1912.00049",
+        "random search over square patches, 5000 queries",
+        _LP,
+        forwards=5001,
+        access="score",
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "autoattack",
+        "bench.attacks.adapters.pyautoattack:AutoAttack",
+        "2003.01690",
+        "AutoAttack: standard on deterministic defenses, rand (EOT 20) on stochastic ones (pyautoattack)",
+        _LP,
+        forwards=7852,
+        backwards=1910,
+        eot=_EOT,
+        requires=("pyautoattack",),
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "stadv",
+        "bench.attacks.stadv:StAdv",
+        "1801.02612",
+        "bounded displacement of pixels, found by Adam on the margin",
+        ("stadv",),
+        forwards=101,
+        backwards=101,
+        config={"eot": _EOT},
+        eot=_EOT,
+    )
+)
+
+_RT = ("none", "1", "2", "3")
+_MOVES = ("1", "2", "3")
+
+DEFENSES.add(
+    DefenseEntry(
+        "standard",
+        "bench.defenses.standard:load",
+        "undefended",
+        "the classifier alone, trained without adversarial examples",
+        weights=("standard",),
+    )
+)
+DEFENSES.add(
+    DefenseEntry(
+        "at",
+        "bench.defenses.at:load",
+        "1706.06083",
+        "adversarial training with PGD",
+        weights=("at",),
+    )
+)
+DEFENSES.add(
+    DefenseEntry(
+        "ap",
+        "bench.defenses.ap:load",
+        "2401.16352",
+        "adversarial purification: a purifier trained on clean images before the standard classifier",
+        weights=("standard", "ap"),
+        config={"rt": "none"},
+        choices={"rt": _RT},
+        stochastic_when={"rt": _MOVES},
+    )
+)
+DEFENSES.add(
+    DefenseEntry(
+        "atop",
+        "bench.defenses.atop:load",
+        "2401.16352",
+        "adversarial training on purification: random transform and adversarially fine-tuned purifier",
+        weights=("standard", "atop-rt{rt}"),
+        config={"rt": "1"},
+        choices={"rt": _RT},
+        stochastic_when={"rt": _MOVES},
+    )
+)

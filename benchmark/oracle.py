@@ -1,0 +1,184 @@
+"""How an attack sees a defense: the only way to query it, and the ledger of every query.
+
+The oracle keeps attacks honest (access rights, draws of a stochastic defense that are disjoint from
+the ones that judge, evidence before an example is called broken) and keeps count: forwards and
+backwards per example. Expectation over transformation (EOT; Athalye et al., ICML 2018,
+arXiv:1802.00420) happens here, so no attack has a loop over draws of its own.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.random import seed_of
+from bench.types import Defense
+
+# loss(logits [B, C], y [B]) -> [B]: one number per example, the larger the better for the attack.
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+# A stochastic defense must be wrong in all of at least this many draws before an example counts as
+# broken: ten of ten wrong bound the chance of a correct answer below 26 % at 95 % confidence.
+EVIDENCE_DRAWS = 10
+
+
+class Gradient(NamedTuple):
+    """What one query of `Oracle.gradient` tells; every field is a mean over the draws."""
+
+    loss: Tensor  # [B]
+    grad: Tensor  # [B, C, H, W]
+    logits: Tensor  # [B, classes]
+    success: Tensor  # [B], the share of draws that misclassify, in [0, 1]
+    softness: Tensor  # [B], mean over draws of sigmoid(margin of the best wrong class), in [0, 1]
+
+
+def seed_everything(*parts: object) -> None:
+    """Seed the generators a stochastic defense may draw from: torch, numpy and random."""
+    seed = seed_of(*parts)
+    torch.manual_seed(seed % 2**63)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (defenses draw from the legacy generator)
+    random.seed(seed)
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """The best wrong logit minus the true one, `[B]`: positive exactly when misclassified."""
+    true = logits.gather(1, y[:, None]).squeeze(1)
+    wrong = logits.scatter(1, y[:, None], -torch.inf).amax(1)
+    return wrong - true
+
+
+class Oracle:
+    """The defense as an attack may see it, for one batch of examples.
+
+    Args:
+        defense: what is attacked.
+        size: the number of examples; `rows` below index into them.
+        scope: what seeds the draws of a stochastic defense during the attack.
+        access: `"gradient"`, `"score"` (logits only) or `"decision"` (labels only).
+        on_pass: called with the number of examples of every forward, for progress bars.
+    """
+
+    def __init__(
+        self,
+        defense: Defense,
+        size: int,
+        *,
+        scope: tuple[object, ...] = (),
+        access: str = "gradient",
+        on_pass: Callable[[int], None] | None = None,
+    ) -> None:
+        self.stochastic = defense.stochastic
+        self.access = access
+        self.scope = scope
+        self.forwards = torch.zeros(size, dtype=torch.int64)
+        self.backwards = torch.zeros(size, dtype=torch.int64)
+        self._model = defense.model
+        self._broken = torch.zeros(size, dtype=torch.bool)
+        self._calls = 0
+        self._on_pass = on_pass
+
+    def draws(self, eot: int) -> int:
+        """How many draws an EOT of `eot` takes: one where the defense is deterministic."""
+        return eot if self.stochastic else 1
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, rows: Tensor, *, eot: int = 1) -> Tensor:
+        """Mean logits `[B, classes]` over the draws, without a gradient: score-based access."""
+        if self.access == "decision":
+            raise PermissionError("this attack is registered as decision-based and asked for logits")
+        return torch.stack([self._forward(x, rows) for _ in range(self.draws(eot))]).mean(0)
+
+    @torch.no_grad()
+    def labels(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Predicted classes `[B]` of one draw: decision-based access."""
+        return self._forward(x, rows).argmax(1)
+
+    def gradient(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1) -> Gradient:
+        """The gradient of the expected loss at `x`, through the whole defense.
+
+        Args:
+            x: images `[B, C, H, W]` inside the threat model.
+            y: labels `[B]`.
+            loss: per-example loss to ascend.
+            rows: which examples these are, `[B]`.
+            eot: draws to average over where the defense is stochastic.
+        """
+        if self.access != "gradient":
+            raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
+        count = self.draws(eot)
+        x = x.detach().requires_grad_()
+        parts = []
+        for _ in range(count):
+            with torch.enable_grad():
+                logits = self._forward(x, rows)
+                values = loss(logits, y)
+                (grad,) = torch.autograd.grad(values.sum(), x)
+            self.backwards[rows.cpu()] += 1
+            logits = logits.detach()
+            gap = margin(logits, y)
+            # Not-a-number logits compare false everywhere: such an answer is an error, not robust.
+            wrong = ~(gap < 0)
+            parts.append(Gradient(values.detach(), grad, logits, wrong.float(), gap.sigmoid()))
+        mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
+        if count >= EVIDENCE_DRAWS or not self.stochastic:
+            self._broken[rows.cpu()] |= (mean.success == 1).cpu()
+        return mean
+
+    def open(self, rows: Tensor) -> Tensor:
+        """The rows that are not broken yet on the evidence of the gradient queries made so far."""
+        return rows[~self._broken[rows.cpu()].to(rows.device)]
+
+    def module(self) -> nn.Module:
+        """The defense as a plain module, for attacks of other libraries; its passes are counted.
+
+        Which example a row of such a call belongs to is unknown, so the ledger spreads the cost
+        evenly over all examples.
+        """
+        return _Counted(self)
+
+    def _forward(self, x: Tensor, rows: Tensor) -> Tensor:
+        self.forwards[rows.cpu()] += 1
+        return self._run(x)
+
+    def _run(self, x: Tensor) -> Tensor:
+        if self.stochastic:
+            self._calls += 1
+            seed_everything(*self.scope, "query", self._calls)
+        if self._on_pass is not None:
+            self._on_pass(len(x))
+        output: Tensor = self._model(x)
+        return output
+
+
+class _Counted(nn.Module):
+    """The view of an oracle that a library expecting an `nn.Module` gets."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        super().__init__()
+        # Kept out of the module tree: nobody may move or retrain the defense through this view.
+        self._oracle = [oracle]
+        self._owed = {"forwards": 0, "backwards": 0}
+
+    def forward(self, x: Tensor) -> Tensor:
+        oracle = self._oracle[0]
+        if oracle.access == "decision":
+            raise PermissionError("this attack is registered as decision-based and asked for logits")
+        self._charge("forwards", len(x))
+        logits = oracle._run(x)  # noqa: SLF001  (one idea in two classes)
+        if logits.requires_grad:
+            if oracle.access != "gradient":
+                # A score-based attack gets numbers, never a graph.
+                return logits.detach()
+            logits.register_hook(lambda grad: self._charge("backwards", len(grad)))
+        return logits
+
+    def _charge(self, kind: str, passes: int) -> None:
+        ledger: Tensor = getattr(self._oracle[0], kind)
+        total = self._owed[kind] + passes
+        each, self._owed[kind] = divmod(total, len(ledger))
+        ledger += each

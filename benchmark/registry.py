@@ -1,0 +1,129 @@
+"""Registries of defenses and attacks: records with lazy string targets, never imports."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from bench.errors import BenchError, unknown
+
+
+@dataclass(frozen=True)
+class AttackEntry:
+    """An attack by name.
+
+    Attributes:
+        name: public id in kebab-case.
+        target: `"module:attribute"`, called with `config` to build the attack.
+        cite: arXiv id, or another short reference.
+        summary: one line.
+        access: what it asks of a defense: `"gradient"`, `"score"` or `"decision"`.
+        families: the threat families it is defined for.
+        forwards: upper bound of forwards per example and draw at the default parameters.
+        backwards: the same for backwards.
+        config: parameters that differ from the target's defaults.
+        eot: draws per query where the defense is stochastic.
+        not_for: kinds of defense (`"deterministic"`, `"stochastic"`) it is not defined for, and why.
+        requires: distributions whose version can change its verdicts.
+    """
+
+    name: str
+    target: str
+    cite: str
+    summary: str
+    families: tuple[str, ...]
+    forwards: int
+    backwards: int = 0
+    access: str = "gradient"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    eot: int = 1
+    not_for: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DefenseEntry:
+    """A defense by name.
+
+    Attributes:
+        name: public id in kebab-case.
+        target: `"module:attribute"`, called with the checkpoints, the image spec and `config`.
+        cite: arXiv id, or another short reference.
+        summary: one line.
+        weights: names of the checkpoints it is made of; `{key}` is filled from `config`. The card
+            of the last one tells what the defense was trained on.
+        config: parameters and their defaults.
+        choices: the values a parameter may take.
+        stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
+    """
+
+    name: str
+    target: str
+    cite: str
+    summary: str
+    weights: tuple[str, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def is_stochastic(self, config: Mapping[str, str]) -> bool:
+        return any(config[key] in values for key, values in self.stochastic_when.items())
+
+
+Entry = TypeVar("Entry", AttackEntry, DefenseEntry)
+
+
+class Registry(Generic[Entry]):
+    """Entries by name; third parties add theirs through an entry-point group.
+
+    An entry point names a record (`AttackEntry` or `DefenseEntry`), so that listing needs no torch.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._entries: dict[str, Entry] = {}
+        self._discovered = False
+
+    def add(self, entry: Entry) -> None:
+        """Register an entry; a name can be taken only once."""
+        taken = self._entries.get(entry.name)
+        if taken is not None:
+            raise BenchError(f"{self.kind} {entry.name!r} is registered twice: as {taken.target} and as {entry.target}")
+        self._entries[entry.name] = entry
+
+    def get(self, name: str) -> Entry:
+        self._discover()
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown(self.kind, name, self._entries) from None
+
+    def __iter__(self) -> Iterator[Entry]:
+        self._discover()
+        return iter(self._entries.values())
+
+    def names(self) -> list[str]:
+        return [entry.name for entry in self]
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        for point in importlib.metadata.entry_points(group=self.group):
+            try:
+                entry = point.load()
+            except Exception as error:  # noqa: BLE001  (a broken plug-in must name itself, whatever it raised)
+                raise BenchError(
+                    f"plug-in {point.name!r} ({point.value}) does not load: {error}; mend or uninstall it"
+                ) from error
+            self.add(entry)
+
+
+def load(target: str) -> Any:  # noqa: ANN401  (whatever the string names)
+    """The object a `"module:attribute"` string names."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
