@@ -1,0 +1,228 @@
+"""One cell of the matrix, what became of it, and the key that says when two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.types import ThreatModel
+
+# Bump when the harness itself (streams, judging, verification) changes what a verdict can be.
+SEMANTICS = 1
+
+
+@dataclass(frozen=True)
+class DefenseRef:
+    """A defense as the matrix knows it, before anything is loaded.
+
+    Attributes:
+        label: as in tables and paths: `at`, `atop[rt=2]`, `mine`.
+        source: what to load: a registered name, or `FILE.py:FUNCTION`.
+        config: its parameters.
+        checkpoints: files by weight name.
+        digest: SHA-256 of code, checkpoints and parameters.
+        stochastic: whether its verdict is a count of draws.
+        trained_on: what it has seen.
+    """
+
+    label: str
+    source: str
+    digest: str
+    stochastic: bool = False
+    trained_on: tuple[ThreatModel, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+
+    def has_seen(self, threat: ThreatModel) -> bool:
+        return any(trained.covers(threat) for trained in self.trained_on)
+
+
+@dataclass(frozen=True)
+class AttackRef:
+    """An attack as the matrix knows it, before anything is loaded."""
+
+    label: str
+    source: str
+    digest: str
+    access: str = "gradient"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    forwards: int = 0
+    backwards: int = 0
+    eot: int = 1
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which examples: the first `n` of a split, pinned by the digest of ids, labels and pixels."""
+
+    dataset: str
+    split: str
+    n: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Defense x attack x threat x examples x seed x draws.
+
+    Attributes:
+        draws: how many evaluation draws judge each example: 1 for a deterministic defense.
+        batch: examples per shard; a stochastic defense draws its noise per shard.
+    """
+
+    defense: DefenseRef
+    attack: AttackRef
+    threat: ThreatModel
+    slice: Slice
+    seed: int
+    draws: int
+    batch: int
+
+    @property
+    def column(self) -> tuple[str, str]:
+        """Attack and threat: which column of the table this cell stands in."""
+        return self.attack.label, str(self.threat)
+
+    @property
+    def title(self) -> str:
+        return f"{self.defense.label} x {self.attack.label} ({self.threat})"
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """The ranges of examples `[start, stop)` the cell is computed in."""
+        return [(start, min(start + self.batch, self.slice.n)) for start in range(0, self.slice.n, self.batch)]
+
+    @property
+    def seen(self) -> bool:
+        return self.defense.has_seen(self.threat)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a verdict, as plain data."""
+        return {
+            "semantics": SEMANTICS,
+            "defense": {"digest": self.defense.digest, "stochastic": self.defense.stochastic},
+            "attack": {"digest": self.attack.digest},
+            "threat": str(self.threat),
+            "slice": {"digest": self.slice.digest, "n": self.slice.n},
+            "seed": self.seed,
+            "draws": self.draws,
+            "batch": self.batch,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of `identity`, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "defense": {
+                "label": self.defense.label,
+                "source": self.defense.source,
+                "digest": self.defense.digest,
+                "stochastic": self.defense.stochastic,
+                "trained_on": [str(threat) for threat in self.defense.trained_on],
+                "config": dict(self.defense.config),
+            },
+            "attack": {
+                "label": self.attack.label,
+                "source": self.attack.source,
+                "digest": self.attack.digest,
+                "access": self.attack.access,
+                "config": dict(self.attack.config),
+            },
+            "threat": str(self.threat),
+            "slice": {
+                "dataset": self.slice.dataset,
+                "split": self.slice.split,
+                "n": self.slice.n,
+                "digest": self.slice.digest,
+            },
+            "seed": self.seed,
+            "draws": self.draws,
+            "batch": self.batch,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        defense = dict(data["defense"])
+        defense["trained_on"] = tuple(ThreatModel.parse(text) for text in defense["trained_on"])
+        return cls(
+            DefenseRef(**defense),
+            AttackRef(**data["attack"]),
+            ThreatModel.parse(data["threat"]),
+            Slice(**data["slice"]),
+            data["seed"],
+            data["draws"],
+            data["batch"],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Per example, in how many of `draws` evaluation draws the defense was right.
+
+    Attributes:
+        draws: 1 for a deterministic defense.
+        clean: uint8 `[n]`, correct draws without attack.
+        adversarial: uint8 `[n]`, correct draws under attack; 0 wherever `clean` is 0, because an
+            example misclassified without attack counts as broken.
+    """
+
+    draws: int
+    clean: NDArray[np.uint8]
+    adversarial: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The pass ledger of a cell: forwards and backwards, summed over its examples."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.forwards + other.forwards, self.backwards + other.backwards)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The only outcome that can enter an accuracy."""
+
+    verdicts: Verdicts
+    cost: Cost = field(default_factory=Cost)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A meaningless pair, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that broke; never robust, never broken, tried again by the next run."""
+
+    error: str
+
+
+Outcome = Done | Skipped | Failed
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell with what became of it; `None` while it is missing."""
+
+    cell: Cell
+    outcome: Outcome | None
