@@ -49,6 +49,16 @@ class Examples:
         )
 
     @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Per example its id and the first 64 bits of the SHA-256 of label and pixels: `id:hash`."""
+        labels = np.ascontiguousarray(self.y, dtype="<i8")
+        pixels = np.ascontiguousarray(self.x, dtype="<f4")
+        return tuple(
+            f"{name}:{hashlib.sha256(label.tobytes() + image.tobytes()).hexdigest()[:16]}"
+            for name, label, image in zip(self.ids, labels, pixels, strict=True)
+        )
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over ids, labels and pixels, in order."""
         sha = hashlib.sha256()

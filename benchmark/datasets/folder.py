@@ -1,0 +1,188 @@
+"""Image folders in the layout of torchvision's `ImageFolder`: one folder per class.
+
+Classes sort alphabetically into labels. The id of an image is its path below the split without the
+suffix, such as `airplane/aeroplane_s_000002`, so the same images as PNG or WebP are the same ids.
+Hidden files and files that are no images are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.datasets.listing import Listing
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
+
+# Control characters, lone surrogates (a name that is no UTF-8), line and paragraph separators.
+_FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")
+_GRAY = ("1", "L", "LA", "La")
+_COLOR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders directly below `folder`, alphabetically; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir()]
+    found = [folder / name for name in names if name[0] != "." and name != "__MACOSX"]
+    return sorted(found, key=lambda path: unicodedata.normalize("NFC", path.name))
+
+
+def scan(folder: Path, *, mode: str | None = None) -> Listing:
+    """List the images of a folder of class folders; only the header of the first one is read.
+
+    Args:
+        folder: holds one folder per class.
+        mode: `"L"` (one channel) or `"RGB"`; by default that of the first image.
+
+    Raises:
+        BenchError: no folder, fewer than two classes, a class without images, two images of one id.
+    """
+    if not folder.is_dir():
+        raise BenchError(f"{folder} is not a folder: name one that holds a folder of images per class")
+    groups = [(path, _images(path)) for path in subfolders(folder)]
+    if not groups:
+        raise BenchError(f"{folder} holds no class folders: put the images of each class into a folder of its own")
+    for path, files in groups:
+        if not files:
+            raise BenchError(f"class folder {path} holds no image ({_kinds()}): add some or remove the folder")
+    if len(groups) == 1:
+        raise BenchError(f"{folder} holds one class only, {groups[0][0].name!r}: a classifier needs two or more")
+    paths = [path for _, files in groups for path in files]
+    ids = [_id(path, folder) for path in paths]
+    _refuse_twins(ids, paths)
+    y = np.repeat(np.arange(len(groups)), [len(files) for _, files in groups]).astype(np.int64)
+    names = [unicodedata.normalize("NFC", path.name) for path, _ in groups]
+
+    def decode(rows: Sequence[int]) -> NDArray[np.uint8]:
+        return _decode([paths[row] for row in rows], paths[0], mode)
+
+    return Listing(ids, y, names, decode)
+
+
+def first_size(folder: Path) -> tuple[int, int, int]:
+    """`(channels, height, width)` of the first image below a folder of class folders."""
+    for path in subfolders(folder):
+        for first in _images(path)[:1]:
+            mode, (width, height) = _header(first)
+            return (1 if mode == "L" else 3), height, width
+    raise BenchError(
+        f"{folder} holds no images in class folders: put the images of each class into a folder of its own"
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    """Every image at any depth below a class folder, in a fixed order."""
+    found = []
+    for place, inner, files in os.walk(folder):
+        inner[:] = [name for name in inner if name[0] != "."]
+        found += [Path(place, name) for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
+    return sorted(found, key=lambda path: unicodedata.normalize("NFC", path.as_posix()))
+
+
+def _id(path: Path, folder: Path) -> str:
+    # macOS may hand out decomposed letters where Linux keeps composed ones.
+    name = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    if not name.isprintable() and any(unicodedata.category(letter) in _FORBIDDEN for letter in name):
+        raise BenchError(f"file name {str(path)!r} holds control characters or is not UTF-8: rename it")
+    return name
+
+
+def _refuse_twins(ids: Sequence[str], paths: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for name, path in zip(ids, paths, strict=True):
+        if name in seen:
+            raise BenchError(f"{seen[name]} and {path} differ by suffix only: rename or remove one of them")
+        seen[name] = path
+
+
+def _kinds() -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+
+
+def _decode(paths: Sequence[Path], first: Path, mode: str | None) -> NDArray[np.uint8]:
+    """Decode images of one size to uint8 `[n, C, H, W]`; the first of the folder sets size and mode."""
+    own_mode, (width, height) = _header(first)
+    mode = mode or own_mode
+    channels = 1 if mode == "L" else 3
+    pixels = np.empty((len(paths), height, width, channels), dtype=np.uint8)
+    for row, path in enumerate(paths):
+        pixels[row] = _pixels(path, first, mode, (width, height)).reshape(height, width, channels)
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def _header(path: Path) -> tuple[str, tuple[int, int]]:
+    """`"L"` or `"RGB"`, and `(width, height)`, without decoding any pixel."""
+    image = _open(path)
+    with image:
+        return _mode(image, path), image.size
+
+
+def _open(path: Path) -> Image:
+    from PIL import Image
+
+    try:
+        return Image.open(path)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> BenchError:
+    if type(error).__name__ == "UnidentifiedImageError":
+        reason = "not an image" if path.stat().st_size else "0 bytes"
+    else:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    return BenchError(f"image {path} cannot be read ({reason}): replace or remove it")
+
+
+def _mode(image: Image, path: Path) -> str:
+    if image.mode in _GRAY:
+        return "L"
+    if image.mode in _COLOR:
+        return "RGB"
+    raise BenchError(f"image {path} has mode {image.mode}, not 8 bits per channel: convert it to 8-bit gray or RGB")
+
+
+def _pixels(path: Path, first: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """One image as uint8 `[H, W]` or `[H, W, 3]`; of an animation, the first frame."""
+    from PIL import Image
+
+    with _open(path) as image:
+        if image.size != size:
+            raise BenchError(
+                f"image {path} is {image.width}x{image.height} where {first} is {size[0]}x{size[1]}: "
+                "resize all images to one size"
+            )
+        if _mode(image, path) == "RGB" and mode == "L":
+            raise BenchError(f"image {path} is in color where {first} is gray: convert one of them")
+        try:
+            return np.asarray(_opaque(image, path).convert(mode))
+        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            raise _unreadable(path, error) from None
+
+
+def _opaque(image: Image, path: Path) -> Image:
+    """The image itself, unless it can be seen through.
+
+    An alpha channel that is opaque everywhere says nothing and is dropped. Real transparency is
+    refused: what color lies behind the image is a choice that nobody made.
+    """
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        lowest, _ = image.getchannel("A").getextrema()
+        if lowest != 255:
+            raise BenchError(f"image {path} is partly transparent: flatten it onto a background")
+    return image

@@ -1,0 +1,160 @@
+"""Datasets by name: which exist, where they lie, and the threat models they are studied under."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from bench.datasets.cifar import CIFARS, listing
+from bench.datasets.examples import Examples
+from bench.datasets.folder import first_size, scan, subfolders
+from bench.datasets.listing import Listing, Rows, hashed, held_out
+from bench.errors import BenchError, unknown
+from bench.types import ThreatModel
+
+SPLITS = ("train", "validation", "test")
+
+_PREFIX = "imagefolder:"
+_TEST_FOLDERS = ("test", "val", "validation")
+_VALIDATION_FOLDERS = ("validation", "val")
+
+
+def known() -> tuple[str, ...]:
+    """The names `load` understands; `PATH` stands for a folder."""
+    return ("digits", *CIFARS, f"{_PREFIX}PATH")
+
+
+def load(name: str, split: str, *, n: int | None = None, data: Path | None = None) -> Examples:
+    """The first `n` examples of a split, or all of them.
+
+    The order is that of `spread` over ids that are the same on every machine, so 128 examples are
+    the beginning of any 512 and each class has its share. Only what is asked for is decoded.
+
+    Args:
+        name: one of `known()`.
+        split: `train`, `validation` or `test`.
+        n: how many examples, at least 1.
+        data: the folder below which CIFAR lies; by default that of `data_folder`.
+
+    Raises:
+        BenchError: an unknown name or split, missing or damaged images, `n` out of range.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if name == "digits":
+        from bench.datasets.digits import digits
+
+        examples = digits(split)
+        return examples if n is None else examples.first(n)
+    if name in CIFARS:
+        found, rows = listing(CIFARS[name], split, data_folder(data))
+        return found.read(rows, n, dataset=name, split=split)
+    folder = _image_folder(name)
+    found, rows = _split_of(folder, split)
+    if not len(rows):
+        raise BenchError(f"{folder} has no image in its {split} split: add images, or give it a {split}/ folder")
+    return found.read(rows, n, dataset=folder_slug(folder), split=split)
+
+
+def threats(name: str) -> tuple[ThreatModel, ...]:
+    """The threat models a dataset is studied under unless the user names others.
+
+    Digits: Linf 0.2, L2 1, stAdv 0.4 px. 32x32 color images: Linf 8/255, L2 0.5, stAdv 0.8 px. For
+    other sizes Linf stays 8/255 up to 64 pixels and is the 4/255 of ImageNet above; L2 keeps the
+    mean squared change per value, so it grows with the root of their number; stAdv keeps the share
+    of the image, 1/40 of its shorter side: the bound 0.05 of Laidlaw et al. (ICLR 2021,
+    arXiv:2006.12655) on coordinates from -1 to 1. CIFAR's own values are these rules at 32x32.
+    """
+    if name == "digits":
+        return ThreatModel("Linf", Fraction(1, 5)), ThreatModel("L2", Fraction(1)), ThreatModel("stadv", Fraction(2, 5))
+    shape = (3, 32, 32) if name in CIFARS else first_size(_parts(_image_folder(name))[0])
+    side = min(shape[1:])
+    values_per_cifar_value = math.prod(shape) / (3 * 32 * 32)
+    l2 = max(1, round(5 * math.sqrt(values_per_cifar_value)))
+    return (
+        ThreatModel("Linf", Fraction(8 if side <= 64 else 4, 255)),
+        ThreatModel("L2", Fraction(l2, 10)),
+        ThreatModel("stadv", Fraction(side, 40)),
+    )
+
+
+def data_folder(data: Path | None = None) -> Path:
+    """Where datasets are looked for: `data`, else `$BENCH_DATA`, else `atop-bench` in the user's cache."""
+    return data_folders(data)[0][1]
+
+
+def data_folders(data: Path | None = None) -> list[tuple[str, Path]]:
+    """Every place that is set and where it was set, the one that counts first."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    places = [("--data", data), ("$BENCH_DATA", os.environ.get("BENCH_DATA")), ("cache", Path(cache, "atop-bench"))]
+    return [(origin, Path(path).expanduser()) for origin, path in places if path]
+
+
+def folder_slug(folder: Path) -> str:
+    """The name of an image folder in a path: `imagefolder-pets`, safe on every file system."""
+    name = folder.resolve().name
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", name)[:48].strip("-.")
+    if not safe:
+        safe = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"imagefolder-{safe}"
+
+
+def _image_folder(name: str) -> Path:
+    if not name.startswith(_PREFIX):
+        raise unknown("dataset", name, known())
+    path = name.removeprefix(_PREFIX)
+    if not path.strip():
+        raise BenchError(f"dataset {name!r} names no folder: write imagefolder:PATH")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise BenchError(f"dataset {name!r}: {folder} is not a folder; name one that holds class folders")
+    return folder
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The folders that hold class folders: `train/`, `test/`... where given, else the folder itself."""
+    parts = [folder / name for name in ("train", *_TEST_FOLDERS)]
+    # A class may be called "train": then it holds images, not folders.
+    return [part for part in parts if subfolders(part)] or [folder]
+
+
+def _split_of(folder: Path, split: str) -> tuple[Listing, Rows]:
+    """The listing a split is taken from, and its rows.
+
+    With `train/` and `test/` folders each split is its own; without `test/`, `val/` is the test set,
+    as in ImageNet. A `validation` that has no folder is held out of `train`. Class folders alone are
+    split by the hash of each id.
+    """
+    parts = {part.name: part for part in _parts(folder)}
+    if folder in parts.values():
+        found = scan(folder)
+        return found, hashed(found, split)
+    test = next((name for name in _TEST_FOLDERS if name in parts), None)
+    validation = next((name for name in _VALIDATION_FOLDERS if name in parts and name != test), None)
+    own = {"train": "train" if "train" in parts else None, "validation": validation, "test": test}[split]
+    if split == "validation" and own is None and "train" in parts:
+        own = "train"
+    if own is None:
+        raise BenchError(
+            f"{folder} has no {split}/ folder beside {', '.join(parts)}/: add one, or choose another split"
+        )
+    _refuse_other_classes(list(parts.values()))
+    found = scan(parts[own])
+    if own == "train" and validation is None:
+        return found, held_out(found, split)
+    return found, found.order()
+
+
+def _refuse_other_classes(parts: list[Path]) -> None:
+    """Labels are positions in the alphabet, so every part must hold the same classes."""
+    expected = {path.name for path in subfolders(parts[0])}
+    for part in parts[1:]:
+        odd = expected ^ {path.name for path in subfolders(part)}
+        if odd:
+            raise BenchError(
+                f"class {min(odd)!r} is not in both {parts[0]} and {part}: give every split the same classes"
+            )

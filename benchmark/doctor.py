@@ -1,0 +1,269 @@
+"""What is installed, what is mended, which data and weights are there, and the command for each gap."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench import repairs
+from bench.datasets.cifar import CIFARS, Cifar, place
+from bench.datasets.load import data_folders
+from bench.errors import BenchError
+
+DISTRIBUTION = "atop-bench"
+
+State = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination.
+
+    Attributes:
+        topic: what was looked at: `python`, a distribution, `data`, `weights`...
+        state: `ok`; `note`, worth knowing; `problem`, something will not work.
+        text: what was found.
+        remedy: the command or the step that mends it; empty where nothing needs mending.
+    """
+
+    topic: str
+    state: State
+    text: str
+    remedy: str = ""
+
+
+def examine(data: Path | None = None, *, quick: bool = False) -> list[Finding]:
+    """Everything there is to say about this installation; nothing is changed.
+
+    Args:
+        data: the folder of datasets, as for `bench run --data`.
+        quick: leave out whatever needs an import of torch (about ten seconds).
+    """
+    findings = [*_python(), *_dependencies()]
+    if not quick:
+        findings += [*_torch(), *_cores(), *_library("torchvision", repairs.torchvision)]
+        findings += [*_library("robustbench", repairs.robustbench), *_repairs()]
+    return [*findings, *_data(data), *_weights(_weights_folder())]
+
+
+def _python() -> Iterator[Finding]:
+    found = platform.python_version()
+    try:
+        wanted = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"] or ""
+    except importlib.metadata.PackageNotFoundError:
+        wanted = ""
+    if _satisfies(found, wanted):
+        yield Finding("python", "ok", f"{found} at {sys.executable}")
+    else:
+        remedy = f"make a virtual environment with a Python {wanted} and install there"
+        yield Finding("python", "problem", f"{found} is not {wanted}", remedy)
+
+
+def _dependencies() -> Iterator[Finding]:
+    """Each requirement of our own, against what is installed; nothing is imported."""
+    try:
+        requirements = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(DISTRIBUTION, "problem", "is not installed, only on the path", "pip install -e .")
+        return
+    for requirement in requirements:
+        text, _, marker = requirement.partition(";")
+        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*\(?([^)]*)", text)
+        if match is None or not _applies(marker):
+            continue
+        name, wanted = match[1], match[2].replace(" ", "")
+        install = f"{_pip()} install {shlex.quote(name + wanted)}"
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "problem", f"is not installed, {wanted or 'any version'} is needed", install)
+            continue
+        if _satisfies(found, wanted):
+            yield Finding(name, "ok", f"{found} ({wanted})" if wanted else found)
+        else:
+            yield Finding(name, "problem", f"{found} is installed, {wanted} is needed", install)
+
+
+def _pip() -> str:
+    return f"{shlex.quote(sys.executable)} -m pip"
+
+
+def _applies(marker: str) -> bool:
+    """Whether a requirement is one of the base set on this Python; extras are not."""
+    if "extra" in marker:
+        return False
+    match = re.search(r"python_version\s*([<>=!]+)\s*[\"']([0-9.]+)[\"']", marker)
+    return match is None or _satisfies(platform.python_version(), match[1] + match[2])
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, without its local part or pre-release: `2.13.0+cpu` is (2, 13, 0)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _satisfies(version: str, wanted: str) -> bool:
+    """Whether a version meets every clause such as `>=0.2,<0.3`; a clause of another kind passes."""
+    found = _release(version)
+    for clause in filter(None, (part.strip() for part in wanted.split(","))):
+        match = re.fullmatch(r"(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)", clause)
+        if match is None:
+            continue
+        bound = _release(match[2])
+        width = max(len(found), len(bound))
+        left, right = (numbers + (0,) * (width - len(numbers)) for numbers in (found, bound))
+        holds = {
+            ">=": left >= right,
+            "<=": left <= right,
+            "==": left == right,
+            "!=": left != right,
+            ">": left > right,
+            "<": left < right,
+        }
+        if not holds[match[1]]:
+            return False
+    return True
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        yield Finding(
+            "devices", "problem", f"torch does not import: {reason}", f"{_pip()} install --force-reinstall torch"
+        )
+        return
+    build = f"torch {torch.__version__}"
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            yield Finding("devices", "ok", f"cuda:{index} {card.name}, {card.total_memory / 2**30:.0f} GiB ({build})")
+    elif torch.version.cuda is not None:
+        text = f"cpu only: {build} is built for CUDA {torch.version.cuda} and sees no GPU"
+        yield Finding("devices", "note", text, "nvidia-smi")
+    elif torch.backends.mps.is_available():
+        yield Finding("devices", "ok", f"cpu and mps ({build})")
+    else:
+        yield Finding("devices", "ok", f"cpu ({build})")
+
+
+def _cores() -> Iterator[Finding]:
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    text = f"{usable} usable cores, {threads} torch thread{'s' if threads > 1 else ''}"
+    if threads > usable:
+        yield Finding(
+            "cores", "note", f"{text}: more threads than cores are slower", f"export OMP_NUM_THREADS={usable}"
+        )
+    else:
+        yield Finding("cores", "ok", text)
+
+
+def _library(name: str, load: Callable[[], object]) -> Iterator[Finding]:
+    try:
+        load()
+    except BenchError as error:
+        text, _, remedy = str(error).rpartition(": ")
+        yield Finding(name, "problem", text, remedy)
+    else:
+        yield Finding(name, "ok", "imports")
+
+
+def _repairs() -> Iterator[Finding]:
+    for repair in repairs.active():
+        yield Finding("repair", "note", f"{repair.name}: {repair.why}")
+
+
+def _data(data: Path | None) -> Iterator[Finding]:
+    folders = data_folders(data)
+    for rank, (origin, folder) in enumerate(folders):
+        if rank:
+            # The first place that is set is the only one that is read.
+            if folder.is_dir():
+                yield Finding("data", "note", f"{folder} ({origin}) is not read: {folders[0][0]} is set")
+        elif folder.is_dir():
+            yield Finding("data", "ok", f"{folder} ({origin}) holds {_contents(folder)}")
+        elif origin == "cache":
+            text = f"no folder of datasets; digits needs none, CIFAR is looked for in {folder}"
+            yield Finding("data", "note", text, _download(CIFARS["cifar10"], folder))
+        else:
+            yield Finding(
+                "data", "problem", f"{folder} ({origin}) is not a folder", f"mkdir -p {shlex.quote(str(folder))}"
+            )
+
+
+def _contents(folder: Path) -> str:
+    found = [
+        f"{cifar.name} {part}" for cifar in CIFARS.values() for part in ("train", "test") if place(cifar, part, folder)
+    ]
+    return ", ".join(found) or "no dataset that is known"
+
+
+def _download(cifar: Cifar, folder: Path) -> str:
+    code = (
+        f"from bench import repairs; repairs.torchvision().datasets.{cifar.torchvision}({str(folder)!r}, download=True)"
+    )
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+
+
+def _weights_folder() -> Path | None:
+    # find_spec imports the parent package only, and that is `bench` itself.
+    spec = importlib.util.find_spec("bench.defenses")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return Path(places[0], "weights") if places else None
+
+
+def _weights(folder: Path | None) -> Iterator[Finding]:
+    """Whether every shipped checkpoint is the one its card describes."""
+    checkpoints = sorted(folder.glob("*/*.safetensors")) if folder else []
+    if not checkpoints:
+        yield Finding("weights", "problem", f"no shipped weights in {folder}", _restore(folder))
+        return
+    good = []
+    for checkpoint in checkpoints:
+        fault = _fault(checkpoint)
+        name = f"{checkpoint.parent.name}/{checkpoint.stem}"
+        if fault:
+            yield Finding("weights", "problem", f"{name} {fault}", _restore(folder))
+        else:
+            good.append(name)
+    if good:
+        yield Finding("weights", "ok", f"{len(good)} match their cards: {', '.join(good)}")
+
+
+def _restore(folder: Path | None) -> str:
+    if folder is not None and (folder.parent.parent / ".git").exists():
+        root = shlex.quote(str(folder.parent.parent))
+        return f"git -C {root} restore {shlex.quote(f'{folder.parent.name}/{folder.name}')}"
+    return f"install {DISTRIBUTION} again from where it came"
+
+
+def _fault(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint, or nothing."""
+    card = checkpoint.with_suffix(".json")
+    try:
+        expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+    except FileNotFoundError:
+        return "has no card"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"has a card that cannot be read ({type(error).__name__})"
+    try:
+        found = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if found == expected else f"has sha256 {found[:12]}, its card says {str(expected)[:12]}"

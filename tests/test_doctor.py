@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import doctor
+from bench.doctor import Finding, examine
+
+
+def about(topic: str, findings: Any) -> list[Finding]:
+    return [finding for finding in findings if finding.topic == topic]
+
+
+def test_a_quick_examination_imports_neither_torch_nor_pandas() -> None:
+    """So that it answers at once, and answers even where torch is broken."""
+    code = "import sys; from bench.doctor import examine; examine(quick=True); print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "bench.doctor" in loaded
+    assert not {"torch", "torchvision", "pandas", "sklearn", "bench.defenses"} & set(loaded)
+
+
+def test_every_requirement_of_our_own_is_examined() -> None:
+    """Each distribution of the base set has its line; those of extras have none."""
+    topics = {finding.topic for finding in examine(quick=True)}
+
+    assert {"python", "torch", "torchvision", "pyautoattack", "robustbench", "numpy", "pandas", "data"} <= topics
+    assert not {"pytest", "mypy"} & topics
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "fits"),
+    [
+        ("2.13.0+cpu", ">=2.10", True),
+        ("2.9.1", ">=2.10", False),
+        ("0.2.0", "<0.3,>=0.2", True),
+        ("0.3.0", "<0.3,>=0.2", False),
+        ("3.0.0rc1", ">=3", True),
+        ("1.0", "==1.0.0", True),
+        ("1.0", "!=1", False),
+        ("1.0", "<=0.9", False),
+        ("1.0", ">1", False),
+        ("1.0", "", True),
+        ("1.0", "~=1.0", True),
+    ],
+)
+def test_versions_are_compared_as_numbers(version: str, wanted: str, fits: bool) -> None:
+    """2.9 is older than 2.10, and a local part such as +cpu counts for nothing."""
+    assert doctor._satisfies(version, wanted) is fits
+
+
+@pytest.fixture
+def requirements(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What is installed, by distribution; `good`, `old` and `gone` are required."""
+    installed = {"good": "2.0", "old": "1.9"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    wanted = ["good>=2", "old>=1.10", "gone<3,>=1", 'past>=1; python_version < "3.0"', 'more; extra == "test"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: wanted)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return installed
+
+
+def test_old_and_missing_packages_come_with_the_command(requirements: dict[str, str]) -> None:
+    """The command names the interpreter that runs, and quotes the bounds for the shell."""
+    findings = list(doctor._dependencies())
+
+    pip = f"{sys.executable} -m pip install"
+    assert findings == [
+        Finding("good", "ok", "2.0 (>=2)"),
+        Finding("old", "problem", "1.9 is installed, >=1.10 is needed", f"{pip} 'old>=1.10'"),
+        Finding("gone", "problem", "is not installed, <3,>=1 is needed", f"{pip} 'gone<3,>=1'"),
+    ]
+
+
+def test_a_source_tree_that_is_not_installed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without metadata no requirement is known, and that is said rather than passed over."""
+
+    def missing(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
+
+    (finding,) = doctor._dependencies()
+
+    assert (finding.state, finding.remedy) == ("problem", "pip install -e .")
+
+
+def test_a_python_that_is_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is that of our own metadata."""
+    monkeypatch.setattr("platform.python_version", lambda: "3.9.18")
+
+    (finding,) = doctor._python()
+
+    assert finding.state == "problem"
+    assert finding.text == "3.9.18 is not >=3.10"
+    assert finding.remedy
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_without_a_data_folder_there_is_a_note_with_a_download(no_data: Path) -> None:
+    """Nothing is broken, since digits needs no files; the command is for whoever wants CIFAR-10."""
+    (finding,) = doctor._data(None)
+
+    assert finding.state == "note"
+    assert str(no_data / "cache" / "atop-bench") in finding.text
+    compile(finding.remedy.partition(" -c ")[2].strip("'").replace("'\"'\"'", "'"), "remedy", "exec")
+    assert "CIFAR10" in finding.remedy
+
+
+def test_a_data_folder_that_is_set_and_missing_is_a_problem(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo in $BENCH_DATA shows here."""
+    monkeypatch.setenv("BENCH_DATA", str(no_data / "typo"))
+
+    (finding,) = doctor._data(None)
+
+    assert finding.state == "problem"
+    assert f"{no_data / 'typo'} ($BENCH_DATA) is not a folder" in finding.text
+
+
+def test_the_datasets_of_the_data_folder_are_listed(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each split that can be read; folders of lower rank are said to be ignored."""
+    (no_data / "mine" / "cifar10" / "test").mkdir(parents=True)
+    (no_data / "mine" / "cifar-100-python").mkdir()
+    (no_data / "theirs").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(no_data / "theirs"))
+
+    first, second = doctor._data(no_data / "mine")
+
+    assert first.state == "ok"
+    assert first.text == f"{no_data / 'mine'} (--data) holds cifar10 test, cifar100 train, cifar100 test"
+    assert second == Finding("data", "note", f"{no_data / 'theirs'} ($BENCH_DATA) is not read: --data is set")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Two checkpoints with cards that match."""
+    folder = tmp_path / "defenses" / "weights" / "digits"
+    folder.mkdir(parents=True)
+    for name in ("at", "standard"):
+        content = name.encode() * 100
+        (folder / f"{name}.safetensors").write_bytes(content)
+        (folder / f"{name}.json").write_text(json.dumps({"sha256": hashlib.sha256(content).hexdigest()}))
+    return folder.parent
+
+
+def test_weights_that_match_their_cards_are_fine(weights: Path) -> None:
+    """One line for all of them."""
+    assert list(doctor._weights(weights)) == [
+        Finding("weights", "ok", "2 match their cards: digits/at, digits/standard"),
+    ]
+
+
+def flipped(folder: Path) -> None:
+    file = folder / "digits" / "at.safetensors"
+    content = bytearray(file.read_bytes())
+    content[7] ^= 1
+    file.write_bytes(content)
+
+
+def no_card(folder: Path) -> None:
+    (folder / "digits" / "at.json").unlink()
+
+
+def broken_card(folder: Path) -> None:
+    (folder / "digits" / "at.json").write_text("{")
+
+
+def bare_card(folder: Path) -> None:
+    (folder / "digits" / "at.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (flipped, "digits/at has sha256"),
+        (no_card, "digits/at has no card"),
+        (broken_card, "digits/at has a card that cannot be read (JSONDecodeError)"),
+        (bare_card, "digits/at has a card that cannot be read (KeyError)"),
+    ],
+)
+def test_weights_that_are_not_those_of_their_card_are_a_problem(weights: Path, harm: Any, text: str) -> None:
+    """One bit is enough; the others are still fine."""
+    harm(weights)
+
+    problem, rest = doctor._weights(weights)
+
+    assert problem.state == "problem"
+    assert problem.text.startswith(text)
+    assert problem.remedy
+    assert rest.text == "1 match their cards: digits/standard"
+
+
+def test_weights_of_a_checkout_are_restored_by_git(weights: Path) -> None:
+    """Where the sources are a git checkout, the command is git's."""
+    (weights.parent.parent / ".git").mkdir()
+    no_card(weights)
+
+    problem = next(iter(doctor._weights(weights)))
+
+    assert problem.remedy == f"git -C {weights.parent.parent} restore defenses/weights"
+
+
+def test_no_weights_at_all_is_a_problem(tmp_path: Path) -> None:
+    """An installation without package data cannot run the embedded default."""
+    assert [finding.state for finding in doctor._weights(tmp_path)] == ["problem"]
+
+
+def test_a_library_beyond_repair_is_split_into_fault_and_command() -> None:
+    """What `repairs` says in one line is shown as text and remedy."""
+    from bench.errors import BenchError
+
+    def broken() -> None:
+        raise BenchError("torchvision does not import (a: b): pip install torchvision")
+
+    (finding,) = doctor._library("torchvision", broken)
+
+    assert finding == Finding("torchvision", "problem", "torchvision does not import (a: b)", "pip install torchvision")
+
+
+@pytest.mark.slow
+def test_a_full_examination_reports_devices_libraries_and_repairs() -> None:
+    """In this environment everything imports; each repair that was made has its line."""
+    code = """
+import json, dataclasses
+from bench import repairs
+from bench.doctor import examine
+findings = [dataclasses.astuple(finding) for finding in examine()]
+print(json.dumps([findings, [repair.name for repair in repairs.active()]]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rows, active = json.loads(done.stdout.splitlines()[-1])
+    findings = [Finding(*row) for row in rows]
+
+    assert [finding.state for finding in about("robustbench", findings)] == ["ok", "ok"]
+    assert [finding.text.partition(":")[0] for finding in about("repair", findings)] == active
+    assert "torch 2." in about("devices", findings)[0].text
+    assert "usable core" in about("cores", findings)[0].text
+    assert all(finding.remedy for finding in findings if finding.state == "problem")
