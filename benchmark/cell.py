@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from bench.types import ThreatModel
 
-# Bump when the harness itself (streams, judging, verification) changes what a verdict can be.
-SEMANTICS = 1
-
 
 @dataclass(frozen=True)
 class DefenseRef:
@@ -60,12 +57,18 @@ class AttackRef:
 
 @dataclass(frozen=True)
 class Slice:
-    """Which examples: the first `n` of a split, pinned by the digest of ids, labels and pixels."""
+    """Which examples: the first `n` of a split, pinned by the digest of ids, labels and pixels.
+
+    Attributes:
+        examples: `id:hash` per example, where they were read along; they pair the examples of two
+            slices of different length.
+    """
 
     dataset: str
     split: str
     n: int
     digest: str
+    examples: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Cell:
     Attributes:
         draws: how many evaluation draws judge each example: 1 for a deterministic defense.
         batch: examples per shard; a stochastic defense draws its noise per shard.
+        harness: digest of the harness's own code that takes part in a verdict.
     """
 
     defense: DefenseRef
@@ -84,6 +88,7 @@ class Cell:
     seed: int
     draws: int
     batch: int
+    harness: str = ""
 
     @property
     def column(self) -> tuple[str, str]:
@@ -106,9 +111,14 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """Everything that can change a verdict, as plain data."""
         return {
-            "semantics": SEMANTICS,
-            "defense": {"digest": self.defense.digest, "stochastic": self.defense.stochastic},
-            "attack": {"digest": self.attack.digest},
+            "harness": self.harness,
+            "defense": {
+                "label": self.defense.label,
+                "digest": self.defense.digest,
+                "stochastic": self.defense.stochastic,
+            },
+            # The label seeds the attack's streams.
+            "attack": {"label": self.attack.label, "digest": self.attack.digest},
             "threat": str(self.threat),
             "slice": {"digest": self.slice.digest, "n": self.slice.n},
             "seed": self.seed,
@@ -148,6 +158,7 @@ class Cell:
             "seed": self.seed,
             "draws": self.draws,
             "batch": self.batch,
+            "harness": self.harness,
         }
 
     @classmethod
@@ -162,6 +173,7 @@ class Cell:
             data["seed"],
             data["draws"],
             data["batch"],
+            data["harness"],
         )
 
 
@@ -218,6 +230,14 @@ class Failed:
 
 
 Outcome = Done | Skipped | Failed
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of the matrix; `skip` says why it is meaningless, where it is."""
+
+    cell: Cell
+    skip: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ class BenchError(Exception):
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """The error for a name that is not registered, with the nearest names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    by_case = {known_name.lower(): known_name for known_name in names}
+    near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
     return BenchError(f"unknown {kind} {name!r}: {hint}")

@@ -38,14 +38,24 @@ def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     eps = float(threat.eps)
     if threat.family == "Linf":
         return x_adv.clamp(min=x - eps, max=x + eps).clamp(0, 1)
+    if len(x) == 0:
+        return x_adv
     delta = x_adv - x
     if threat.family == "L2":
         length = per_row(norm(delta, "L2"), delta).clamp_min(torch.finfo(delta.dtype).tiny)
-        # A hair inside, so that the float64 norm of the rounded float32 result is within eps too.
-        return (x + delta * (eps * (1 - 1e-6) / length).clamp_max(1)).clamp(0, 1)
+        return (x + delta * (_inside(eps, delta[0].numel() ** 0.5) / length).clamp_max(1)).clamp(0, 1)
     if threat.family == "L1":
-        return (x + _onto_l1_ball(delta, eps * (1 - 1e-6))).clamp(0, 1)
+        return (x + _onto_l1_ball(delta, _inside(eps, delta[0].numel()))).clamp(0, 1)
     raise ValueError(f"{threat} has no projection here: only {', '.join(LP_FAMILIES)}")
+
+
+def _inside(eps: float, rounding: float) -> float:
+    """A radius a hair below eps.
+
+    Rounding each pixel of the sum to float32 can move it by half a unit in the last place, `rounding`
+    of them in the norm, and the result must be within eps in float64.
+    """
+    return max(0.0, eps * (1 - 1e-6) - rounding * 2.0**-25)
 
 
 def _onto_l1_ball(delta: Tensor, eps: float) -> Tensor:

@@ -9,7 +9,8 @@ arXiv:1802.00420) happens here, so no attack has a loop over draws of its own.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,18 @@ def seed_everything(*parts: object) -> None:
     torch.manual_seed(seed % 2**63)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (defenses draw from the legacy generator)
     random.seed(seed)
+
+
+@contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Leave torch's, numpy's and random's global generators as they were found."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
@@ -174,7 +187,7 @@ class _Counted(nn.Module):
             if oracle.access != "gradient":
                 # A score-based attack gets numbers, never a graph.
                 return logits.detach()
-            logits.register_hook(lambda grad: self._charge("backwards", len(grad)))
+            logits.register_hook(lambda grad: self._charge("backwards", len(grad)))  # type: ignore[no-untyped-call]
         return logits
 
     def _charge(self, kind: str, passes: int) -> None:

@@ -55,6 +55,7 @@ class DefenseEntry:
         summary: one line.
         weights: names of the checkpoints it is made of; `{key}` is filled from `config`. The card
             of the last one tells what the defense was trained on.
+        starts_from: the checkpoints its training begins with.
         config: parameters and their defaults.
         choices: the values a parameter may take.
         stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
@@ -65,6 +66,7 @@ class DefenseEntry:
     cite: str
     summary: str
     weights: tuple[str, ...] = ()
+    starts_from: tuple[str, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Registry(Generic[Entry]):
         for point in importlib.metadata.entry_points(group=self.group):
             try:
                 entry = point.load()
-            except Exception as error:  # noqa: BLE001  (a broken plug-in must name itself, whatever it raised)
+            except Exception as error:
                 raise BenchError(
                     f"plug-in {point.name!r} ({point.value}) does not load: {error}; mend or uninstall it"
                 ) from error

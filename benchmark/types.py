@@ -74,7 +74,9 @@ def parse_eps(text: str, family: str) -> Fraction:
     try:
         eps = Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
-        raise BenchError(f"eps {text!r} is not a number: write a fraction such as 8/255 or a decimal such as 0.03") from None
+        raise BenchError(
+            f"eps {text!r} is not a number: write a fraction such as 8/255 or a decimal such as 0.03"
+        ) from None
     if eps < SMALLEST_EPS:
         raise BenchError(f"eps {text!r} must be at least 1e-6: anything smaller is below float32 resolution")
     if family == "Linf" and eps > 1:

@@ -1,0 +1,58 @@
+# Everything happens in .venv and runs/; every target is safe to repeat.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: run test check gate baseline weights clean
+
+# The main job on the embedded default: 4 defenses x 9 attacks on 128 real digits.
+run: $(VENV)/.installed
+	$(BIN)/bench run --dataset digits --n 128 --results runs/digits --csv runs/digits/leaderboard.csv
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+# What a pull request must pass besides the tests: style, types, import directions.
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf .types && mkdir -p .types/bench
+	ln -s $(CURDIR)/benchmark/* .types/bench/
+	ln -s $(CURDIR)/attacks $(CURDIR)/defenses .types/bench/
+	MYPYPATH=.types $(BIN)/mypy
+	PYTHONPATH=.types $(BIN)/lint-imports --no-cache
+
+# Robust accuracy on a small matrix, against the verdicts of the last release.
+GATED = --dataset digits --n 512 --attacks fgsm,pgd-20,pgd-eot-20,apgd-ce,stadv
+gate: $(VENV)/.installed
+	$(BIN)/bench run $(GATED) --results runs/gate
+	$(BIN)/bench gate --baseline results/baseline --results runs/gate --must-detect 0.05
+
+# Only after a change that is meant to move the numbers; say so in the commit.
+baseline: $(VENV)/.installed
+	rm -rf results/baseline
+	$(BIN)/bench run $(GATED) --results results/baseline
+
+# The shipped weights, again, by the recipes they came from.
+weights: $(VENV)/.installed
+	for name in standard at ap atop; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs build .types *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One rule per extra: the stamp is newer than what it was installed from.
+$(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[test,dev]'
+	touch $@ $(VENV)/.installed $(VENV)/.installed-test

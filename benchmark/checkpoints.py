@@ -1,0 +1,55 @@
+"""Where the weights of a registered defense lie: the user's folder first, then the shipped ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+from bench.fingerprint import package_folder
+
+
+def shipped() -> Path:
+    """The folder of weights this package brings, one sub-folder per dataset."""
+    return package_folder("bench.defenses") / "weights"
+
+
+def locate(name: str, dataset: str, folder: Path | None) -> Path:
+    """The safetensors file of a checkpoint.
+
+    Args:
+        name: of the weights, such as `atop-rt1`.
+        dataset: the dataset they were trained on.
+        folder: the user's own weights: searched first, as `FOLDER/DATASET/NAME.safetensors`.
+
+    Raises:
+        BenchError: there is no such checkpoint.
+    """
+    places = [root / dataset / f"{name}.safetensors" for root in (folder, shipped()) if root is not None]
+    for path in places:
+        if path.is_file():
+            return path
+    option = name.partition("-rt")
+    command = f"bench train {option[0]} --dataset {dataset}" + (f" --set rt={option[2]}" if option[1] else "")
+    searched = folder / dataset if folder is not None else "the shipped weights"
+    missing = f"no weights {name!r} for dataset {dataset!r} in {searched}"
+    raise BenchError(f"{missing}: train them with '{command}', or pass --weights FOLDER")
+
+
+def card(path: Path) -> dict[str, Any]:
+    """The card beside a checkpoint.
+
+    Raises:
+        BenchError: there is none, or it is not JSON.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BenchError(f"checkpoint {str(path)!r} has no card {beside.name!r} beside it: copy both files") from None
+    except (OSError, ValueError) as error:
+        raise BenchError(f"card {str(beside)!r} cannot be read ({error}): restore it or train again") from error
+    if not isinstance(content, dict):
+        raise BenchError(f"card {str(beside)!r} holds no object: restore it or train again")
+    return content

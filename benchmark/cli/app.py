@@ -1,0 +1,148 @@
+"""The commands by name; each body is imported only when its command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import __version__
+
+app = typer.Typer(
+    help="Robust accuracy of adversarial training, purification and AToP, measured honestly.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", show_default=True)]
+Dataset = Annotated[str, typer.Option(help="digits, cifar10, cifar100 or imagefolder:PATH.")]
+Data = Annotated[Path | None, typer.Option(help="Folder the datasets lie in; else $BENCH_DATA, else the user cache.")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of your own weights, searched before the shipped ones.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"atop-bench {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    defenses: Annotated[str, typer.Option(help="all, or NAME,NAME[key=value],./file.py:function")] = "all",
+    attacks: Annotated[str, typer.Option(help="all, or NAME,NAME[key=value],./file.py:function")] = "all",
+    dataset: Dataset = "digits",
+    data: Data = None,
+    threat: Annotated[str, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the dataset's.")] = "",
+    n: Annotated[int, typer.Option(help="How many test images; the same ones every time.")] = 128,
+    seed: Seed = 0,
+    draws: Annotated[int, typer.Option(help="Evaluation draws that judge a stochastic defense.")] = 10,
+    batch: Annotated[int, typer.Option(help="Images per shard; part of what a stochastic defense sees.")] = 128,
+    device: Device = "auto",
+    results: Results = Path("results"),
+    weights: Weights = None,
+    executor: Annotated[str, typer.Option(help="auto, local or processes.")] = "auto",
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="Also write the leaderboard of this run to a CSV file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
+) -> int:
+    """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
+    from bench.cli import matrix
+
+    request = matrix.RunOptions(
+        defenses, attacks, dataset, data, threat, n, seed, draws, batch, device, results, weights, executor, jobs, csv
+    )
+    return matrix.plan(request) if dry_run else matrix.fill(request)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="attacks, defenses, datasets or all.")] = "all",
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """List the registered defenses, attacks and datasets."""
+    from bench.cli import registered
+
+    return registered.list_(kind, json)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A defense or an attack.")], dataset: Dataset = "digits") -> int:
+    """Show what a defense or an attack is: paper, access, parameters, cost, card."""
+    from bench.cli import registered
+
+    return registered.show(name, dataset)
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="standard, at, ap or atop.")],
+    dataset: Dataset = "digits",
+    data: Data = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the recipe; repeatable.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    weights: Weights = None,
+    out: Annotated[Path, typer.Option(help="Folder the weights and their card go to, below DATASET/.")] = Path(
+        "weights"
+    ),
+) -> int:
+    """Train a defense by its committed recipe and write weights and card."""
+    from bench.cli import training
+
+    return training.train(name, dataset, data, set_ or [], seed, device, weights, out)
+
+
+@app.command()
+def table(
+    results: Results = Path("results"),
+    format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
+) -> int:
+    """Print the table of stored verdicts."""
+    from bench.cli import outputs
+
+    return outputs.table(results, format)
+
+
+@app.command()
+def leaderboard(
+    results: Results = Path("results"),
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
+) -> int:
+    """Rank the stored defenses by their worst case, ties shown as ties."""
+    from bench.cli import outputs
+
+    return outputs.leaderboard(results, csv)
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Results folder to compare with.")],
+    results: Results = Path("results"),
+    alpha: Annotated[float, typer.Option(help="False-alarm rate of the whole gate.")] = 0.01,
+    min_effect: Annotated[
+        float, typer.Option(help="Smallest drop that can fail, as a share: 0.01 is one point.")
+    ] = 0.01,
+    must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
+    allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
+) -> int:
+    """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
+    from bench.cli import outputs
+
+    return outputs.gate(baseline, results, alpha, min_effect, must_detect, allow_underpowered)
+
+
+@app.command()
+def doctor(
+    data: Data = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what has to import torchvision.")] = False,
+) -> int:
+    """Say what is installed, what is found and what is repaired, with the command that mends the rest."""
+    from bench.cli import health
+
+    return health.doctor(data, quick)

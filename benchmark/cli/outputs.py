@@ -1,0 +1,79 @@
+"""What is made of stored verdicts: the table, the leaderboard, the gate."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cell import Failed, Result
+from bench.errors import BenchError
+from bench.store import Store
+
+_FORMATS = ("screen", "grid", "markdown", "latex")
+
+
+def print_table(results: Sequence[Result], style: str = "screen") -> None:
+    """Print the table of some cells in one of the formats."""
+    from bench.tables import make_table, render
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(render(make_table(results), style, width=width))
+
+
+def table(results: Path, style: str) -> int:
+    """Print one table per set of images that was measured; 3 when a cell is missing or failed."""
+    if style not in _FORMATS:
+        raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
+    stored = _read(results)
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in stored:
+        part = result.cell.slice
+        groups.setdefault((part.dataset, part.split, part.n, result.cell.seed), []).append(result)
+    for (dataset, split, n, seed), group in groups.items():
+        if len(groups) > 1:
+            print(f"{dataset} {split}, n={n}, seed {seed}")
+        print_table(group, style)
+    return 3 if any(result.outcome is None or isinstance(result.outcome, Failed) for result in stored) else 0
+
+
+def leaderboard(results: Path, csv: Path | None) -> int:
+    """Write the leaderboard as CSV, or print its ranks."""
+    from bench import leaderboard as board
+
+    stored = _read(results)
+    if csv is not None:
+        board.write_csv(stored, csv)
+        print(f"leaderboard  {csv}")
+        return 0
+    print(board.render_ranking(stored))
+    return 0
+
+
+def gate(
+    baseline: Path, results: Path, alpha: float, min_effect: float, must_detect: float, allow_underpowered: bool
+) -> int:
+    """Compare two results folders; the status is the gate's."""
+    from bench.gate import compare
+
+    if not 0 < alpha < 0.5:
+        raise BenchError(f"--alpha {alpha} is out of range: give more than 0 and less than 0.5")
+    for name, share in (("--min-effect", min_effect), ("--must-detect", must_detect)):
+        if not 0 <= share <= 1:
+            raise BenchError(f"{name} {share} is out of range: give a share from 0 to 1, such as 0.05 for 5 points")
+    report = compare(
+        _read(baseline),
+        _read(results),
+        alpha=alpha,
+        min_effect=min_effect,
+        must_detect=must_detect,
+        allow_underpowered=allow_underpowered,
+    )
+    print("\n".join(report.lines))
+    return report.exit_code
+
+
+def _read(folder: Path) -> list[Result]:
+    if not folder.exists():
+        raise BenchError(f"results folder {str(folder)!r} does not exist: fill it with 'bench run --results {folder}'")
+    return Store(folder).results()

@@ -1,0 +1,116 @@
+"""The only place where verdicts are made.
+
+An attack proposes; here its proposal is held against the threat model and judged again by the
+defense itself, in eval mode, on draws the attack has never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.cell import Cell, Cost, Verdicts
+from bench.checks.preflight import check_logits, require_eval_mode
+from bench.checks.threat import Violation, verify
+from bench.datasets.examples import Examples
+from bench.oracle import Oracle, preserved_generators, seed_everything
+from bench.random import Stream
+from bench.types import Attack, Defense, ThreatModel
+
+
+@dataclass(frozen=True)
+class ShardVerdicts:
+    """What became of one shard."""
+
+    verdicts: Verdicts
+    cost: Cost
+
+
+def evaluate(
+    cell: Cell,
+    defense: Defense,
+    attack: Attack,
+    shard: Examples,
+    *,
+    device: torch.device | str = "cpu",
+    on_pass: Callable[[int], None] | None = None,
+) -> ShardVerdicts:
+    """Attack one shard of a cell and count, per example, the draws in which the defense was right.
+
+    Every example is judged without attack first; one that no draw gets right counts as broken and
+    is not attacked. The randomness of attack and defense depends on the cell and the shard alone,
+    and the caller's random generators are left as they were.
+
+    Raises:
+        Violation: the attack left its threat model.
+        FaultyDefense: the defense gave no logits of the right shape, or is in train mode.
+    """
+    model = defense.model.to(device).eval()
+    require_eval_mode(model)
+    x = torch.from_numpy(shard.x).to(device)
+    y = torch.from_numpy(shard.y).to(device)
+    scope = (cell.seed, shard.digest)
+    with preserved_generators():
+        clean = _count_correct(model, x, y, cell.draws, (*scope, "clean"))
+        rows = clean.nonzero().squeeze(1)
+        adversarial = torch.zeros_like(clean)
+        cost = Cost()
+        if len(rows):
+            ids = [shard.ids[row] for row in rows.tolist()]
+            stream = Stream.of(ids, cell.seed, shard.dataset, cell.attack.label, str(cell.threat), device=device)
+            oracle = Oracle(
+                defense,
+                len(rows),
+                scope=(*scope, cell.attack.label, str(cell.threat)),
+                access=cell.attack.access,
+                on_pass=on_pass,
+            )
+            x_adv = _propose(attack, oracle, x[rows], y[rows], cell.threat, stream)
+            adversarial[rows] = _count_correct(model, x_adv, y[rows], cell.draws, (*scope, "judge"))
+            cost = Cost(int(oracle.forwards.sum()), int(oracle.backwards.sum()))
+    verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(adversarial))
+    return ShardVerdicts(verdicts, cost)
+
+
+def _propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:
+    """The attack's proposal, held against the threat model; the attack works on copies."""
+    given, labels = x.clone(), y.clone()
+    if threat.is_lp:
+        x_adv = attack(oracle, given, labels, threat, stream=stream).detach()
+    else:
+        x_adv = _with_proof(attack, oracle, given, labels, threat, stream).detach()
+    verify(x, x_adv, threat)
+    return x_adv
+
+
+def _with_proof(attack: Any, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:  # noqa: ANN401  (an attack with `propose` and `violations`)
+    """A non-Lp attack shows the parameters its examples were rendered from (rule V07)."""
+    if not hasattr(attack, "propose"):
+        raise Violation(f"V07: the attack brings no proof that its examples are within {threat}")
+    x_adv, proof = attack.propose(oracle, x.clone(), y, threat, stream=stream)
+    faults = attack.violations(x, x_adv, proof, threat)
+    if faults:
+        raise Violation(f"V07: {'; '.join(faults)}")
+    result: Tensor = x_adv
+    return result
+
+
+@torch.no_grad()
+def _count_correct(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tuple[object, ...]) -> Tensor:
+    """In how many draws each image gets its label, int64 `[B]`; a non-finite answer is wrong."""
+    correct = torch.zeros_like(y)
+    for draw in range(draws):
+        seed_everything(*scope, draw)
+        logits = model(x.clone())
+        check_logits(logits, len(x))
+        correct += (logits.argmax(1) == y) & logits.isfinite().all(1)
+    return correct
+
+
+def _as_counts(correct: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return correct.cpu().numpy().astype(np.uint8)

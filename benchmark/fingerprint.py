@@ -1,0 +1,91 @@
+"""Digests of code and files: what makes a stored verdict stale when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from bench.errors import BenchError
+
+# Training code shapes weights, and weights have digests of their own.
+_NOT_VERDICTS = ("training",)
+
+# The modules of the harness that can change a verdict; everything else only stores or prints it.
+_HARNESS = ("types", "geometry", "random", "oracle", "evaluate", "checks")
+
+
+def of_text(*parts: object) -> str:
+    """SHA-256 of the parts as canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as stream:
+            sha = hashlib.sha256()
+            while chunk := stream.read(1 << 20):
+                sha.update(chunk)
+    except OSError as error:
+        raise BenchError(f"cannot read {str(path)!r}: {error.strerror}; check the path and its permissions") from error
+    return sha.hexdigest()
+
+
+def package_folder(package: str) -> Path:
+    """Where a package lies, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise BenchError(f"package {package!r} is not installed: pip install it into this environment")
+    return Path(spec.origin).parent
+
+
+def _of_sources(files: Iterable[Path], root: Path) -> str:
+    # Line ends differ between checkouts; code does not.
+    lines = [
+        (path.relative_to(root).as_posix(), path.read_bytes().replace(b"\r\n", b"\n").hex()) for path in sorted(files)
+    ]
+    return of_text(lines)
+
+
+@cache
+def of_code(target: str) -> str:
+    """SHA-256 of the source behind a `"module:attribute"` target.
+
+    For our own plug-ins it is the whole room (attacks or defenses), since methods share parts; for
+    anybody else's module it is the top-level package the module is in.
+    """
+    module = target.partition(":")[0]
+    parts = module.split(".")
+    root = package_folder(".".join(parts[:2]) if parts[0] == "bench" else parts[0])
+    files = [
+        path for path in root.rglob("*.py") if not any(part in _NOT_VERDICTS for part in path.relative_to(root).parts)
+    ]
+    return _of_sources(files, root)
+
+
+@cache
+def of_harness() -> str:
+    """SHA-256 of the harness's own modules that take part in a verdict."""
+    root = package_folder("bench")
+    files = [path for name in _HARNESS for path in (root / f"{name}.py", *(root / name).glob("*.py")) if path.is_file()]
+    return _of_sources(files, root)
+
+
+def of_requirements(names: Iterable[str]) -> dict[str, str]:
+    """The installed versions of the distributions an attack leans on.
+
+    Raises:
+        BenchError: one of them is not installed.
+    """
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise BenchError(f"package {name!r} is not installed: pip install {name}") from None
+    return versions

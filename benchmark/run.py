@@ -1,0 +1,102 @@
+"""Fill the matrix: compute what the store lacks, keep every shard as soon as it is done."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench import __version__
+from bench.cell import Cell, Done, Failed, Planned, Result
+from bench.datasets.examples import Examples
+from bench.executors.task import Executor, Report, Task
+from bench.store import Store
+
+
+class Watcher(Protocol):
+    """Whoever shows how far a run is; a cell is named by its key."""
+
+    def begin(self, cells: Sequence[Cell], stored: int) -> None: ...
+    def advance(self, cell: Cell, passed: int) -> None: ...
+    def end(self, cell: Cell, outcome: Done | Failed) -> None: ...
+
+
+@dataclass
+class _Progress:
+    """A cell on its way: the shards it has, the seconds they took."""
+
+    shards: dict[int, Done]
+    seconds: float = 0.0
+    error: str = field(default="")
+
+
+def pending(plan: Sequence[Planned], store: Store) -> list[Cell]:
+    """The cells that have to be computed: neither skipped nor stored; a failed one is tried again."""
+    cells = [planned.cell for planned in plan if planned.skip is None]
+    return [cell for cell in cells if not isinstance(store.find(cell), Done)]
+
+
+def run(
+    plan: Sequence[Planned], examples: Examples, store: Store, executor: Executor, watcher: Watcher
+) -> list[Result]:
+    """Compute what is missing and return every cell of the plan with its outcome.
+
+    What was finished stays finished whatever stops the run; the same call again computes the rest.
+    """
+    store.require_writable()
+    store.remember(examples)
+    store.ask(plan)
+    todo = pending(plan, store)
+    watcher.begin(todo, sum(planned.skip is None for planned in plan) - len(todo))
+    progress = {cell.key: _Progress(store.shards(cell)) for cell in todo}
+    tasks = [
+        Task(cell, index, examples.part(start, stop))
+        for cell in todo
+        for index, (start, stop) in enumerate(cell.shards)
+        if index not in progress[cell.key].shards
+    ]
+    for cell in todo:  # every shard was there, only the last step was missing
+        if len(progress[cell.key].shards) == len(cell.shards):
+            watcher.end(cell, _finish(cell, progress[cell.key], store))
+
+    def on_pass(task: Task, passed: int) -> None:
+        watcher.advance(task.cell, passed)
+
+    for report in executor.run(tasks, on_pass):
+        outcome = _take(report, progress[report.task.cell.key], store)
+        if outcome is not None:
+            watcher.end(report.task.cell, outcome)
+    return [store.result(planned) for planned in plan]
+
+
+def _take(report: Report, progress: _Progress, store: Store) -> Done | Failed | None:
+    """Keep what a task brought; the outcome of its cell once that is settled."""
+    cell = report.task.cell
+    if report.done is None:
+        first = not progress.error
+        progress.error = progress.error or report.error
+        store.fail(cell, progress.error)
+        return Failed(progress.error) if first else None
+    progress.shards[report.task.index] = report.done
+    progress.seconds += report.seconds
+    if len(cell.shards) > 1:
+        store.add_shard(cell, report.task.index, report.done)
+    return _finish(cell, progress, store) if len(progress.shards) == len(cell.shards) else None
+
+
+def _finish(cell: Cell, progress: _Progress, store: Store) -> Done:
+    shards = [progress.shards[index] for index in range(len(cell.shards))]
+    return store.finish(cell, shards, _provenance(progress.seconds))
+
+
+def _provenance(seconds: float) -> dict[str, object]:
+    from importlib.metadata import version
+
+    return {
+        "atop-bench": __version__,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "seconds": round(seconds, 2),
+    }

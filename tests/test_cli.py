@@ -1,0 +1,318 @@
+"""The commands as a user types them: what they print, what they write, what they return."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bench.checkpoints import shipped
+from bench.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+FAST = ["--attacks", "fgsm,pgd-20[steps=3]", "--executor", "local"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Every command works from any folder, and writes nowhere but where it is told."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def bench(*words):
+    return main([str(word) for word in words])
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
+    }
+
+
+def test_run_prints_the_table_writes_the_csv_and_resumes_byte_for_byte(tmp_path, capsys):
+    command = ["run", "--defenses", "standard,atop", *FAST, "--n", 20, "--draws", 5, "--csv", "a.csv"]
+
+    assert bench(*command) == 0
+    first, before = capsys.readouterr(), files(tmp_path / "results")
+    assert bench(*command[:-1], "b.csv") == 0
+    again = capsys.readouterr()
+
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+    assert files(tmp_path / "results") == before
+    assert "8 cells stored already, 0 to run" in again.err
+    assert first.out.replace("a.csv", "b.csv") == again.out
+    for word in ("standard", "atop", "fgsm", "Linf:0.2", "L2:1", "mean-of-5", "worst-of-5", "smoke numbers"):
+        assert word in first.out
+
+
+def test_the_csv_holds_what_the_verdicts_say(tmp_path):
+    bench("run", "--defenses", "at", *FAST, "--n", 30, "--csv", "a.csv")
+
+    with Path("a.csv").open(newline="") as stream:
+        lines = {(row["attack"], row["threat"]): row for row in csv.DictReader(stream)}
+    for path in Path("results/digits/Linf-0.2/at").glob("*.json"):
+        document = json.loads(path.read_text())
+        robust = document["verdicts"]["adversarial"].count("1")
+        row = lines[(document["cell"]["attack"]["label"], "Linf:0.2")]
+        assert float(row["accuracy"]) == pytest.approx(100 * robust / 30, abs=0.01)
+        assert float(row["low"]) < float(row["accuracy"]) < float(row["high"])
+
+
+def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, capsys):
+    bench("run", "--defenses", "standard", *FAST, "--n", 10, "--threat", "Linf:0.2")
+    before = files(tmp_path)
+    capsys.readouterr()
+
+    status = bench("run", "--defenses", "standard,at", "--attacks", "fgsm,pgd-eot-20", "--n", 10, "--dry-run")
+
+    out = capsys.readouterr().out
+    assert status == 0
+    assert files(tmp_path) == before
+    assert "stored  standard x fgsm (Linf:0.2)" in out
+    assert "run     at x fgsm (Linf:0.2): at most 60 passes" in out
+    assert "skip    at x pgd-eot-20" in out
+    assert "8 cells on 10 images: 3 to run, 1 stored, 4 skipped" in out
+
+
+WRONG = {
+    "run --defenses atpo": "did you mean",
+    "run --attacks pgd20": "unknown attack 'pgd20': did you mean pgd-20",
+    "run --threat Linf:8": "did you mean 8/255?",
+    "run --threat Linf": "write FAMILY:EPS",
+    "run --dataset digitz": "digits",
+    "run --n 0": "n",
+    "run --n 513": "512",
+    "run --n x": "--n",
+    "run --draws 0": "--draws 0 is out of range",
+    "run --batch 0": "--batch 0 is out of range",
+    "run --jobs -1": "--jobs -1 is out of range",
+    "run --seed -1": "--seed -1 is out of range",
+    "run --device cuda:99": "--device 'cuda:99' is not here",
+    "run --executor moon": "--executor 'moon' is unknown",
+    "run --defenses ./nowhere.py:build": "no file './nowhere.py'",
+    "run --results file": "is a file",
+    "run --results file/inside": "results folder 'file/inside' cannot be",
+    "run --data nowhere --dataset cifar10": "nowhere",
+    "run --weights empty --dataset imagefolder:nowhere": "nowhere",
+    "table --results empty": "no results in 'empty'",
+    "table --results nowhere": "does not exist",
+    "table --format pdf": "--format 'pdf' is unknown",
+    "leaderboard --results empty": "no results in 'empty'",
+    "gate --baseline nowhere": "does not exist",
+    "gate --baseline empty --alpha 2": "--alpha 2.0 is out of range",
+    "show pgd20": "did you mean pgd-20",
+    "train atpo": "did you mean",
+    "train at --set epochs": "is not key=value",
+    "train at --set epoch=3": "epochs",
+    "nonsense": "No such command",
+    "run --nonsense": "No such option",
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_mistake_is_one_line_with_its_remedy_status_2_and_nothing_written(tmp_path, capsys, line):
+    Path("file").write_text("mine")
+    Path("empty").mkdir()
+    before = files(tmp_path)
+
+    status = bench(*shlex.split(line))
+
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    assert printed.err.startswith("bench: ")
+    assert printed.err.count("\n") == 1
+    assert WRONG[line] in printed.err
+    assert files(tmp_path) == before
+    assert not Path("results").exists()
+
+
+def test_missing_and_damaged_weights_are_named(tmp_path, capsys):
+    shutil.copytree(shipped() / "digits", tmp_path / "w" / "digits")
+    (tmp_path / "w" / "digits" / "at.safetensors").write_bytes(b"<html>not found</html>")
+
+    statuses = bench("run", "--defenses", "at", *FAST, "--n", 10, "--weights", "w")
+
+    error = capsys.readouterr().err
+    assert statuses in (2, 3)
+    assert "HTML" in error
+    assert not list(Path("results").rglob("at/*[0-9a-f].json"))
+
+
+def gate(*words):
+    return bench("gate", "--baseline", "base", "--results", "new", *words)
+
+
+def test_the_gate_tells_a_regression_from_an_unchanged_rerun(tmp_path, capsys):
+    """The four stories of a pull request: nothing changed, weights swapped, a cell lost, too few images."""
+    run = ["run", "--defenses", "standard,at", "--attacks", "fgsm,pgd-20", "--executor", "local"]
+    weights = tmp_path / "w" / "digits"
+    shutil.copytree(shipped() / "digits", weights)
+    assert bench(*run, "--n", 128, "--results", "base") == 0
+
+    assert bench(*run, "--n", 128, "--results", "new") == 0
+    assert gate() == 0
+
+    (lost,) = Path("new/digits/Linf-0.2/at").glob("pgd-20.*.json")
+    lost.unlink()
+    assert gate() == 3
+
+    shutil.copy(weights / "standard.safetensors", weights / "at.safetensors")
+    shutil.rmtree("new")
+    assert bench(*run, "--n", 128, "--results", "new", "--weights", "w") == 0
+    assert gate() == 1
+    assert "REGRESSION at x pgd-20 (Linf:0.2)" in capsys.readouterr().out
+
+    assert bench("gate", "--baseline", "nothing", "--results", "new") == 2
+    shutil.rmtree("new")
+    assert bench(*run, "--n", 16, "--results", "new") == 0
+    assert gate() == 4
+    assert gate("--allow-underpowered") == 0
+
+
+def test_a_failed_cell_stands_as_fail_is_not_counted_and_is_tried_again(tmp_path, capsys):
+    Path("mine.py").write_text(
+        "import torch\nfrom pathlib import Path\n"
+        "class Flaky(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        if len(x) > 8 and not Path('mended').exists():\n"
+        "            raise RuntimeError('out of luck')\n"
+        "        return x.flatten(1)[:, 20:30]\n"
+        "def build():\n    return Flaky()\n"
+    )
+    command = ["run", "--defenses", "./mine.py:build", *FAST, "--n", 20, "--threat", "Linf:0.1", "--csv", "a.csv"]
+
+    assert bench(*command) == 3
+    printed = capsys.readouterr()
+    assert printed.out.count("FAIL") >= 2
+    assert "RuntimeError: out of luck" in printed.err
+    assert bench("table") == 3
+    Path("mended").touch()
+    assert bench(*command) == 0
+    assert bench("table") == 0
+    assert "FAIL" not in capsys.readouterr().out.split("robust")[-1]
+
+
+@pytest.mark.parametrize("style", ["screen", "grid", "markdown", "latex"])
+def test_the_table_comes_in_four_looks(capsys, style):
+    bench("run", "--defenses", "standard", *FAST, "--n", 10)
+    capsys.readouterr()
+
+    assert bench("table", "--format", style) == 0
+
+    out = capsys.readouterr().out
+    assert "fgsm" in out
+    assert {"markdown": "| ", "latex": r"\toprule", "grid": "+-", "screen": "---"}[style] in out
+
+
+def test_list_and_show_know_everything_registered(capsys):
+    from bench.catalogue import ATTACKS, DEFENSES
+
+    assert bench("list") == 0
+    listed = capsys.readouterr().out
+    for name in [*ATTACKS.names(), *DEFENSES.names()]:
+        assert re.search(rf"^  {name} ", listed, re.M)
+        assert bench("show", name) == 0
+        assert name in capsys.readouterr().out
+    assert bench("list", "attacks", "--json") == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ATTACKS.names()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_a_run_ends_with_the_same_csv(tmp_path):
+    """SIGKILL at several moments, then the same command: the CSV of a run that was never stopped."""
+    command = [
+        *(sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"),
+        *("--defenses", "standard,atop", "--attacks", "fgsm,pgd-20,pgd-eot-20", "--n", "24", "--batch", "8"),
+        *("--executor", "processes", "--jobs", "2"),
+    ]
+    subprocess.run([*command, "--results", "whole", "--csv", "whole.csv"], check=True, capture_output=True)
+    stored = []
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*command, "--results", "killed", "--csv", "killed.csv"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        finished = len(list(Path("killed").rglob("*.json")))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(Path("killed").rglob("*.json"))) >= finished + 3:
+                break
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        stored.append(len(list(Path("killed").rglob("*.json"))))
+
+    subprocess.run([*command, "--results", "killed", "--csv", "killed.csv"], check=True, capture_output=True)
+
+    assert stored[0] > 0
+    assert Path("killed.csv").read_bytes() == Path("whole.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_terminated_a_run_says_so_and_leaves_no_worker(tmp_path):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"),
+            *("--defenses", "atop", "--attacks", "pgd-eot-20", "--n", "512", "--batch", "64"),
+            *("--executor", "processes", "--jobs", "2"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(Path("results").rglob("*shard*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert b"Traceback" not in error
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.data
+def test_the_matrix_runs_on_real_cifar_images(tmp_path, capsys):
+    """A slice of CIFAR-10, a classifier trained on it for a moment by the committed recipe, three attacks."""
+    data = os.environ.get("BENCH_DATA")
+    if not data or not list(Path(data).glob("cifar10/test/*/*")):
+        pytest.skip("BENCH_DATA names no folder with cifar10/test")
+
+    build = (
+        "import torch\nfrom bench.datasets.load import load\n"
+        "def build():\n"
+        "    e = load('cifar10', 'test', n=1000)\n"
+        "    x, y = torch.from_numpy(e.x).flatten(1), torch.from_numpy(e.y)\n"
+        "    means = torch.stack([x[y == c].mean(0) for c in range(10)])\n"
+        "    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))\n"
+        "    net[1].weight.data, net[1].bias.data = means, -means.square().sum(1) / 2\n"
+        "    return net\n"
+    )
+    Path("nearest.py").write_text(build)
+
+    status = bench(
+        *("run", "--dataset", "cifar10", "--defenses", "./nearest.py", "--attacks", "fgsm,pgd-20,stadv", "--n", 50),
+        *("--csv", "a.csv"),
+    )
+
+    with Path("a.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    standard = next(float(row["accuracy"]) for row in rows if row["column"] == "standard")
+    robust = {(row["attack"], row["threat"]): float(row["accuracy"]) for row in rows if row["attack"]}
+    assert status == 0
+    assert 15 < standard < 60
+    assert robust[("pgd-20", "Linf:8/255")] <= 2
+    assert max(robust.values()) <= standard

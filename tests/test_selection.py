@@ -1,0 +1,173 @@
+"""Names on the command line: what they resolve to, and what is said of a wrong one."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bench import matrix, selection
+from bench.catalogue import ATTACKS, DEFENSES
+from bench.datasets.digits import digits
+from bench.errors import BenchError
+from bench.registry import AttackEntry, DefenseEntry, Registry
+from bench.types import ThreatModel
+
+DIGITS = (ThreatModel.parse("Linf:0.2"), ThreatModel.parse("L2:1"), ThreatModel.parse("stadv:0.4"))
+
+
+def build(defenses="all", attacks="all", threats=DIGITS, n=20, **more):
+    request = matrix.MatrixRequest(defenses, attacks, threats, **more)
+    return matrix.build(request, digits("test").first(n))
+
+
+def test_a_list_is_split_at_its_commas_but_not_inside_brackets():
+    requests = selection.parse_list("at, pgd-20[steps=5,n_restarts=2],./my,dir.py:f", "attack", [])
+
+    assert [request.label for request in requests[:2]] == ["at", "pgd-20[n_restarts=2,steps=5]"]
+
+
+def test_all_means_everything_registered():
+    labels = [request.label for request in selection.parse_list("all", "attack", ATTACKS.names())]
+
+    assert labels == ATTACKS.names()
+
+
+@pytest.mark.parametrize(
+    ("defenses", "attacks", "says"),
+    [
+        ("atpo", "all", "did you mean"),
+        ("at", "pgd20", "did you mean pgd-20"),
+        ("at", "pgd-20[stpes=5]", "did you mean steps"),
+        ("at", "pgd-20[steps=five]", "not a whole number"),
+        ("at", "pgd-20[steps]", "not key=value"),
+        ("at", "pgd-20[steps=5", "is not a name"),
+        ("at,at", "fgsm", "named twice"),
+        ("atop[rt=9]", "fgsm", "must be one of none, 1, 2, 3"),
+        ("at[rt=1]", "fgsm", "unknown parameter"),
+        ("", "fgsm", "is not a name"),
+        ("./nowhere.py:build", "fgsm", "no file"),
+    ],
+)
+def test_a_wrong_name_is_named_with_its_remedy(defenses, attacks, says):
+    with pytest.raises(BenchError) as error:
+        build(defenses, attacks)
+
+    assert says in str(error.value)
+
+
+def test_an_attack_without_a_fitting_threat_is_refused():
+    with pytest.raises(BenchError, match="'stadv' needs a stadv threat"):
+        build("standard", "stadv", DIGITS[:1])
+
+
+@pytest.mark.parametrize("numbers", [{"draws": 0}, {"draws": 256}, {"batch": 0}, {"seed": -1}])
+def test_numbers_out_of_range_are_refused(numbers):
+    with pytest.raises(BenchError, match="out of range"):
+        build("standard", "fgsm", **numbers)
+
+
+def test_missing_weights_name_the_command_that_makes_them(tmp_path):
+    entry = DEFENSES.get("atop")
+
+    with pytest.raises(BenchError, match="bench train atop --dataset elsewhere --set rt=1"):
+        selection.locate(entry.weights[-1].format_map(entry.config), "elsewhere", tmp_path)
+
+
+def test_every_pair_of_attack_and_fitting_threat_is_a_cell_and_meaningless_ones_say_why():
+    plan = build("at,atop", "all")
+
+    columns = {(planned.cell.defense.label, *planned.cell.column) for planned in plan}
+    expected = {
+        (defense, entry.name, str(threat))
+        for defense in ("at", "atop")
+        for entry in ATTACKS
+        for threat in DIGITS
+        if threat.family in entry.families
+    }
+    assert columns == expected
+    skipped = {(planned.cell.defense.label, planned.cell.attack.label) for planned in plan if planned.skip}
+    assert skipped == {("at", "pgd-eot-20"), ("atop", "apgd-t"), ("atop", "fab-t")}
+
+
+def test_draws_are_for_stochastic_defenses_alone():
+    plan = build("at,atop", "fgsm", draws=7)
+
+    assert {(planned.cell.defense.label, planned.cell.draws) for planned in plan} == {("at", 1), ("atop", 7)}
+
+
+def test_seen_is_what_the_card_says_the_defense_was_trained_on():
+    plan = build("standard,at", "fgsm")
+
+    seen = {(planned.cell.defense.label, planned.cell.threat.family): planned.cell.seen for planned in plan}
+    assert seen[("at", "Linf")]
+    assert not seen[("at", "L2")]
+    assert not seen[("standard", "Linf")]
+
+
+def test_a_parameter_is_another_cell():
+    keys = {planned.cell.key for planned in build("standard", "pgd-20,pgd-20[steps=21]", DIGITS[:1])}
+
+    assert len(keys) == 2
+
+
+def test_two_functions_of_one_file_are_two_defenses(tmp_path):
+    """Same file, same weights: only the function tells them apart, and it must."""
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "def plain(): return nn.Sequential(nn.Flatten(), nn.Identity(), nn.AdaptiveAvgPool1d(10))\n"
+        "def clipped(): return nn.Sequential(nn.Flatten(), nn.ReLU6(), nn.AdaptiveAvgPool1d(10))\n"
+    )
+
+    plan = build(f"{path}:plain,{path}:clipped", "fgsm", DIGITS[:1])
+
+    assert [planned.cell.defense.label for planned in plan] == ["mine:plain", "mine:clipped"]
+    assert len({planned.cell.key for planned in plan}) == 2
+
+
+def test_a_name_can_be_registered_only_once():
+    registry: Registry[AttackEntry] = Registry("attack", "bench.no-such-group")
+    registry.add(AttackEntry("x", "a:A", "", "", ("Linf",), 1))
+
+    with pytest.raises(BenchError, match="registered twice: as a:A and as b:B"):
+        registry.add(AttackEntry("x", "b:B", "", "", ("Linf",), 1))
+
+
+def test_third_parties_register_through_entry_points(monkeypatch):
+    class Point:
+        name, value = "theirs", "pkg:entry"
+
+        def load(self):
+            return DefenseEntry("theirs", "pkg:load", "", "")
+
+    monkeypatch.setattr("bench.registry.importlib.metadata.entry_points", lambda group: [Point()])
+
+    assert Registry("defense", "bench.defenses").names() == ["theirs"]
+
+
+def test_a_plug_in_that_does_not_load_is_named(monkeypatch):
+    class Point:
+        name, value = "theirs", "pkg:entry"
+
+        def load(self):
+            raise ImportError("no pkg")
+
+    monkeypatch.setattr("bench.registry.importlib.metadata.entry_points", lambda group: [Point()])
+
+    with pytest.raises(BenchError, match="plug-in 'theirs'"):
+        Registry("defense", "bench.defenses").names()
+
+
+@pytest.mark.parametrize("command", [["list"], ["--help"], ["show", "atop"], ["show", "pgd-20"], ["run", "--help"]])
+def test_looking_around_imports_neither_torch_nor_pandas(command):
+    code = f"""
+import sys
+from bench.cli import main
+status = main({command!r})
+heavy = {{"torch", "torchvision", "pandas", "sklearn", "scipy", "robustbench"}} & set(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy or status else 0)
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
