@@ -1,0 +1,236 @@
+"""Every accuracy, derived from verdicts: how draws are judged, and the worst case over attacks.
+
+A stochastic defense is judged from its N evaluation draws: mean-of-N (the share of correct draws),
+worst-of-N (an example counts only if every draw is right) and majority-of-N (if more than half are).
+
+The worst case over attacks takes, per example, the minimum of the counts. For a deterministic
+defense that is a per-example AND. For counts it is conservative: the minimum of several noisy counts
+lies below the count of the best attack. It is never above the accuracy under any one attack, which
+neither an average over attacks nor the smallest column of a table of other examples could promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cell import Cost, DefenseRef, Done, Failed, Result, Skipped, Slice
+from bench.errors import BenchError
+from bench.stats import Interval, wilson
+from bench.types import ThreatModel
+
+Rule = Literal["mean", "worst", "majority"]
+Which = Literal["seen", "unseen", "all"]
+State = Literal["done", "partial", "skipped", "failed", "missing"]
+Counts = NDArray[np.uint8]
+
+WORST_CASES: tuple[Which, ...] = ("seen", "unseen", "all")
+
+_NONE_SUCH: dict[Which, str] = {
+    "seen": "no threat here was seen in training",
+    "unseen": "every threat here was seen in training",
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How counts of correct draws become a score per example.
+
+    Attributes:
+        name: as printed: `mean-of-10`, `worst-of-10`, `majority-of-10`, `one-shot`, `deterministic`.
+        rule: what the name stands for.
+        draws: evaluation draws per example.
+    """
+
+    name: str
+    rule: Rule
+    draws: int
+
+    def scores(self, counts: Counts) -> NDArray[np.float64]:
+        """A score in [0, 1] per example, `[n]`; it never falls when a count rises."""
+        if self.rule == "mean":
+            return counts.astype(np.float64) / self.draws
+        enough = self.draws if self.rule == "worst" else self.draws // 2 + 1
+        return np.greater_equal(counts, enough).astype(np.float64)
+
+
+def judges(stochastic: bool, draws: int) -> tuple[Judge, ...]:
+    """The ways to judge a defense, the headline first."""
+    if draws > 1:
+        rules: tuple[Rule, ...] = ("mean", "worst", "majority")
+        return tuple(Judge(f"{rule}-of-{draws}", rule, draws) for rule in rules)
+    return (Judge("one-shot" if stochastic else "deterministic", "mean", 1),)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """An accuracy with its evidence.
+
+    Attributes:
+        value: in [0, 1].
+        n: examples behind it.
+        interval: Wilson 95 % over the examples; draws of one example add nothing to n.
+        judged: name of the judge.
+        complete: false when cells are failed or missing: a worst case over fewer attacks is only an
+            upper bound.
+    """
+
+    value: float
+    n: int
+    interval: Interval
+    judged: str
+    complete: bool = True
+
+
+def accuracy_of(counts: Counts, judge: Judge, *, complete: bool = True) -> Accuracy:
+    """The accuracy of counts of correct draws, uint8 `[n]`."""
+    total, n = float(judge.scores(counts).sum()), len(counts)
+    return Accuracy(total / n, n, wilson(total, n), judge.name, complete)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one place of a table: an accuracy, or why there is none."""
+
+    state: State
+    accuracy: Accuracy | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """An attack under a threat model."""
+
+    attack: str
+    threat: ThreatModel
+
+
+@dataclass(frozen=True)
+class DefenseRow:
+    """The results of one defense on one slice with one seed.
+
+    Attributes:
+        columns: those of all results on this slice; one this row has no result for is missing.
+        results: by column.
+    """
+
+    defense: DefenseRef
+    slice: Slice
+    seed: int
+    draws: int
+    columns: tuple[Column, ...]
+    results: Mapping[Column, Result]
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        return judges(self.defense.stochastic, self.draws)
+
+    def entry(self, column: Column, judge: Judge) -> Entry:
+        """Robust accuracy under one attack."""
+        result = self.results.get(column)
+        match result.outcome if result else None:
+            case Done(verdicts=verdicts):
+                return Entry("done", accuracy_of(verdicts.adversarial, judge))
+            case Skipped(reason=reason):
+                return Entry("skipped", reason=reason)
+            case Failed(error=error):
+                return Entry("failed", reason=error)
+        return Entry("missing", reason="not run yet")
+
+    def standard(self, judge: Judge) -> Entry:
+        """Standard accuracy: the clean verdicts of the first finished cell."""
+        for outcome in self._done(self.columns):
+            return Entry("done", accuracy_of(outcome.verdicts.clean, judge))
+        return self._nothing(self.columns, judge)
+
+    def worst(self, which: Which, judge: Judge) -> Entry:
+        """The worst case over the attacks that were seen in training, that were not, or over all.
+
+        Skipped cells are left out; failed and missing ones leave only an upper bound: `partial`.
+        """
+        columns = self.chosen(which)
+        if not columns:
+            return Entry("skipped", reason=_NONE_SUCH[which])
+        counts = self.worst_counts(which)
+        if counts is None:
+            return self._nothing(columns, judge)
+        open_cells = sum(self.entry(column, judge).state in ("failed", "missing") for column in columns)
+        if not open_cells:
+            return Entry("done", accuracy_of(counts, judge))
+        reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing"
+        return Entry("partial", accuracy_of(counts, judge, complete=False), reason)
+
+    def worst_counts(self, which: Which) -> Counts | None:
+        """Per example, the fewest correct draws under any finished attack; uint8 `[n]`."""
+        counts = [outcome.verdicts.adversarial for outcome in self._done(self.chosen(which))]
+        return np.stack(counts).min(axis=0) if counts else None
+
+    def cost(self, which: Which) -> Cost:
+        """The passes of all finished attacks of a worst case."""
+        return sum((outcome.cost for outcome in self._done(self.chosen(which))), Cost())
+
+    def chosen(self, which: Which) -> list[Column]:
+        """The columns of a worst case."""
+        return [column for column in self.columns if which == "all" or self.seen(column) == (which == "seen")]
+
+    def seen(self, column: Column) -> bool:
+        return self.defense.has_seen(column.threat)
+
+    def _done(self, columns: Iterable[Column]) -> list[Done]:
+        outcomes = (self.results[column].outcome for column in columns if column in self.results)
+        return [outcome for outcome in outcomes if isinstance(outcome, Done)]
+
+    def _nothing(self, columns: Iterable[Column], judge: Judge) -> Entry:
+        # The most alarming state wins: a failure must not hide behind cells that are merely skipped.
+        entries = [self.entry(column, judge) for column in columns]
+        states = {entry.state for entry in entries}
+        if "failed" in states:
+            return Entry("failed", reason="no cell finished, and at least one failed")
+        if "missing" in states:
+            return Entry("missing", reason="no cell finished yet")
+        return Entry("skipped", reason="every attack is skipped")
+
+
+def by_slice(results: Iterable[Result]) -> list[list[Result]]:
+    """The results of each slice, in order of appearance; tables and ranks never mix slices."""
+    groups: dict[Slice, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.cell.slice, []).append(result)
+    return list(groups.values())
+
+
+def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
+    """One row per slice, defense, seed and draws, in order of appearance.
+
+    Raises:
+        BenchError: two results for one place, or one label for two different defenses: choosing
+            between them silently could only mislead.
+    """
+    columns: dict[Slice, dict[Column, None]] = {}
+    groups: dict[tuple[Slice, str, int, int], dict[Column, Result]] = {}
+    digests: dict[tuple[Slice, str], str] = {}
+    for result in results:
+        cell = result.cell
+        column = Column(cell.attack.label, cell.threat)
+        columns.setdefault(cell.slice, {})[column] = None
+        group = groups.setdefault((cell.slice, cell.defense.label, cell.seed, cell.draws), {})
+        if column in group:
+            raise BenchError(
+                f"two results for {cell.title} (seed {cell.seed}): keep one, or give them different labels"
+            )
+        other = digests.setdefault((cell.slice, cell.defense.label), cell.defense.digest)
+        if other != cell.defense.digest:
+            raise BenchError(
+                f"defense {cell.defense.label!r} stands for two different ones (digests {other[:8]} and "
+                f"{cell.defense.digest[:8]}): give them different labels"
+            )
+        group[column] = result
+    rows = []
+    for (slice_, _, seed, draws), group in groups.items():
+        defense = next(iter(group.values())).cell.defense
+        rows.append(DefenseRow(defense, slice_, seed, draws, tuple(columns[slice_]), group))
+    return rows

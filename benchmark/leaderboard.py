@@ -1,0 +1,259 @@
+"""The leaderboard: every accuracy of every defense as one long table, and who is separated from whom."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.accuracy import (
+    WORST_CASES,
+    Accuracy,
+    Column,
+    DefenseRow,
+    Entry,
+    Judge,
+    Which,
+    defense_rows,
+)
+from bench.cell import Cell, Cost, Done, Result, Slice
+from bench.stats import holm, sign_flip
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "dataset",
+    "split",
+    "n",
+    "defense",
+    "trained_on",
+    "judged",
+    "column",
+    "attack",
+    "threat",
+    "seen",
+    "access",
+    "accuracy",
+    "low",
+    "high",
+    "rank",
+    "outcome",
+    "reason",
+    "draws",
+    "seed",
+    "forwards_per_example",
+    "backwards_per_example",
+    "defense_digest",
+    "attack_digest",
+    "key",
+)
+NUMBERS = frozenset(
+    {"n", "accuracy", "low", "high", "rank", "draws", "seed", "forwards_per_example", "backwards_per_example"}
+)
+
+ALPHA = 0.05
+
+RowId = tuple[Slice, str, int, int]
+
+_ABOUT_RANKS = (
+    "Equal ranks: not separated by exact paired tests (Holm over all pairs, alpha .05). "
+    "No rank: cells failed or are missing, so the value is only an upper bound."
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A defense with its place.
+
+    Attributes:
+        row: the defense and its results.
+        accuracy: its worst case over all attacks.
+        rank: 1 + the number of defenses that are significantly better; shared when not separated.
+            None where the worst case has failed or missing cells: an upper bound could only flatter.
+    """
+
+    row: DefenseRow
+    accuracy: Accuracy
+    rank: int | None
+
+
+def ranking(results: Sequence[Result]) -> list[Ranked]:
+    """The defenses of each slice and seed by worst-case accuracy, best first.
+
+    A defense outranks another only if the exact paired test, two-sided and Holm-adjusted over all
+    pairs, separates them at alpha .05. Stochastic defenses enter with mean-of-N. Defenses without a
+    rank come last; those without any finished cell are left out.
+    """
+    groups: dict[tuple[Slice, int], list[DefenseRow]] = {}
+    for row in defense_rows(_in_order(results)):
+        groups.setdefault((row.slice, row.seed), []).append(row)
+    return [ranked for rows_ in groups.values() for ranked in _ranked(rows_)]
+
+
+def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
+    found = [(row, accuracy) for row in rows_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
+    entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
+    scores = _in_common_units([row for row, _ in entrants])
+    pairs = list(itertools.combinations(range(len(entrants)), 2))
+    p_values = [min(1.0, 2 * min(sign_flip(scores[i] - scores[j]), sign_flip(scores[j] - scores[i]))) for i, j in pairs]
+    ranks = [1] * len(entrants)
+    for (i, j), p in zip(pairs, holm(p_values), strict=True):
+        if p <= ALPHA:
+            ranks[j if scores[i].sum() > scores[j].sum() else i] += 1
+    ranked = [Ranked(row, accuracy, rank) for (row, accuracy), rank in zip(entrants, ranks, strict=True)]
+    ranked += [Ranked(row, accuracy, None) for row, accuracy in found if not accuracy.complete]
+    return sorted(ranked, key=lambda item: (item.rank is None, -item.accuracy.value))
+
+
+def _in_common_units(rows_: Sequence[DefenseRow]) -> list[NDArray[np.int64]]:
+    """The worst-case counts of defenses with different numbers of draws, exactly, on one scale."""
+    unit = math.lcm(*(row.draws for row in rows_))
+    counts = [(row.worst_counts("all"), unit // row.draws) for row in rows_]
+    return [count.astype(np.int64) * factor for count, factor in counts if count is not None]
+
+
+def render_ranking(results: Sequence[Result]) -> str:
+    """The ranks as text for the screen, one block per slice and seed."""
+    blocks: dict[tuple[Slice, int], list[str]] = {}
+    for item in ranking(results):
+        row, accuracy = item.row, item.accuracy
+        low, high = accuracy.interval
+        bound = "" if accuracy.complete else "<= "
+        value = f"{bound}{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        line = f"{item.rank or '-':>4}  {value:>20}  {accuracy.judged:<14}  {row.defense.label}"
+        blocks.setdefault((row.slice, row.seed), [f"{'rank':>4}  {'worst case over all':>20}  judged"]).append(line)
+    lines = []
+    for (part, seed), block in blocks.items():
+        lines += [f"{part.dataset} {part.split}, n={part.n}, seed {seed}", *block, ""]
+    return "\n".join([*lines, _ABOUT_RANKS])
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, str]]:
+    """One line per defense, judge and column (standard, each attack, worst seen, unseen and all).
+
+    Numbers are text of fixed format: accuracies in percent with two decimals. The order of the lines
+    depends on what the results are, not on the order they come in.
+    """
+    results = _in_order(results)
+    ranks = {_row_id(item.row): item.rank for item in ranking(results)}
+    lines: list[dict[str, str]] = []
+    for row in defense_rows(results):
+        for judge in row.judges:
+            lines.append(_line(row, judge, "standard", row.standard(judge)))
+            lines += [_attack_line(row, judge, column) for column in row.columns]
+            lines += [_worst_line(row, judge, which, ranks) for which in WORST_CASES]
+    return lines
+
+
+def _row_id(row: DefenseRow) -> RowId:
+    return row.slice, row.defense.label, row.seed, row.draws
+
+
+def _in_order(results: Iterable[Result]) -> list[Result]:
+    def place(cell: Cell) -> tuple[Any, ...]:
+        where = (cell.slice.dataset, cell.slice.split, cell.slice.n, cell.slice.digest)
+        what = (cell.attack.label, cell.threat.family, cell.threat.eps)
+        return (*where, cell.defense.label, cell.seed, cell.draws, *what)
+
+    return sorted(results, key=lambda result: place(result.cell))
+
+
+def _line(row: DefenseRow, judge: Judge, column: str, entry: Entry, **more: str) -> dict[str, str]:
+    line = dict.fromkeys(COLUMNS, "")
+    line |= {
+        "dataset": row.slice.dataset,
+        "split": row.slice.split,
+        "n": str(row.slice.n),
+        "defense": row.defense.label,
+        "trained_on": "; ".join(map(str, row.defense.trained_on)),
+        "judged": judge.name,
+        "column": column,
+        "outcome": entry.state,
+        "reason": " ".join(entry.reason.split()),
+        "draws": str(row.draws),
+        "seed": str(row.seed),
+        "defense_digest": row.defense.digest,
+    }
+    if entry.accuracy is not None:
+        shown = (entry.accuracy.value, *entry.accuracy.interval)
+        line |= {name: f"{100 * value:.2f}" for name, value in zip(("accuracy", "low", "high"), shown, strict=True)}
+    return line | more
+
+
+def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str]:
+    more = {"attack": column.attack, "threat": str(column.threat), "seen": _yes(row.seen(column))}
+    result = row.results.get(column)
+    if result is not None:
+        attack = result.cell.attack
+        more |= {"access": attack.access, "attack_digest": attack.digest, "key": result.cell.key}
+        if isinstance(result.outcome, Done):
+            more |= _cost(result.outcome.cost, row.slice.n)
+    return _line(row, judge, "attack", row.entry(column, judge), **more)
+
+
+def _worst_line(row: DefenseRow, judge: Judge, which: Which, ranks: Mapping[RowId, int | None]) -> dict[str, str]:
+    entry = row.worst(which, judge)
+    more = {"seen": "" if which == "all" else _yes(which == "seen")}
+    if entry.accuracy is not None:
+        more |= _cost(row.cost(which), row.slice.n)
+    if which == "all" and judge == row.judges[0]:
+        more["rank"] = str(ranks.get(_row_id(row)) or "")
+    return _line(row, judge, f"worst-{which}", entry, **more)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _cost(cost: Cost, n: int) -> dict[str, str]:
+    return {"forwards_per_example": f"{cost.forwards / n:.1f}", "backwards_per_example": f"{cost.backwards / n:.1f}"}
+
+
+def frame(results: Sequence[Result]) -> pd.DataFrame:
+    """`rows` as a data frame whose numbers are numbers."""
+    import pandas as pd
+
+    table: pd.DataFrame = pd.DataFrame(rows(results), columns=list(COLUMNS))
+    for name in NUMBERS:
+        table[name] = pd.to_numeric(table[name])
+    return table
+
+
+def write_csv(results: Sequence[Result], path: Path | str) -> Path:
+    """Write `rows`; the file appears whole or not at all, and the same results give the same bytes."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for line in rows(results):
+        writer.writerow({name: value if name in NUMBERS else _harmless(value) for name, value in line.items()})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, for a rename is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(text.getvalue().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: labels and errors come from other people's code."""
+    guard = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
+    # Not every reader of CSV agrees on what a line break within a cell is.
+    return guard + text.replace("\r", " ").replace("\n", " ")
