@@ -2,6 +2,7 @@
 
 A stochastic defense is judged from its N evaluation draws: mean-of-N (the share of correct draws),
 worst-of-N (an example counts only if every draw is right) and majority-of-N (if more than half are).
+Those last two ask the same of the example without attack: an adversary may always leave it as it is.
 
 The worst case over attacks takes, per example, the minimum of the counts. For a deterministic
 defense that is a per-example AND. For counts it is conservative: the minimum of several noisy counts
@@ -18,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cost, DefenseRef, Done, Failed, Result, Skipped, Slice
+from bench.cell import Cost, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
 from bench.errors import BenchError
 from bench.stats import Interval, wilson
 from bench.types import ThreatModel
@@ -92,6 +93,16 @@ def accuracy_of(counts: Counts, judge: Judge, *, complete: bool = True) -> Accur
     return Accuracy(total / n, n, wilson(total, n), judge.name, complete)
 
 
+def _held(verdicts: Verdicts, judge: Judge) -> Counts:
+    """The counts under attack as a judge takes them; the mean alone takes them as they were drawn.
+
+    There a minimum with the clean counts would be the smaller of two noisy draws, below either mean.
+    """
+    if judge.rule == "mean":
+        return verdicts.adversarial
+    return np.minimum(verdicts.clean, verdicts.adversarial)
+
+
 @dataclass(frozen=True)
 class Entry:
     """What stands in one place of a table: an accuracy, or why there is none."""
@@ -134,7 +145,7 @@ class DefenseRow:
         result = self.results.get(column)
         match result.outcome if result else None:
             case Done(verdicts=verdicts):
-                return Entry("done", accuracy_of(verdicts.adversarial, judge))
+                return Entry("done", accuracy_of(_held(verdicts, judge), judge))
             case Skipped(reason=reason):
                 return Entry("skipped", reason=reason)
             case Failed(error=error):
@@ -155,7 +166,7 @@ class DefenseRow:
         columns = self.chosen(which)
         if not columns:
             return Entry("skipped", reason=_NONE_SUCH[which])
-        counts = self.worst_counts(which)
+        counts = self.worst_counts(which, judge)
         if counts is None:
             return self._nothing(columns, judge)
         open_cells = sum(self.entry(column, judge).state in ("failed", "missing") for column in columns)
@@ -164,9 +175,13 @@ class DefenseRow:
         reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing"
         return Entry("partial", accuracy_of(counts, judge, complete=False), reason)
 
-    def worst_counts(self, which: Which) -> Counts | None:
-        """Per example, the fewest correct draws under any finished attack; uint8 `[n]`."""
-        counts = [outcome.verdicts.adversarial for outcome in self._done(self.chosen(which))]
+    def worst_counts(self, which: Which, judge: Judge | None = None) -> Counts | None:
+        """Per example, the fewest correct draws under any finished attack; uint8 `[n]`.
+
+        The headline judge serves where none is given.
+        """
+        judge = judge or self.judges[0]
+        counts = [_held(outcome.verdicts, judge) for outcome in self._done(self.chosen(which))]
         return np.stack(counts).min(axis=0) if counts else None
 
     def cost(self, which: Which) -> Cost:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cell, Done, Failed, Result, Skipped, Verdicts
+from bench.cell import Cell, Done, Failed, Result, Skipped, Slice, Verdicts
 from bench.errors import BenchError
 from bench.stats import holm, sign_flip, smallest_detectable_drop
 
@@ -206,7 +206,11 @@ class _Findings:
             self.trouble.append(f"{title}: {', '.join(differences)}")
             self.rows.append(GateRow(title, "not comparable"))
         elif new and isinstance(old.outcome, Done) and isinstance(new.outcome, Done):
-            self._compare(place[:3], old.cell, new.cell, old.outcome.verdicts, new.outcome.verdicts)
+            pairs = _pairs(old.cell.slice, new.cell.slice)
+            was, now = _only(old.outcome.verdicts, pairs[0]), _only(new.outcome.verdicts, pairs[1])
+            if len(was) < max(old.cell.slice.n, new.cell.slice.n):
+                self.notes[f"only the {len(was)} images both sides have are compared"] = None
+            self._compare(place[:3], old.cell, new.cell, was, now)
         else:
             self.absent.append(f"{title}: {_why_absent(old, new)}")
             self.rows.append(GateRow(title, "absent"))
@@ -234,13 +238,28 @@ def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:
 
 def _differences(old: Cell, new: Cell) -> list[str]:
     """What makes two cells two different measurements; the code of defense and attack does not."""
-    facts: dict[str, tuple[Any, Any]] = {"slice.n": (old.slice.n, new.slice.n)}
-    facts |= {"draws": (old.draws, new.draws), "seed": (old.seed, new.seed)}
+    facts: dict[str, tuple[Any, Any]] = {"draws": (old.draws, new.draws), "seed": (old.seed, new.seed)}
     facts |= _paired(old.attack.config, new.attack.config)
     differences = [f"{name} {was} -> {now}" for name, (was, now) in facts.items() if was != now]
-    if old.slice.n == new.slice.n and old.slice.digest != new.slice.digest:
-        differences.append(f"slice.digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}")
+    if not len(_pairs(old.slice, new.slice)[0]):
+        digests = f"digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}"
+        differences.append(f"no image in common: n {old.slice.n} -> {new.slice.n}, {digests}")
     return differences
+
+
+def _pairs(old: Slice, new: Slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the images both slices hold, by id and content, stand in the one and in the other."""
+    if old.digest == new.digest:
+        both = np.arange(old.n)
+        return both, both
+    there = {example: index for index, example in enumerate(new.examples)}
+    common = [(index, there[example]) for index, example in enumerate(old.examples) if example in there]
+    indices = np.array(common, dtype=np.int64).reshape(-1, 2)
+    return indices[:, 0], indices[:, 1]
+
+
+def _only(verdicts: Verdicts, index: NDArray[np.int64]) -> Verdicts:
+    return Verdicts(verdicts.draws, verdicts.clean[index], verdicts.adversarial[index])
 
 
 def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

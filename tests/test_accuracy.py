@@ -75,6 +75,17 @@ def test_the_interval_counts_examples_not_draws():
     assert accuracy.judged == "mean-of-10"
 
 
+def test_a_lucky_example_is_not_robust_in_the_worst_of_n():
+    """Right in 3 of 10 draws as it is, in 10 of 10 under a clumsy attack: not a robust example."""
+    stochastic = _defense(stochastic=True)
+    row = _row(_result("a", LINF, _done([10, 10], clean=[3, 10], draws=10), defense=stochastic, draws=10, n=2))
+
+    values = {judge.rule: row.worst("all", judge).accuracy.value for judge in row.judges}
+
+    assert values == {"mean": 1.0, "worst": 0.5, "majority": 0.5}
+    assert row.entry(row.columns[0], WORST).accuracy.value == 0.5
+
+
 def test_the_worst_case_is_an_and_over_attacks_per_example():
     """Two attacks break different halves: each leaves 50 %, together they leave nothing."""
     row = _row(_result("a", LINF, _done([1, 1, 0, 0])), _result("b", LINF, _done([0, 0, 1, 1])))

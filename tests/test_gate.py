@@ -141,8 +141,10 @@ def test_counts_of_draws_are_compared_by_sign_flip():
         (lambda r: _changed(r, "attack", config={"steps": 40}), "attack.steps 20 -> 40"),
         (lambda r: _changed(r, "attack", config={"steps": 20, "eot": 5}), "attack.eot unset -> 5"),
         (lambda r: _changed(r, "attack", config={}), "attack.steps 20 -> unset"),
-        (lambda r: _changed(r, "slice", digest="f" * 64), "slice.digest eeeeeeeeeeee -> ffffffffffff"),
-        (lambda r: _changed(r, "slice", n=256, digest="f" * 64), "slice.n 512 -> 256"),
+        (
+            lambda r: _changed(r, "slice", digest="f" * 64),
+            "no image in common: n 512 -> 512, digest eeeeeeeeeeee -> ffffffffffff",
+        ),
         (lambda r: _changed(r, draws=10), "draws 1 -> 10"),
         (lambda r: _changed(r, seed=7), "seed 0 -> 7"),
         (lambda r: _changed(r, seed=7, draws=10), "draws 1 -> 10, seed 0 -> 7"),
@@ -160,6 +162,37 @@ def test_another_measurement_is_refused(change, why):
         "gate: refused, baseline and candidate are not comparable",
     ]
     assert report.rows[0].line == "at x pgd-20 (Linf:0.2): not comparable"
+
+
+def _with_images(results, names, digest):
+    return [_changed(result, "slice", n=len(names), digest=digest, examples=tuple(names)) for result in results]
+
+
+def test_a_shorter_run_is_compared_on_the_images_it_shares():
+    """16 images of the 512 of the baseline: comparable, but too few to have seen anything."""
+    names = [f"image-{i}" for i in range(N)]
+    before = _with_images(_run(300), names, "e" * 64)
+    after = _with_images([_result(_done(16, right=16, n=16))], names[:16], "f" * 64)
+    after = [_changed(result, "attack", label="attack-0") for result in after]
+
+    report = compare(before, after)
+
+    assert report.exit_code == 4
+    assert [row.n for row in report.gated] == [16, 16]
+    assert "only the 16 images both sides have are compared" in report.notes
+
+
+def test_images_are_paired_by_name_and_content_not_by_place():
+    """The candidate holds the same images in reverse: the 200 it lost are found, no others."""
+    names = [f"image-{i}" for i in range(N)]
+    reverse = Done(Verdicts(1, np.ones(N, np.uint8), (np.arange(N)[::-1] < 100).astype(np.uint8)))
+    before = _with_images(_run(300), names, "e" * 64)
+    after = _with_images([_changed(_result(reverse), "attack", label="attack-0")], names[::-1], "f" * 64)
+
+    (row,) = [row for row in compare(before, after).gated if "attack" in row.title]
+
+    assert row.drop == pytest.approx(200 / N)
+    assert row.p == pytest.approx(2.0**-200)
 
 
 def test_new_code_is_what_a_gate_is_for():
