@@ -1,0 +1,72 @@
+"""Losses an attack ascends: logits `[B, classes]` and labels `[B]` to one float32 number per example.
+
+All of them depend on differences of logits only and are taken after the largest logit is subtracted,
+so adding a constant to the logits changes nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.oracle import Loss
+from bench.oracle import margin as margin_of
+
+_SLOPE = 1e-3
+
+
+def _centered(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return logits - logits.detach().amax(1, keepdim=True)
+
+
+def _of(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Best wrong logit minus the true one (Carlini and Wagner, arXiv:1608.04644, without a bound)."""
+    return margin_of(_centered(logits), y)
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy, kept from going flat by a thousandth of the log-odds of being wrong.
+
+    With p the probability of the true class the cross-entropy is -log p, and the log-odds
+    log((1 - p) / p) is a strictly increasing function of it. So the sum has the same maximizers, the
+    same order of points and the same direction of the gradient of an example. But where float32
+    makes the gradient of -log p exactly zero (a gap of 104 between the logits), the sum keeps a slope.
+    """
+    logits = _centered(logits)
+    odds = logits.scatter(1, y[:, None], -torch.inf).logsumexp(1) - _of(logits, y)
+    return F.softplus(odds) + _SLOPE * odds
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Difference of logits ratio (Croce and Hein, arXiv:2003.01690, equation 6), at most 1.
+
+    It needs three classes; with two it falls back to `margin`.
+    """
+    if logits.shape[1] < 3:
+        return margin(logits, y)
+    logits = _centered(logits)
+    top = logits.topk(3, dim=1).values
+    return margin_of(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
+
+
+def dlr_targeted(target: Tensor) -> Loss:
+    """Targeted difference of logits ratio towards the classes `target` `[B]` (equation 7).
+
+    It needs four classes; with fewer it falls back to the margin of the target over the true class.
+    """
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        logits = _centered(logits)
+        gap = _of(logits, target) - _of(logits, y)
+        if logits.shape[1] < 4:
+            return gap
+        top = logits.topk(4, dim=1).values
+        return gap / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2).clamp_min(1e-12)
+
+    return loss

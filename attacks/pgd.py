@@ -1,0 +1,86 @@
+"""Projected gradient descent (Madry et al., ICLR 2018, arXiv:1706.06083), with EOT and momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.attacks.losses import cross_entropy
+from bench.attacks.trajectory import Best, Unbroken, direction, require_at_least, require_family
+from bench.geometry import norm, per_row, project, random_in_ball
+from bench.oracle import Oracle
+from bench.random import Stream
+from bench.types import LP_FAMILIES, ThreatModel
+
+
+@dataclass
+class _State(Unbroken):
+    x: Tensor
+    y: Tensor
+    x_adv: Tensor
+    velocity: Tensor
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Ascent of the cross-entropy in steps of fixed length, projected onto the ball.
+
+    Every iterate is judged, the start and the last one too, and the best one is returned. With
+    `eot` above 1 a stochastic defense is attacked through the gradient averaged over its draws
+    (Athalye et al., arXiv:1802.00420), as Lee and Kim (arXiv:2303.09051) do.
+
+    Attributes:
+        steps: gradient steps per restart.
+        step_size: length of a step, in units of eps.
+        eot: draws per gradient of a stochastic defense.
+        momentum: decay of the sum of gradients that gives the direction (arXiv:1710.06081); 0 is
+            plain PGD.
+        random_start: start at a random point of the ball instead of at the image.
+        n_restarts: independent runs; a later one attacks what the earlier ones left.
+    """
+
+    steps: int = 20
+    step_size: float = 0.25
+    eot: int = 1
+    momentum: float = 0.0
+    random_start: bool = True
+    n_restarts: int = 1
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "steps", "eot", "n_restarts")
+
+    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
+        require_family(self, threat, LP_FAMILIES)
+        best = Best(x)
+        for restart in range(self.n_restarts):
+            start = x
+            if self.random_start:
+                start = random_in_ball(x, stream.at("start", restart).uniform(*x.shape[1:]), threat)
+            state = _State(torch.arange(len(x), device=x.device), x, y, start, torch.zeros_like(x))
+            state.drop_broken(oracle)
+            self._run(oracle, state, threat, best)
+        return best.x_adv
+
+    def _run(self, oracle: Oracle, state: _State, threat: ThreatModel, best: Best) -> None:
+        best.restart()
+        length = self.step_size * float(threat.eps)
+        for step in range(self.steps + 1):
+            if not len(state):
+                return
+            reply = oracle.gradient(state.x_adv, state.y, cross_entropy, state.rows, eot=self.eot)
+            best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
+            if step == self.steps:  # the last iterate is judged, too
+                return
+            state.velocity = self.momentum * state.velocity + _unit(reply.grad)
+            ahead = state.x_adv + length * direction(state.velocity, threat.family)
+            state.x_adv = project(ahead, state.x, threat)
+            state.drop_broken(oracle)
+
+
+def _unit(grad: Tensor) -> Tensor:
+    """Each row scaled to a mean absolute value of one, so that momentum weighs steps alike."""
+    grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+    size = norm(grad, "L1") / grad[0].numel()
+    return grad / per_row(torch.where(size > 0, size, 1), grad)
