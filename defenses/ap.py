@@ -1,0 +1,17 @@
+"""Adversarial purification: a purifier that has only seen clean images before the classifier.
+
+The baseline of AToP (Lin et al., ICLR 2024, arXiv:2401.16352), before its fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.defenses import purified
+from bench.types import Defense, ImageSpec
+
+
+def load(*, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "none") -> Defense:
+    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`)."""
+    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt)

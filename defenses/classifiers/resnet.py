@@ -1,0 +1,61 @@
+"""Residual networks for small images (He et al., CVPR 2016, arXiv:1512.03385, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResNet(nn.Module):
+    """A 3x3 stem, stages of basic blocks that double the channels, global average pooling.
+
+    `blocks=(1, 1, 1)` with width 16 is ResNet-8 (about 78,000 parameters), `(2, 2, 2, 2)` with width
+    64 the ResNet-18 of the CIFAR literature.
+
+    Args:
+        in_channels: channels of the images, which come in [0, 1].
+        classes: number of logits.
+        width: channels of the first stage.
+        blocks: basic blocks in each stage; all stages but the first halve height and width.
+    """
+
+    def __init__(self, in_channels: int, classes: int, width: int = 16, blocks: Sequence[int] = (1, 1, 1)) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        body: list[nn.Module] = []
+        channels = width
+        for stage, count in enumerate(blocks):
+            outputs = width * 2**stage
+            for block in range(count):
+                body.append(BasicBlock(channels, outputs, stride=2 if stage > 0 and block == 0 else 1))
+                channels = outputs
+        self.body = nn.Sequential(*body)
+        self.head = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.body(F.relu(self.norm(self.stem(2 * x - 1))))
+        logits: Tensor = self.head(features.mean((2, 3)))
+        return logits
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(residual + self.shortcut(x))

@@ -1,0 +1,60 @@
+"""Networks by name, and how to rebuild one from its checkpoint and card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bench.defenses import checkpoints as files
+from bench.defenses.classifiers.resnet import ResNet
+from bench.defenses.classifiers.small_cnn import SmallCNN
+from bench.defenses.purifiers.unet import UNet
+from bench.errors import BenchError, unknown
+from bench.types import Card, ImageSpec, ThreatModel
+
+# name -> (images, width) -> network
+CLASSIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
+    "small-cnn": lambda spec, width: SmallCNN(spec.shape[0], spec.classes, width),
+    "resnet-8": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(1, 1, 1)),
+    "resnet-18": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(2, 2, 2, 2)),
+    "resnet-20": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(3, 3, 3)),
+}
+PURIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
+    "unet": lambda spec, width: UNet(spec.shape[0], width),
+}
+
+
+def build(architecture: Mapping[str, Any], spec: ImageSpec) -> nn.Module:
+    """The network a card's `architecture` describes, such as `{"name": "resnet-8", "width": 16}`."""
+    known = CLASSIFIERS | PURIFIERS
+    name, width = str(architecture.get("name", "")), architecture.get("width")
+    if name not in known:
+        raise unknown("architecture", name, known)
+    if not isinstance(width, int) or width < 1:
+        raise BenchError(f"architecture {name!r} has width {width!r}: it must be a positive integer")
+    return known[name](spec, width)
+
+
+def restore(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
+    """The network with the weights of this name, frozen and in eval mode, and its card."""
+    if name not in checkpoints:
+        raise BenchError(f"no checkpoint {name!r} was given: train it, or name its file with the other checkpoints")
+    path = Path(checkpoints[name])
+    state = files.read_state(path)
+    card = files.read_card(path)
+    module = build(card["architecture"], spec)
+    files.fill(module, state, path)
+    return module.eval().requires_grad_(False), card
+
+
+def trained_on(card: Mapping[str, Any]) -> tuple[ThreatModel, ...]:
+    """The threat models a card says were seen in training."""
+    return tuple(ThreatModel.parse(text) for text in card.get("trained_on", ()))
+
+
+def record(card: Mapping[str, Any]) -> Card:
+    """The card as the record a defense carries."""
+    return Card(str(card.get("name", "")), str(card.get("summary", "")), card)

@@ -1,0 +1,41 @@
+"""Adversarial fine-tuning of the purifier: the second half of AToP (arXiv:2401.16352, section 3.2).
+
+The paper minimizes a pixel loss plus lambda times the cross-entropy of the frozen classifier on
+purified adversarial examples. This training keeps that and departs from the authors' code in two
+ways, because the defense is judged by adaptive attacks here: the examples are crafted through the
+whole pipeline, transform included, where theirs attack the classifier alone; and the pixel loss
+draws the purified image to the clean image, where theirs draws it to the adversarial one. There is
+no adversarial (GAN) loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.defenses.purified import Purified
+from bench.defenses.training.craft import craft
+from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.recipe import FineTuningRecipe
+from bench.types import ThreatModel
+
+
+def fine_tune(pipeline: Purified, x: Tensor, y: Tensor, recipe: FineTuningRecipe, on_epoch: OnEpoch) -> None:
+    """Train `pipeline.purifier` in place; the classifier is frozen and in eval mode throughout."""
+    threat = ThreatModel.parse(recipe.threat)
+    # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through to the purifier.
+    pipeline.eval().classifier.requires_grad_(False)
+    pipeline.purifier.requires_grad_(True)
+
+    def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        attacked = images
+        if recipe.steps:
+            attacked = craft(pipeline, images, labels, threat, steps=recipe.steps, step_size=recipe.step_size)
+        purified = pipeline.purify(attacked)
+        pixels = (purified - images).abs().mean()
+        classes = F.cross_entropy(pipeline.classifier(purified), labels)
+        return pixels + recipe.classification_weight * classes, {"L1": pixels, "cross-entropy": classes}
+
+    fit(pipeline.purifier.parameters(), step, x, y, recipe, on_epoch)

@@ -1,0 +1,40 @@
+"""Pre-training of a purifier (AP): it learns to repaint noisy, covered images and sees no attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.recipe import PurifierRecipe
+from bench.defenses.transforms import RandomTransform
+
+WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without random transform sees those
+
+
+def train_purifier(purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch) -> None:
+    """Train in place on the L1 distance between the repainted and the clean image."""
+    cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
+
+    def step(images: Tensor, _: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        noisy, mask = corrupt(images, recipe.noise, cover)
+        loss = (purifier(noisy, mask) - images).abs().mean()
+        return loss, {"L1": loss}
+
+    purifier.train()
+    fit(purifier.parameters(), step, x, y, recipe, on_epoch)
+    purifier.eval()
+
+
+def corrupt(x: Tensor, noise: float, cover: RandomTransform) -> tuple[Tensor, Tensor]:
+    """Images with Gaussian noise of a strength of their own, up to `noise`, and masks for a part of them.
+
+    Returns:
+        The noisy images `[B, C, H, W]` in [0, 1], and the masks `[B, 1, H, W]`.
+    """
+    strength = noise * torch.rand(len(x), 1, 1, 1, device=x.device)
+    noisy = (x + strength * torch.randn_like(x)).clamp(0, 1)
+    covered = (torch.rand(len(x), 1, 1, 1, device=x.device) >= WHOLE).to(x.dtype)
+    return noisy, cover(x).masks[0] * covered

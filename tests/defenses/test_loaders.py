@@ -1,0 +1,158 @@
+"""The shipped defenses on digits: they load, they classify, they are frozen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench.defenses
+from bench.catalogue import DEFENSES
+from bench.datasets.digits import digits
+from bench.defenses import ap, at, atop, standard
+from bench.errors import BenchError
+from bench.registry import load
+from bench.types import ThreatModel
+
+FOLDER = Path(bench.defenses.__file__).parent / "weights" / "digits"
+CHECKPOINTS = {path.stem: path for path in FOLDER.glob("*.safetensors")}
+SEEN = (ThreatModel.parse("Linf:0.2"),)
+SHIPPED = [
+    ("standard", {}, ()),
+    ("at", {}, SEEN),
+    ("ap", {"rt": "none"}, ()),
+    ("ap", {"rt": "1"}, ()),
+    ("atop", {"rt": "none"}, SEEN),
+    ("atop", {"rt": "1"}, SEEN),
+    ("atop", {"rt": "2"}, SEEN),
+]
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return digits("validation").first(128)
+
+
+def build(name, config, validation):
+    return load(DEFENSES.get(name).target)(checkpoints=CHECKPOINTS, spec=validation.spec, **config)
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda case: "-".join([case[0], *case[1].values()]))
+def case(request, validation):
+    name, config, trained_on = request.param
+    return name, config, trained_on, build(name, config, validation)
+
+
+def test_shipped_weights_classify_digits(case, validation):
+    """Each defense is right on more than 85 % of the first 128 validation digits, unattacked."""
+    *_, defense = case
+    torch.manual_seed(0)
+
+    logits = defense.model(torch.tensor(validation.x))
+
+    assert logits.shape == (128, 10)
+    assert (logits.argmax(1) == torch.tensor(validation.y)).float().mean() > 0.85
+
+
+def test_a_defense_is_frozen_and_in_eval_mode(case):
+    """No attack can change it: no parameter wants a gradient and no layer is in training mode."""
+    *_, defense = case
+
+    assert not any(parameter.requires_grad for parameter in defense.model.parameters())
+    assert not any(module.training for module in defense.model.modules())
+
+
+def test_a_defense_is_differentiable_to_its_input(case, validation):
+    """Frozen weights must not stop the gradient an attack needs."""
+    *_, defense = case
+    x = torch.tensor(validation.x[:16]).requires_grad_()
+
+    defense.model(x).logsumexp(1).sum().backward()
+
+    assert (x.grad.flatten(1).abs().amax(1) > 0).all()
+
+
+def test_the_record_says_what_the_catalogue_says(case):
+    """Stochastic exactly when the catalogue says so, trained on what the card says."""
+    name, config, trained_on, defense = case
+
+    assert defense.stochastic == DEFENSES.get(name).is_stochastic(config)
+    assert defense.trained_on == trained_on
+    assert (defense.base is not None) == (name in ("ap", "atop"))
+
+
+def test_two_forwards_differ_exactly_when_the_defense_is_stochastic(case, validation):
+    """The flag is the truth about the module."""
+    *_, defense = case
+    x = torch.tensor(validation.x)
+
+    first, second = defense.model(x), defense.model(x)
+
+    assert torch.equal(first, second) != defense.stochastic
+
+
+def test_the_base_of_a_purifier_is_the_standard_classifier(validation):
+    """The undefended base of AP and AToP gives the logits of `standard`, to the bit."""
+    x = torch.tensor(validation.x)
+    plain = standard.load(checkpoints=CHECKPOINTS, spec=validation.spec).model(x)
+
+    for module in (ap, atop):
+        defense = module.load(checkpoints=CHECKPOINTS, spec=validation.spec)
+
+        assert torch.equal(defense.base(x), plain)
+
+
+def test_at_and_standard_weights_load_in_each_others_place(validation):
+    """Same keys and shapes, so what differs between the two is training alone."""
+    x = torch.tensor(validation.x)
+    swapped = {"standard": CHECKPOINTS["at"], "at": CHECKPOINTS["standard"]}
+
+    for module, twin in ((standard, at), (at, standard)):
+        logits = module.load(checkpoints=swapped, spec=validation.spec).model(x)
+
+        assert torch.equal(logits, twin.load(checkpoints=CHECKPOINTS, spec=validation.spec).model(x))
+
+
+def test_every_transform_has_a_purifier_of_its_own():
+    """AToP under RT2 is fine-tuned for RT2: the shipped purifiers are different files."""
+    digests = {name: json.loads(CHECKPOINTS[name].with_suffix(".json").read_text())["sha256"] for name in CHECKPOINTS}
+
+    assert len(set(digests.values())) == len(digests)
+
+
+def test_cards_belong_to_the_data_of_the_package(validation):
+    """The digest in a card is that of the training split shipped here, and n is its size."""
+    train = digits("train")
+
+    for path in CHECKPOINTS.values():
+        card = json.loads(path.with_suffix(".json").read_text())
+
+        assert card["data"] == {"dataset": "digits", "split": "train", "digest": train.digest, "n": len(train)}
+        assert card["standard_accuracy"]["split"] == "test"
+        assert card["command"].startswith(f"bench train {path.stem.partition('-rt')[0]} --dataset digits")
+
+
+def test_the_recipe_in_a_card_is_the_committed_one():
+    """What was trained is what `bench train` would train today."""
+    from dataclasses import asdict
+
+    from bench.defenses.training.recipe import read_recipe
+
+    for name, path in CHECKPOINTS.items():
+        training, _, rt = name.partition("-rt")
+        recipe = read_recipe(training, "digits", {"rt": rt} if rt else {})
+
+        assert json.loads(path.with_suffix(".json").read_text())["recipe"] == asdict(recipe)
+
+
+def test_shipped_weights_are_small():
+    """All of them together stay under two megabytes."""
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2_000_000
+
+
+def test_an_unknown_transform_is_named_before_weights_are_looked_for(validation):
+    """A mistyped rt is not reported as a missing checkpoint."""
+    with pytest.raises(BenchError, match="unknown random transform rt '7'"):
+        atop.load(checkpoints=CHECKPOINTS, spec=validation.spec, rt="7")

@@ -1,0 +1,87 @@
+"""Recipes: every committed file is sound, and a wrong override is one line with its remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bench.defenses.networks import CLASSIFIERS, PURIFIERS
+from bench.defenses.training.recipe import FOLDER, KINDS, read_recipe
+from bench.defenses.transforms import TRANSFORMS
+from bench.errors import BenchError
+
+DATASETS = sorted(path.name for path in FOLDER.iterdir())
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_committed_recipe_is_complete_and_names_what_exists(dataset, name):
+    """A recipe gives each hyper-parameter once, and its networks and transforms are known."""
+    assert (FOLDER / dataset / f"{name}.toml").is_file()
+
+    recipe = dataclasses.asdict(read_recipe(name, dataset, {}))
+
+    assert set(recipe) == {field.name for field in dataclasses.fields(KINDS[name])}
+    assert recipe.get("architecture", "unet") in CLASSIFIERS | PURIFIERS
+    assert recipe.get("rt", "1") in TRANSFORMS
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_standard_and_at_share_one_architecture(dataset):
+    """The weights of one load in the place of the other, so that only training differs."""
+    standard, at = (read_recipe(name, dataset, {}) for name in ("standard", "at"))
+
+    assert (standard.architecture, standard.width) == (at.architecture, at.width)
+    assert standard.trained_on == []
+    assert at.trained_on == [at.threat]
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "imagefolder:/data/birds", "../digits"])
+def test_a_dataset_without_recipes_of_its_own_gets_the_default_ones(dataset):
+    """Any image folder can be trained on; a path never leads out of the recipes."""
+    assert read_recipe("at", dataset, {}) == read_recipe("at", "default", {})
+    assert read_recipe("at", dataset, {}) != read_recipe("at", "digits", {})
+
+
+def test_an_override_takes_the_type_of_its_field():
+    """Text from the command line becomes a whole number, a number, a truth value or a name."""
+    changed = {"epochs": "3", "learning_rate": "1e-2", "flip": "true", "rt": "2"}
+
+    recipe = read_recipe("atop", "digits", changed)
+
+    assert (recipe.epochs, recipe.learning_rate, recipe.flip, recipe.rt) == (3, 0.01, True, "2")
+    assert recipe.steps == read_recipe("atop", "digits", {}).steps
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"epoch": "3"}, r"unknown parameter of training 'atop' 'epoch': did you mean epochs"),
+        ({"rt_": "3"}, r"did you mean rt"),
+        ({"epochs": "3.5"}, r"epochs='3.5' is not a whole number"),
+        ({"epochs": "many"}, r"epochs='many' is not a whole number"),
+        ({"epochs": "0"}, r"epochs=0 is out of range: it must be at least 1"),
+        ({"learning_rate": "fast"}, r"learning_rate='fast' is not a number"),
+        ({"learning_rate": "nan"}, r"learning_rate=nan is out of range: it must be positive"),
+        ({"learning_rate": "-1"}, r"learning_rate=-1.0 is out of range"),
+        ({"classification_weight": "nan"}, r"classification_weight=nan is out of range"),
+        ({"steps": "-1"}, r"steps=-1 is out of range: it must not be negative"),
+        ({"flip": "maybe"}, r"flip='maybe' is not a truth value: write flip=true or flip=false"),
+        ({"threat": "Linf:8"}, r"did you mean 8/255"),
+        ({"threat": ""}, r"threat '' has no eps"),
+        ({"threat": "stadv:0.4"}, r"threat='stadv:0.4' is no Lp threat model: choose among Linf, L2, L1"),
+    ],
+)
+def test_a_wrong_override_names_the_value_and_the_remedy(changed, said):
+    """One line, no traceback."""
+    with pytest.raises(BenchError, match=said) as caught:
+        read_recipe("atop", "digits", changed)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_training_suggests_the_nearest_one():
+    """A mistyped name says what was meant."""
+    with pytest.raises(BenchError, match=r"unknown training 'atopp': did you mean atop"):
+        read_recipe("atopp", "digits", {})

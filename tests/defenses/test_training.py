@@ -1,0 +1,269 @@
+"""Trainings are reproducible, touch only what they train, and do what they are for."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import bench.defenses
+from bench.datasets.digits import digits
+from bench.defenses import atop, networks
+from bench.defenses.purified import Purified
+from bench.defenses.training.craft import craft
+from bench.defenses.training.data import flip, shift
+from bench.defenses.training.finetune import fine_tune
+from bench.defenses.training.loop import WARM_UP, one_cycle
+from bench.defenses.training.purifier import corrupt
+from bench.defenses.training.recipe import read_recipe
+from bench.defenses.training.run import train
+from bench.defenses.transforms import TRANSFORMS
+from bench.errors import BenchError
+from bench.geometry import distance
+from bench.types import ThreatModel
+
+FOLDER = Path(bench.defenses.__file__).parent / "weights" / "digits"
+CHECKPOINTS = {path.stem: path for path in FOLDER.glob("*.safetensors")}
+LINF = ThreatModel.parse("Linf:0.2")
+TINY = {"epochs": "1", "batch_size": "64", "validation_threat": ""}
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return digits("train").first(192)
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return digits("validation").first(64)
+
+
+def tiny(name, out, learned, validation, *, seed=0, on_progress=None, **changed):
+    overrides = TINY | changed
+    return train(
+        name,
+        learned,
+        validation,
+        out=out,
+        checkpoints=CHECKPOINTS,
+        seed=seed,
+        overrides=overrides,
+        on_progress=on_progress,
+        command=f"bench train {name}",
+    )
+
+
+def pipeline(rt):
+    """The purifier as it was before fine-tuning, behind a transform."""
+    spec = digits("validation").spec
+    classifier, _ = networks.restore("standard", CHECKPOINTS, spec)
+    purifier, _ = networks.restore("ap", CHECKPOINTS, spec)
+    return Purified(TRANSFORMS[rt], purifier, classifier)
+
+
+def batch(split, n):
+    examples = digits(split).first(n)
+    return torch.tensor(examples.x), torch.tensor(examples.y)
+
+
+@pytest.mark.parametrize("name", ["standard", "at", "ap", "atop"])
+def test_one_seed_gives_the_same_bytes_and_another_one_does_not(name, tmp_path, learned, validation):
+    """Two trainings are one file, whatever the caller drew before, watched or not."""
+    watched = []
+
+    first = tiny(name, tmp_path / "a", learned, validation)
+    torch.rand(7)
+    again = tiny(name, tmp_path / "b", learned, validation, on_progress=watched.append)
+    other = tiny(name, tmp_path / "c", learned, validation, seed=1)
+
+    assert first.read_bytes() == again.read_bytes()
+    assert first.read_bytes() != other.read_bytes()
+    assert [(progress.stage, progress.step, progress.steps) for progress in watched] == [(name, 3, 3)]
+    assert 0 <= watched[0].accuracy <= 1
+
+
+def test_training_leaves_the_global_generators_alone(tmp_path, learned, validation):
+    """A program that trains in its middle draws the same numbers afterwards."""
+
+    def draws():
+        return torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+
+    torch.manual_seed(3), np.random.seed(3), random.seed(3)  # noqa: NPY002
+    expected = draws()
+    torch.manual_seed(3), np.random.seed(3), random.seed(3)  # noqa: NPY002
+
+    tiny("atop", tmp_path, learned, validation, validation_threat="Linf:0.2")
+
+    assert draws() == expected
+
+
+def test_a_trained_checkpoint_loads_as_the_defense_it_is(tmp_path, learned, validation):
+    """`bench train atop --set rt=2` writes `atop-rt2`, which the loader takes, with a full card."""
+    path = tiny("atop", tmp_path, learned, validation, rt="2", validation_threat="Linf:0.2")
+
+    defense = atop.load(checkpoints={**CHECKPOINTS, path.stem: path}, spec=validation.spec, rt="2")
+
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert path.name == "atop-rt2.safetensors"
+    assert defense.trained_on == (LINF,)
+    assert defense.card.facts == card
+    assert card["recipe"]["rt"] == "2"
+    assert card["recipe"]["epochs"] == 1
+    assert card["data"] == {"dataset": "digits", "split": "train", "digest": learned.digest, "n": 192}
+    assert card["standard_accuracy"]["draws"] == card["validation"]["draws"] == 10
+    assert card["validation"]["robust_accuracy"] <= card["validation"]["standard_accuracy"]
+    assert set(card["parents"]) == {"standard", "ap"}
+
+
+def test_fine_tuning_needs_the_checkpoints_it_starts_from(tmp_path, learned, validation):
+    """Without a pre-trained purifier the missing one is named."""
+    checkpoints = {"standard": CHECKPOINTS["standard"]}
+
+    with pytest.raises(BenchError, match="no checkpoint 'ap' was given"):
+        train("atop", learned, validation, out=tmp_path, checkpoints=checkpoints, overrides=TINY)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("at", {"architecture": "small-cn"}, "unknown classifier architecture 'small-cn': did you mean small-cnn"),
+        ("ap", {"architecture": "resnet-8"}, "unknown purifier architecture 'resnet-8'"),
+        ("atop", {"rt": "9"}, "unknown random transform rt '9'"),
+    ],
+)
+def test_an_override_that_names_nothing_is_one_line(name, changed, said, tmp_path, learned, validation):
+    """Names in a recipe are checked where the networks and transforms are known."""
+    with pytest.raises(BenchError, match=said):
+        tiny(name, tmp_path, learned, validation, **changed)
+
+
+def test_a_training_that_diverges_writes_nothing(tmp_path, learned, validation):
+    """A loss that is not finite stops the training with the remedy, before any weights are written."""
+    with pytest.raises(BenchError, match=r"the loss is not finite after .* lower the learning_rate"):
+        tiny("standard", tmp_path, learned, validation, learning_rate="1e30", epochs="3")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rt", ["none", "1"])
+def test_fine_tuning_changes_the_purifier_and_nothing_of_the_classifier(rt):
+    """Weights and batch statistics of the classifier are what they were; it collects no gradient."""
+    model = pipeline(rt)
+    recipe = read_recipe("atop", "digits", {"epochs": "1", "rt": rt})
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+
+    fine_tune(model, *batch("train", 256), recipe, lambda done, total, losses: None)
+
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[key]) == key.startswith("classifier."), key
+    assert all(parameter.grad is None for parameter in model.classifier.parameters())
+
+
+def test_fine_tuning_lowers_the_adversarial_loss():
+    """A few real epochs make held-out examples, crafted anew, clearly less harmful."""
+    model = pipeline("none").eval()
+    recipe = read_recipe("atop", "digits", {"epochs": "4", "rt": "none"})
+    x, y = batch("validation", 128)
+
+    def adversarial_loss():
+        torch.manual_seed(0)
+        x_adv = craft(model, x, y, LINF, steps=10, step_size=0.25)
+        with torch.no_grad():
+            return F.cross_entropy(model(x_adv), y).item()
+
+    before = adversarial_loss()
+    torch.manual_seed(0)
+    fine_tune(model, *batch("train", 1029), recipe, lambda done, total, losses: None)
+
+    assert adversarial_loss() < 0.6 * before
+
+
+@pytest.mark.parametrize("threat", ["Linf:0.2", "L2:1"])
+def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(threat):
+    """What is trained on is within the threat model and worse than noise of the same size."""
+    threat = ThreatModel.parse(threat)
+    model = pipeline("none").eval()
+    x, y = batch("train", 128)
+
+    def loss(steps):
+        torch.manual_seed(0)
+        x_adv = craft(model, x, y, threat, steps=steps, step_size=0.5)
+        assert distance(x_adv, x, threat.family).max() <= float(threat.eps) + 1e-6
+        assert x_adv.min() >= 0
+        assert x_adv.max() <= 1
+        return F.cross_entropy(model(x_adv), y).item()
+
+    start, one, many = loss(0), loss(1), loss(7)
+
+    assert start < one < many
+    assert many > 3 * start
+
+
+def test_crafting_leaves_parameter_gradients_alone():
+    """Weights that are being trained collect no gradient from the search for examples."""
+    model = pipeline("none").requires_grad_(True)
+
+    craft(model, *batch("train", 8), LINF, steps=2, step_size=0.5)
+
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_pre_training_hides_a_quarter_of_half_of_the_inputs_and_adds_noise_of_many_strengths():
+    """Half of the inputs are whole, as a purifier without transform sees them; no noise beyond the limit."""
+    torch.manual_seed(0)
+    x = torch.full((2000, 1, 8, 8), 0.5)
+
+    noisy, mask = corrupt(x, 0.1, TRANSFORMS["1"])
+
+    share = mask.flatten(1).mean(1)
+    strength = (noisy - x).flatten(1).std(1)
+    assert set(share.tolist()) == {0.0, 0.25}
+    assert 0.45 < (share == 0).float().mean() < 0.55
+    assert strength.min() < 0.01
+    assert 0.09 < strength.max() < 0.13
+    assert strength.mean().item() == pytest.approx(0.05, rel=0.1)
+
+
+def test_shifted_images_are_the_originals_moved():
+    """Each image moves as a whole, on its own, by at most the given number of pixels."""
+    torch.manual_seed(0)
+    x = torch.zeros(64, 2, 9, 9)
+    x[:, :, 4, 4] = 1
+
+    moved = shift(x, 2)
+
+    places = moved[:, 0].flatten(1).argmax(1)
+    assert torch.equal(moved[:, 0], moved[:, 1])
+    assert torch.equal(moved.sum((2, 3)), torch.ones(64, 2))
+    assert set((places // 9).tolist()) == set((places % 9).tolist()) == {2, 3, 4, 5, 6}
+    assert torch.equal(shift(x, 0), x)
+
+
+def test_flipping_mirrors_about_half_of_the_images():
+    """Mirrored left to right, never upside down."""
+    torch.manual_seed(0)
+    x = torch.rand(400, 1, 4, 4)
+
+    flipped = flip(x)
+
+    same = (flipped == x).flatten(1).all(1)
+    assert 0.4 < same.float().mean() < 0.6
+    assert torch.equal(flipped[~same], x[~same].flip(3))
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
+    """One cycle: the peak is the recipe's rate, the end is close to zero."""
+    rates = [one_cycle(step / 100) for step in range(101)]
+
+    peak = rates.index(max(rates))
+    assert peak == round(100 * WARM_UP)
+    assert max(rates) == pytest.approx(1)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert rates[0] == pytest.approx(0.04)
