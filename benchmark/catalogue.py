@@ -67,6 +67,19 @@ ATTACKS.add(
 )
 ATTACKS.add(
     AttackEntry(
+        "apgd-dlr",
+        "bench.attacks.apgd:APGD",
+        "2003.01690",
+        "100 steps of Auto-PGD on the difference of logits ratio",
+        _LP,
+        forwards=101,
+        backwards=101,
+        config={"loss": "dlr", "eot": _EOT},
+        eot=_EOT,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
         "apgd-t",
         "bench.attacks.apgd:APGDTargeted",
         "2003.01690",
@@ -99,19 +112,33 @@ ATTACKS.add(
         _LP,
         forwards=5001,
         access="score",
+        not_for={
+            "stochastic": "a random search that trusts single answers; AutoAttack's rand version leaves it out too"
+        },
     )
 )
 ATTACKS.add(
     AttackEntry(
         "autoattack",
+        "",
+        "2003.01690",
+        "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) on others",
+        _LP,
+        parts={"deterministic": ("apgd-ce", "apgd-t", "fab-t", "square"), "stochastic": ("apgd-ce", "apgd-dlr")},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "autoattack-ref",
         "bench.attacks.adapters.pyautoattack:AutoAttack",
         "2003.01690",
-        "AutoAttack: standard on deterministic defenses, rand (EOT 20) on stochastic ones (pyautoattack)",
+        "the pyautoattack package's own standard (rand on stochastic defenses) run, for cross-checking",
         _LP,
         forwards=7852,
         backwards=1910,
         eot=_EOT,
         requires=("pyautoattack",),
+        only_named=True,
     )
 )
 ATTACKS.add(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -215,6 +215,13 @@ class Done:
     cost: Cost = field(default_factory=Cost)
 
 
+def worst_case(parts: Sequence[Done]) -> Done:
+    """Several attacks on the same examples as one: per example the fewest correct draws."""
+    counts = np.stack([part.verdicts.adversarial for part in parts]).min(axis=0)
+    first = parts[0].verdicts
+    return Done(Verdicts(first.draws, first.clean, counts), sum((part.cost for part in parts), Cost()))
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A meaningless pair, and why."""
@@ -234,10 +241,16 @@ Outcome = Done | Skipped | Failed
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell of the matrix; `skip` says why it is meaningless, where it is."""
+    """A cell of the matrix.
+
+    Attributes:
+        skip: why it is meaningless, where it is.
+        parts: the cells it is the worst case of, where it is one; they are computed in its place.
+    """
 
     cell: Cell
     skip: str | None = None
+    parts: tuple[Cell, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import fingerprint, selection
@@ -52,12 +52,21 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                     continue
                 draws = request.draws if defense.stochastic else 1
                 cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, harness)
-                plan.append(Planned(cell, _meaningless(entry, defense)))
+                plan.append(_composite(cell) if entry.parts else Planned(cell, _meaningless(entry, defense)))
     return plan
 
 
+def _composite(cell: Cell) -> Planned:
+    whole, parts = selection.composite(selection.Request(cell.attack.label, {}), _kind(cell.defense))
+    return Planned(replace(cell, attack=whole), parts=tuple(replace(cell, attack=part) for part in parts))
+
+
+def _kind(defense: DefenseRef) -> str:
+    return "stochastic" if defense.stochastic else "deterministic"
+
+
 def _meaningless(entry: AttackEntry, defense: DefenseRef) -> str | None:
-    kind = "stochastic" if defense.stochastic else "deterministic"
+    kind = _kind(defense)
     reason = entry.not_for.get(kind)
     return None if reason is None else f"{entry.name} is not for {kind} defenses: {reason}"
 
@@ -107,7 +116,7 @@ def _distinct(refs: list[DefenseRef]) -> list[DefenseRef]:
 
 def _attacks(request: MatrixRequest) -> list[tuple[AttackEntry, AttackRef]]:
     families = {threat.family for threat in request.threats}
-    everything = [entry.name for entry in ATTACKS if families & set(entry.families)]
+    everything = [entry.name for entry in ATTACKS if families & set(entry.families) and not entry.only_named]
     found = []
     for item in selection.parse_list(request.attacks, "attack", everything):
         if item.is_file:

@@ -28,6 +28,9 @@ class AttackEntry:
         eot: draws per query where the defense is stochastic.
         not_for: kinds of defense (`"deterministic"`, `"stochastic"`) it is not defined for, and why.
         requires: distributions whose version can change its verdicts.
+        parts: for an attack that is the worst case of others, their names by kind of defense; it has
+            no target, and its cell is derived from theirs.
+        only_named: left out of `all`.
     """
 
     name: str
@@ -35,13 +38,15 @@ class AttackEntry:
     cite: str
     summary: str
     families: tuple[str, ...]
-    forwards: int
+    forwards: int = 0
     backwards: int = 0
     access: str = "gradient"
     config: Mapping[str, Any] = field(default_factory=dict)
     eot: int = 1
     not_for: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    only_named: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench import __version__
-from bench.cell import Cell, Done, Failed, Planned, Result
+from bench.cell import Cell, Done, Failed, Planned, Result, worst_case
 from bench.datasets.examples import Examples
 from bench.executors.task import Executor, Report, Task
 from bench.store import Store
@@ -31,10 +31,25 @@ class _Progress:
     error: str = field(default="")
 
 
-def pending(plan: Sequence[Planned], store: Store) -> list[Cell]:
-    """The cells that have to be computed: neither skipped nor stored; a failed one is tried again."""
-    cells = [planned.cell for planned in plan if planned.skip is None]
-    return [cell for cell in cells if not isinstance(store.find(cell), Done)]
+@dataclass(frozen=True)
+class Work:
+    """What a plan lacks.
+
+    Attributes:
+        cells: to be computed: neither skipped nor stored; a failed one is tried again.
+        composites: to be derived from their parts once those are done.
+    """
+
+    cells: tuple[Cell, ...]
+    composites: tuple[Planned, ...]
+
+
+def pending(plan: Sequence[Planned], store: Store) -> Work:
+    """Find out what is missing; a part that two cells need is computed once."""
+    open_ = [planned for planned in plan if planned.skip is None and not isinstance(store.find(planned.cell), Done)]
+    cells = {cell.key: cell for planned in open_ for cell in planned.parts or (planned.cell,)}
+    missing = [cell for cell in cells.values() if not isinstance(store.find(cell), Done)]
+    return Work(tuple(missing), tuple(planned for planned in open_ if planned.parts))
 
 
 def run(
@@ -47,16 +62,24 @@ def run(
     store.require_writable()
     store.remember(examples)
     store.ask(plan)
-    todo = pending(plan, store)
-    watcher.begin(todo, sum(planned.skip is None for planned in plan) - len(todo))
-    progress = {cell.key: _Progress(store.shards(cell)) for cell in todo}
+    work = pending(plan, store)
+    asked = sum(planned.skip is None for planned in plan)
+    watcher.begin(work.cells, asked - sum(planned.cell in work.cells for planned in plan) - len(work.composites))
+    _compute(work.cells, examples, store, executor, watcher)
+    for planned in work.composites:
+        _derive(planned, store)
+    return [store.result(planned) for planned in plan]
+
+
+def _compute(cells: Sequence[Cell], examples: Examples, store: Store, executor: Executor, watcher: Watcher) -> None:
+    progress = {cell.key: _Progress(store.shards(cell)) for cell in cells}
     tasks = [
         Task(cell, index, examples.part(start, stop))
-        for cell in todo
+        for cell in cells
         for index, (start, stop) in enumerate(cell.shards)
         if index not in progress[cell.key].shards
     ]
-    for cell in todo:  # every shard was there, only the last step was missing
+    for cell in cells:  # every shard was there, only the last step was missing
         if len(progress[cell.key].shards) == len(cell.shards):
             watcher.end(cell, _finish(cell, progress[cell.key], store))
 
@@ -67,7 +90,19 @@ def run(
         outcome = _take(report, progress[report.task.cell.key], store)
         if outcome is not None:
             watcher.end(report.task.cell, outcome)
-    return [store.result(planned) for planned in plan]
+
+
+def _derive(planned: Planned, store: Store) -> None:
+    """Settle a cell that is the worst case of others."""
+    outcomes = [store.find(part) for part in planned.parts]
+    done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
+    if len(done) == len(outcomes):
+        store.finish(planned.cell, [worst_case(done)], _provenance(0.0))
+        return
+    failed = next(index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Done))
+    part, outcome = planned.parts[failed], outcomes[failed]
+    error = outcome.error if isinstance(outcome, Failed) else "it is missing"
+    store.fail(planned.cell, f"{part.attack.label}: {error}")
 
 
 def _take(report: Report, progress: _Progress, store: Store) -> Done | Failed | None:

@@ -108,18 +108,39 @@ def attack(request: Request) -> tuple[AttackEntry, AttackRef]:
         BenchError: an unknown name or parameter, or a package it needs is not installed.
     """
     entry = ATTACKS.get(request.name)
+    if entry.parts and request.parameters:
+        raise BenchError(
+            f"{request.label!r}: {entry.name} has no parameters, its parts have: see bench show {entry.name}"
+        )
     config = {**entry.config, **_typed(entry, request.parameters)}
     versions = fingerprint.of_requirements(entry.requires)
+    code = fingerprint.of_code(entry.target or "bench.attacks")
     return entry, AttackRef(
         label=request.label,
         source=entry.target,
-        digest=fingerprint.of_text(entry.target, config, versions, fingerprint.of_code(entry.target)),
+        digest=fingerprint.of_text(entry.target, config, versions, code),
         access=entry.access,
         config=config,
         forwards=entry.forwards,
         backwards=entry.backwards,
         eot=entry.eot,
     )
+
+
+def composite(request: Request, kind: str) -> tuple[AttackRef, list[AttackRef]]:
+    """An attack that is the worst case of others on a kind of defense, and those others."""
+    entry = ATTACKS.get(request.name)
+    parts = [attack(Request(name, {}))[1] for name in entry.parts[kind]]
+    whole = AttackRef(
+        label=request.label,
+        source=" + ".join(part.label for part in parts),
+        digest=fingerprint.of_text(*(part.digest for part in parts)),
+        config={part.label: dict(part.config) for part in parts},
+        forwards=sum(part.forwards for part in parts),
+        backwards=sum(part.backwards for part in parts),
+        eot=max(part.eot for part in parts),
+    )
+    return whole, parts
 
 
 def _typed(entry: AttackEntry, parameters: Mapping[str, str]) -> dict[str, Any]:

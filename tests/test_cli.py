@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from bench.checkpoints import shipped
 from bench.cli import main
 
@@ -32,9 +33,7 @@ def bench(*words):
 
 
 def files(folder):
-    return {
-        path.relative_to(folder): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
-    }
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
 
 
 def test_run_prints_the_table_writes_the_csv_and_resumes_byte_for_byte(tmp_path, capsys):
@@ -79,7 +78,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, capsys):
     assert "stored  standard x fgsm (Linf:0.2)" in out
     assert "run     at x fgsm (Linf:0.2): at most 60 passes" in out
     assert "skip    at x pgd-eot-20" in out
-    assert "8 cells on 10 images: 3 to run, 1 stored, 4 skipped" in out
+    assert "8 cells on 10 images: 3 to run, 0 to derive, 1 stored, 4 skipped" in out
 
 
 WRONG = {

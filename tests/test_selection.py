@@ -82,11 +82,25 @@ def test_every_pair_of_attack_and_fitting_threat_is_a_cell_and_meaningless_ones_
         for defense in ("at", "atop")
         for entry in ATTACKS
         for threat in DIGITS
-        if threat.family in entry.families
+        if threat.family in entry.families and not entry.only_named
     }
     assert columns == expected
     skipped = {(planned.cell.defense.label, planned.cell.attack.label) for planned in plan if planned.skip}
-    assert skipped == {("at", "pgd-eot-20"), ("atop", "apgd-t"), ("atop", "fab-t")}
+    assert skipped == {("at", "pgd-eot-20"), ("atop", "apgd-t"), ("atop", "fab-t"), ("atop", "square")}
+
+
+def test_autoattack_is_planned_as_its_parts():
+    plan = {planned.cell.defense.label: planned for planned in build("at,atop", "autoattack", DIGITS[:1])}
+
+    parts = {label: [part.attack.label for part in planned.parts] for label, planned in plan.items()}
+    assert parts == {"at": ["apgd-ce", "apgd-t", "fab-t", "square"], "atop": ["apgd-ce", "apgd-dlr"]}
+    alone = build("at", "apgd-ce", DIGITS[:1])[0].cell
+    assert plan["at"].parts[0].key == alone.key
+
+
+def test_what_is_only_named_is_not_in_all():
+    assert "autoattack-ref" not in {planned.cell.attack.label for planned in build("at", "all")}
+    assert build("at", "autoattack-ref", DIGITS[:1])
 
 
 def test_draws_are_for_stochastic_defenses_alone():

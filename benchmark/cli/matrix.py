@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench import matrix
-from bench.cell import Failed, Planned
+from bench.cell import Done, Failed, Planned
 from bench.cli import TERMINATED
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
@@ -46,8 +46,7 @@ class RunOptions:
 def fill(options: RunOptions) -> int:
     """Run what is missing and print the table; 3 when a cell failed."""
     plan, examples, store = _resolve(options)
-    todo = pending(plan, store)
-    executor = _executor(options, len(todo))
+    executor = _executor(options, len(pending(plan, store).cells))
     store.require_writable()
     with _Termination(), Progress() as progress:
         results = run(plan, examples, store, executor, progress)
@@ -71,28 +70,32 @@ def plan(options: RunOptions) -> int:
     from bench.executors.task import passes
 
     plan, examples, store = _resolve(options)
-    executor = _executor(options, len(plan))
-    todo = {cell.key for cell in pending(plan, store)}
-    speeds: dict[str, float] = {}
-    total_passes, total_seconds = 0, 0.0
+    work = pending(plan, store)
+    executor = _executor(options, len(work.cells))
     for planned in plan:
         cell = planned.cell
         if planned.skip is not None:
             print(f"skip    {cell.title}: {planned.skip}")
-        elif cell.key not in todo:
+        elif isinstance(store.find(cell), Done):
             print(f"stored  {cell.title}")
-        else:
-            speed = speeds.get(cell.defense.digest)
-            if speed is None:
-                speed = speeds[cell.defense.digest] = seconds_per_pass(cell, examples, executor.device)
-            count = passes(cell, len(examples))
-            total_passes, total_seconds = total_passes + count, total_seconds + count * speed
-            failed = isinstance(store.find(cell), Failed)
-            print(f"{'retry' if failed else 'run':7s} {cell.title}: at most {count:,} passes, {_span(count * speed)}")
+        elif planned.parts:
+            print(f"derive  {cell.title}: the worst case of {cell.attack.source}")
+    speeds: dict[str, float] = {}
+    total_passes, total_seconds = 0, 0.0
+    for cell in work.cells:
+        if cell.defense.digest not in speeds:
+            speeds[cell.defense.digest] = seconds_per_pass(cell, examples, executor.device)
+        count = passes(cell, len(examples))
+        seconds = count * speeds[cell.defense.digest]
+        total_passes, total_seconds = total_passes + count, total_seconds + seconds
+        again = isinstance(store.find(cell), Failed)
+        print(f"{'retry' if again else 'run':7s} {cell.title}: at most {count:,} passes, {_span(seconds)}")
     skipped = sum(planned.skip is not None for planned in plan)
-    stored = len(plan) - skipped - len(todo)
+    derived = len(work.composites)
+    stored = sum(isinstance(store.find(planned.cell), Done) for planned in plan if planned.skip is None)
+    counted = f"{len(work.cells)} to run, {derived} to derive, {stored} stored, {skipped} skipped"
+    print(f"\n{len(plan)} cells on {len(examples)} images: {counted}")
     print(
-        f"\n{len(plan)} cells on {len(examples)} images: {len(todo)} to run, {stored} stored, {skipped} skipped; "
         f"at most {total_passes:,} passes (a backward counted as two), "
         f"about {_span(total_seconds / executor.jobs)} at most on {executor.describe()}"
     )

@@ -1,10 +1,11 @@
 """A defense of your own in fifteen lines: bench run --defenses standard,./docs/examples/mine.py:build"""
 
 import torch
+from torch import nn
+
 from bench.checkpoints import locate
 from bench.defenses.standard import load
 from bench.types import ImageSpec
-from torch import nn
 
 
 class Smoothed(nn.Module):

@@ -1,10 +1,11 @@
 """Preparing a model for inference changes its speed and nothing else."""
 
 import torch
-from bench.defenses.classifiers.small_cnn import SmallCNN
-from bench.defenses.inference import for_inference
 from torch import nn
 from torch.nn import functional as F
+
+from bench.defenses.classifiers.small_cnn import SmallCNN
+from bench.defenses.inference import for_inference
 
 
 def trained_like(module):

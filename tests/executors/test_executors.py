@@ -1,12 +1,15 @@
 """Executors: the same verdicts everywhere, and a crash that costs one shard."""
 
+import numpy as np
 import pytest
 
 from bench import matrix
+from bench.catalogue import ATTACKS
 from bench.cell import Done, Failed
 from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.executors import Executor, choose
+from bench.registry import AttackEntry
 from bench.run import pending, run
 from bench.store import Store
 from bench.types import ThreatModel
@@ -139,7 +142,33 @@ def test_an_exception_is_a_failed_cell_in_one_line_and_tried_again(tmp_path, sou
 
     assert [result.outcome for result in results] == [Failed("ValueError: cannot work")] * 2
     assert len(watcher.ended) == 2
-    assert len(pending(plan, store)) == 2
+    assert len(pending(plan, store).cells) == 2
+
+
+def test_a_worst_case_is_derived_from_its_parts_and_nothing_is_computed_twice(tmp_path, source, monkeypatch):
+    entry = AttackEntry("both", "", "", "", ("Linf",), parts={"deterministic": ("fgsm", "pgd-20")})
+    monkeypatch.setitem(ATTACKS._entries, "both", entry)
+
+    results, watcher, *_ = fill(tmp_path / "r", LOCAL, source, attacks="fgsm,both,pgd-20", n=64, batch=32)
+
+    fgsm, both, pgd = (result.outcome for result in results)
+    assert len(watcher.cells) == 2
+    assert np.array_equal(both.verdicts.clean, fgsm.verdicts.clean)
+    expected = np.minimum(fgsm.verdicts.adversarial, pgd.verdicts.adversarial)
+    assert np.array_equal(both.verdicts.adversarial, expected)
+    assert both.cost == fgsm.cost + pgd.cost
+    assert fgsm.verdicts.clean.sum() > 0
+    assert expected.sum() < fgsm.verdicts.clean.sum()
+
+
+def test_a_worst_case_fails_with_its_part(tmp_path, source, monkeypatch):
+    """One part cannot be computed: no number stands in for it."""
+    entry = AttackEntry("both", "", "", "", ("Linf",), parts={"deterministic": ("fgsm", "pgd-20")})
+    monkeypatch.setitem(ATTACKS._entries, "both", entry)
+
+    results, *_ = fill(tmp_path / "r", LOCAL, f"{source}:raising", attacks="both")
+
+    assert [result.outcome for result in results] == [Failed("fgsm: ValueError: cannot work")]
 
 
 def test_a_dying_worker_fails_its_cell_and_no_other(tmp_path, source):
