@@ -27,6 +27,7 @@ class DefenseRef:
         digest: SHA-256 of code, checkpoints and parameters.
         stochastic: whether its verdict is a count of draws.
         trained_on: what it has seen.
+        notes: what a user should know before believing a number about it.
     """
 
     label: str
@@ -36,6 +37,7 @@ class DefenseRef:
     trained_on: tuple[ThreatModel, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def has_seen(self, threat: ThreatModel) -> bool:
         return any(trained.covers(threat) for trained in self.trained_on)

@@ -133,10 +133,9 @@ class Oracle:
                 (grad,) = torch.autograd.grad(values.sum(), x)
             self.backwards[rows.cpu()] += 1
             logits = logits.detach()
-            gap = margin(logits, y)
-            # Not-a-number logits compare false everywhere: such an answer is an error, not robust.
-            wrong = ~(gap < 0)
-            parts.append(Gradient(values.detach(), grad, logits, wrong.float(), gap.sigmoid()))
+            # As in evaluate: a tie is decided by argmax, an answer that is not finite is wrong.
+            wrong = (logits.argmax(1) != y) | ~logits.isfinite().all(1)
+            parts.append(Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid()))
         mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
         if count >= EVIDENCE_DRAWS or not self.stochastic:
             self._broken[rows.cpu()] |= (mean.success == 1).cpu()

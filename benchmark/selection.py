@@ -84,8 +84,12 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
             raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}")
         config[key] = value
     files = {name: locate(name, dataset, weights) for name in _weight_names(entry, config)}
-    told = card(list(files.values())[-1]) if files else {}
+    cards = {name: card(path) for name, path in files.items()}
+    told = list(cards.values())[-1] if cards else {}
     digests = {name: fingerprint.of_file(path) for name, path in files.items()}
+    strangers = [
+        str(files[name]) for name, told_ in cards.items() if told_.get("sha256", digests[name]) != digests[name]
+    ]
     return DefenseRef(
         label=request.label,
         source=entry.target,
@@ -94,6 +98,7 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
         trained_on=tuple(ThreatModel.parse(text) for text in told.get("trained_on", [])),
         config=config,
         checkpoints={name: str(path) for name, path in files.items()},
+        notes=tuple(f"{path} is not the file its card describes" for path in strangers),
     )
 
 

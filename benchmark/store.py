@@ -45,8 +45,11 @@ class Store:
         self.root = root
         self._known: dict[str, tuple[str, ...]] = {}
         try:
-            if root.exists() and not root.is_dir():
-                raise BenchError(f"results {str(root)!r} is a file: pass a folder with --results")
+            there = next(path for path in (root, *root.absolute().parents) if path.exists())
+            if not there.is_dir():
+                raise BenchError(
+                    f"results folder {str(root)!r}: {there.name!r} is a file; pass a folder with --results"
+                )
             if root.is_dir():
                 next(root.iterdir(), None)
         except OSError as error:

@@ -127,6 +127,22 @@ def test_an_answer_of_nan_counts_as_a_success():
     assert answer.success.tolist() == [1, 1]
 
 
+def test_a_tie_is_decided_as_the_judge_decides_it():
+    """All logits equal, label 0: argmax says 0, so nothing is broken, and no example may be let go."""
+
+    class Flat(nn.Module):
+        def forward(self, x):
+            return 0 * x.flatten(1)[:, :3]
+
+    x, rows = torch.rand(2, 1, 2, 2), torch.arange(2)
+    oracle = Oracle(Defense(Flat()), 2)
+
+    answer = oracle.gradient(x, torch.tensor([0, 1]), cross_entropy, rows)
+
+    assert answer.success.tolist() == [0, 1]
+    assert oracle.open(rows).tolist() == [0]
+
+
 @pytest.mark.parametrize("access", ["score", "decision"])
 def test_an_attack_gets_no_more_than_its_access(x, access):
     oracle = Oracle(Defense(Linear()), 6, access=access)

@@ -141,7 +141,7 @@ def test_the_folder_is_refused_when_it_is_a_file(tmp_path):
     place = tmp_path / "results"
     place.write_text("mine")
 
-    with pytest.raises(BenchError, match="is a file: pass a folder"):
+    with pytest.raises(BenchError, match="is a file; pass a folder"):
         Store(place)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from bench import matrix
-from bench.cell import Done, Failed, Planned
+from bench.cell import Cell, Done, Failed, Planned
 from bench.cli import TERMINATED
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
@@ -18,6 +19,7 @@ from bench.datasets.examples import Examples
 from bench.datasets.load import load, threats
 from bench.errors import BenchError
 from bench.executors import Executor, choose
+from bench.executors.task import load_defense, one_line
 from bench.run import pending, run
 from bench.store import Store
 
@@ -46,7 +48,9 @@ class RunOptions:
 def fill(options: RunOptions) -> int:
     """Run what is missing and print the table; 3 when a cell failed."""
     plan, examples, store = _resolve(options)
-    executor = _executor(options, len(pending(plan, store).cells))
+    todo = pending(plan, store).cells
+    executor = _executor(options, len(todo))
+    _require_loadable(todo, examples)
     store.require_writable()
     with _Termination(), Progress() as progress:
         results = run(plan, examples, store, executor, progress)
@@ -118,6 +122,19 @@ def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
         options.weights,
     )
     return matrix.build(request, examples), examples, store
+
+
+def _require_loadable(cells: Sequence[Cell], examples: Examples) -> None:
+    """Load every defense once, here: a bad checkpoint is a mistake in the request, not a failed cell."""
+    for defense in {cell.defense.label: cell.defense for cell in cells}.values():
+        for note in defense.notes:
+            print(f"note: {defense.label}: {note}", file=sys.stderr)
+        try:
+            load_defense(defense, examples.spec)
+        except BenchError:
+            raise
+        except Exception as error:
+            raise BenchError(f"defense {defense.label!r} does not load: {one_line(error)}; see bench doctor") from error
 
 
 def _executor(options: RunOptions, tasks: int) -> Executor:

@@ -37,7 +37,7 @@ def test_standard_and_at_share_one_architecture(dataset):
     assert at.trained_on == [at.threat]
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "imagefolder:/data/birds", "../digits"])
+@pytest.mark.parametrize("dataset", ["cifar10", "imagefolder:/data/birds", "../recipes/digits"])
 def test_a_dataset_without_recipes_of_its_own_gets_the_default_ones(dataset):
     """Any image folder can be trained on; a path never leads out of the recipes."""
     assert read_recipe("at", dataset, {}) == read_recipe("at", "default", {})

@@ -1,0 +1,105 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench.attacks.losses import cross_entropy, dlr, dlr_targeted, margin
+
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "dlr": dlr,
+    "dlr_targeted": dlr_targeted(torch.tensor([1, 1])),
+    "margin": margin,
+}
+
+
+@pytest.fixture
+def logits():
+    return torch.tensor([[3.0, 1.0, 0.5, -1.0, 0.0], [0.0, 2.0, 4.0, -3.0, 1.0]])
+
+
+@pytest.fixture
+def y():
+    return torch.tensor([0, 0])
+
+
+def test_the_losses_have_the_values_of_their_papers(logits, y):
+    """Equations 6 and 7 of arXiv:2003.01690 and the margin, worked out by hand."""
+    target = torch.tensor([1, 1])
+
+    values = [margin(logits, y), dlr(logits, y), dlr_targeted(target)(logits, y)]
+
+    assert values[0].tolist() == [-2.0, 4.0]
+    assert values[1].tolist() == pytest.approx([-(3 - 1) / (3 - 0.5), -(0 - 4) / (4 - 1)])
+    assert values[2].tolist() == pytest.approx([-(3 - 1) / (3 - 0.25), -(0 - 2) / (4 - 0.5)])
+
+
+def test_the_cross_entropy_is_within_a_thousandth_of_the_log_odds(logits, y):
+    """The value is the textbook cross-entropy plus 0.001 log((1 - p) / p)."""
+    entropy = F.cross_entropy(logits, y, reduction="none")
+    p = (-entropy).exp()
+
+    value = cross_entropy(logits, y)
+
+    assert torch.allclose(value, entropy + 1e-3 * ((1 - p) / p).log())
+
+
+def test_the_cross_entropy_has_the_direction_of_the_textbook_gradient(logits, y):
+    """An attack that normalizes its gradient takes the same steps."""
+    logits = logits.requires_grad_()
+
+    (ours,) = torch.autograd.grad(cross_entropy(logits, y).sum(), logits)
+    (textbook,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), logits)
+
+    assert torch.allclose(F.normalize(ours, dim=1), F.normalize(textbook, dim=1), atol=1e-6)
+
+
+def test_the_cross_entropy_keeps_a_slope_where_the_textbook_one_is_flat():
+    """At a logit gap of 300 float32 makes the gradient of -log p exactly zero; ours is not."""
+    logits = torch.tensor([[300.0, 0.0]], requires_grad=True)
+    y = torch.tensor([0])
+
+    (ours,) = torch.autograd.grad(cross_entropy(logits, y).sum(), logits)
+    (textbook,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), logits)
+
+    assert textbook.abs().max() == 0
+    assert ours[0, 1] > 0 > ours[0, 0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_constant_added_to_the_logits_changes_nothing(name, logits, y):
+    """Values and gradients depend on differences of logits only."""
+    loss = LOSSES[name]
+
+    plain, shifted = loss(logits, y), loss(logits + 4096, y)
+
+    assert torch.equal(plain, shifted)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_low_precision_logits_give_a_float32_loss(name, logits, y):
+    """Attacks compare losses step by step; bfloat16 would round their progress away."""
+    value = LOSSES[name](logits.bfloat16(), y)
+
+    assert value.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("classes", "name"), [(2, "dlr"), (2, "dlr_targeted"), (3, "dlr_targeted")])
+def test_too_few_classes_for_a_ratio_fall_back_to_the_margin(classes, name):
+    """DLR needs three classes and its targeted form four; below that the plain gap is ascended."""
+    logits = torch.tensor([[2.0, 0.5, 0.0]])[:, :classes]
+    y = torch.tensor([0])
+
+    value = {"dlr": dlr, "dlr_targeted": dlr_targeted(torch.tensor([1]))}[name](logits, y)
+
+    assert value.tolist() == [-1.5]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_of_an_example_ignores_its_companions(name, logits, y):
+    """A loss is per example: the gradient of one row is zero in every other row."""
+    logits = logits.requires_grad_()
+
+    (grad,) = torch.autograd.grad(LOSSES[name](logits, y)[0], logits)
+
+    assert grad[0].abs().max() > 0
+    assert grad[1].abs().max() == 0

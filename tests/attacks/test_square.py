@@ -1,0 +1,129 @@
+import pytest
+import torch
+
+from bench.attacks.square import Square, _bump, _move_budget, _set_square, _State, _stripes, _tiles, share
+from bench.geometry import norm
+from bench.types import ThreatModel
+
+LINF, L2 = ThreatModel.parse("Linf:0.1"), ThreatModel.parse("L2:0.5")
+
+
+@pytest.fixture
+def state(images):
+    def build(n, x_best=None, shape=(3, 8, 8)):
+        x = images(n, shape)
+        zero = torch.zeros(n)
+        best = x.clone() if x_best is None else x_best(x)
+        return _State(torch.arange(n), x, zero.long(), best, zero, zero[:, None, None])
+
+    return build
+
+
+def test_the_squares_shrink_on_the_published_schedule():
+    """Halved after queries 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10,000, stretched."""
+    queries = [0, 10, 11, 51, 201, 501, 1001, 2001, 4001, 6001, 8001, 9999]
+
+    shares = [share(query, 10_000, 0.8) for query in queries]
+    half = share(26, 5_000, 0.8)
+
+    assert shares == [0.8 / 2**k for k in [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9]]
+    assert half == 0.2
+
+
+def test_stripes_put_every_pixel_on_a_corner_of_the_ball(images, stream):
+    """One sign per column and channel."""
+    x = images(4, (3, 8, 8))
+
+    delta = _stripes(x, stream(4), LINF) - x
+
+    assert torch.allclose(delta.abs(), torch.tensor(0.1), atol=1e-6)
+    assert torch.allclose(delta, delta[:, :, :1].expand_as(delta), atol=1e-6)
+    assert (delta[0] != delta[1]).any()
+
+
+def test_a_move_sets_one_square_to_a_corner_of_the_ball(state):
+    """`side` by `side` pixels change, by eps in every channel."""
+    moving = state(1000)
+    uniform = torch.rand(1000, 11, generator=torch.Generator().manual_seed(0))
+
+    delta = _set_square(moving, 3, uniform, LINF) - moving.x
+
+    changed = (delta != 0).all(1)
+    assert (changed.flatten(1).sum(1) == 9).all()
+    assert torch.allclose(delta.abs().amax((1, 2, 3)), torch.tensor(0.1), atol=1e-6)
+    assert changed.any(0).all()  # every pixel is within reach, the last row and column too
+
+
+def test_no_query_is_spent_on_a_move_that_changes_nothing(state):
+    """At a corner already, the drawn sign may be the one in place; then the opposite is taken."""
+    moving = state(64, lambda x: x + 0.1, shape=(1, 8, 8))
+    uniform = torch.rand(64, 7, generator=torch.Generator().manual_seed(0))
+
+    x_new = _set_square(moving, 1, uniform, LINF)
+
+    assert ((x_new != moving.x_best).flatten(1).sum(1) == 1).all()
+
+
+def test_a_bump_is_two_pyramids_of_opposite_sign_and_norm_one():
+    """Section 3.4: its two halves push apart, and it spends exactly one unit of budget."""
+    bump = _bump(5)
+
+    assert bump.square().sum().item() == pytest.approx(1)
+    assert (bump[:2] > 0).all()
+    assert (bump[2:] < 0).all()
+    assert bump[:2].argmax() == 7  # row 1, column 2: the top of the upper pyramid
+    assert bump[1, 2] > bump[1, 1] > bump[1, 0] > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 3, 3), (2, 6, 9)])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_l2_moves_stay_on_the_sphere_for_images_of_any_size(state, stream, shape, side):
+    """The budget is moved, not spent twice: away from the box the perturbation has length eps."""
+    moving = state(8, lambda x: _tiles(x, stream(8), L2), shape)
+    uniform = torch.rand(8, 5 + 2 * shape[0], generator=torch.Generator().manual_seed(0))
+
+    start = norm(moving.x_best - moving.x, "L2")
+    length = norm(_move_budget(moving, side, uniform, L2) - moving.x, "L2")
+
+    inside = (moving.x_best > 0).all() and (moving.x_best < 1).all()
+    assert (length <= 0.5 + 1e-6).all()
+    assert torch.allclose(start, torch.tensor(0.5), atol=1e-4) or not inside
+    assert (length > 0.4).all()
+
+
+def test_l2_moves_empty_the_source(state, stream):
+    """A square that gives its budget away holds nothing afterwards, unless it is the target itself."""
+    moving = state(1, lambda x: _tiles(x, stream(1), L2), (1, 9, 9))
+    # Target square at the top left, source at the bottom right.
+    uniform = torch.tensor([[0.0, 0.0, 0.999, 0.999, 0.2, 0.2, 0.2]])
+
+    delta = (_move_budget(moving, 3, uniform, L2) - moving.x)[0, 0]
+
+    assert delta[6:, 6:].abs().max() < 1e-6
+    assert delta[:3, :3].abs().min() > 0
+
+
+def test_an_example_broken_at_the_start_costs_one_query(launch, halfspace, images):
+    """And the point that broke it is the one returned."""
+    model = halfspace()
+    x = images(3)
+    y = 1 - model(x).argmax(1)
+
+    x_adv, oracle = launch(Square(queries=50), model, x, y, "Linf:0.000001", access="score")
+
+    assert oracle.forwards.tolist() == [1, 1, 1]
+    assert (model(x_adv).argmax(1) != y).all()
+
+
+def test_a_tie_is_no_success(launch, images):
+    """Rounded logits tie often; at a tie the harness may still read the right class."""
+
+    class Tie(torch.nn.Module):
+        def forward(self, x):
+            return torch.zeros(len(x), 3)
+
+    x = images(2)
+
+    _, oracle = launch(Square(queries=20), Tie(), x, torch.tensor([0, 1]), LINF, access="score")
+
+    assert oracle.forwards.tolist() == [21, 1]

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.attacks.pgd import PGD
+from bench.attacks.trajectory import Best, direction, misclassified
+from bench.errors import BenchError
+from bench.oracle import Gradient, Oracle
+from bench.types import Defense
+
+
+def reply(softness, success):
+    return Gradient(
+        torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 2), torch.tensor([success]), torch.tensor([softness])
+    )
+
+
+def judged(points, *, stochastic, eot):
+    """The point kept after judging (softness, success) pairs in order; point k holds the value k / 100."""
+    best = Best(torch.ones(1, 1, 1, 1))
+    oracle = Oracle(Defense(nn.Identity(), stochastic=stochastic), 1)
+    for index, (softness, success) in enumerate(points):
+        point = torch.full((1, 1, 1, 1), index / 100)
+        best.update(oracle, point, torch.tensor([0]), reply(softness, success), eot=eot)
+    return round(best.x_adv.item() * 100)
+
+
+def test_a_deterministic_success_is_never_lost():
+    """A point that fools the model outranks all that do not, whatever comes after it."""
+    kept = judged([(0.4, 0.0), (0.51, 1.0), (0.49, 0.0)], stochastic=False, eot=1)
+
+    assert kept == 1
+
+
+def test_without_success_the_largest_margin_is_kept():
+    """Among points that fool nobody the one nearest to the boundary wins."""
+    kept = judged([(0.1, 0.0), (0.3, 0.0), (0.2, 0.0)], stochastic=False, eot=1)
+
+    assert kept == 1
+
+
+def test_a_point_with_a_lucky_majority_does_not_outrank_a_larger_mean_margin():
+    """Draws of a stochastic defense are ranked by mean sigmoid(margin), not by how many were wrong."""
+    kept = judged([(0.6, 0.5), (0.55, 0.9)], stochastic=True, eot=20)
+
+    assert kept == 0
+
+
+def test_a_lucky_mean_does_not_outrank_a_steady_climb():
+    """Means are taken along the trajectory: one high answer among low ones is luck."""
+    kept = judged([(0.1, 0.0), (0.5, 0.0), (0.1, 0.0), (0.4, 0.0), (0.42, 0.0)], stochastic=True, eot=20)
+
+    assert kept == 4
+
+
+def test_a_restart_forgets_the_trend_and_keeps_the_best():
+    """A new trajectory begins with its own first answer; the old best point has to be beaten."""
+    best = Best(torch.ones(1, 1, 1, 1))
+    oracle = Oracle(Defense(nn.Identity(), stochastic=True), 1)
+    rows = torch.tensor([0])
+    best.update(oracle, torch.full((1, 1, 1, 1), 0.2), rows, reply(0.1, 0.0), eot=20)
+
+    best.restart()
+    best.update(oracle, torch.full((1, 1, 1, 1), 0.3), rows, reply(0.3, 0.0), eot=20)
+
+    assert best.score.item() == pytest.approx(0.3)
+    assert best.x_adv.item() == pytest.approx(0.3)
+
+
+def test_a_point_wrong_in_every_draw_outranks_all_others():
+    """Twenty of twenty wrong is evidence; a larger mean margin with a correct draw is not."""
+    kept = judged([(0.9, 0.95), (0.7, 1.0), (0.95, 0.95)], stochastic=True, eot=20)
+
+    assert kept == 1
+
+
+def test_one_draw_of_a_stochastic_defense_ranks_nothing():
+    """A maximum over single draws is a maximum of luck: the latest point is kept instead."""
+    kept = judged([(0.9, 1.0), (0.1, 0.0)], stochastic=True, eot=1)
+
+    assert kept == 1
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_an_answer_that_is_not_a_number_wins_the_point(stochastic):
+    """Not-a-number logits are an error of the defense, never a reason to lose the point."""
+    kept = judged([(0.4, 0.0), (float("nan"), 1.0), (0.45, 0.0)], stochastic=stochastic, eot=20)
+
+    assert kept == 1
+
+
+@pytest.mark.parametrize("family", ["Linf", "L2"])
+def test_a_tiny_gradient_still_has_a_direction(family):
+    """Entries of 1e-30 have squares that float32 cannot hold, and a direction all the same."""
+    grad = torch.tensor([[3e-30, -4e-30]])
+
+    step = direction(grad, family)
+
+    expected = torch.tensor([[1.0, -1.0]]) if family == "Linf" else torch.tensor([[0.6, -0.8]])
+    assert torch.allclose(step, expected)
+
+
+def test_gradients_that_are_not_finite_or_zero_give_no_step():
+    """Such an entry counts as zero and leaves the others alone."""
+    grad = torch.tensor([[float("nan"), 1.0], [float("inf"), -2.0], [0.0, 0.0]])
+
+    step = direction(grad, "Linf")
+
+    assert step.tolist() == [[0.0, 1.0], [0.0, -1.0], [0.0, 0.0]]
+
+
+def test_a_tie_and_a_non_finite_logit_are_judged_as_the_harness_does():
+    """At a tie the first largest logit is the prediction; a row that is not finite is wrong."""
+    logits = torch.tensor([[1.0, 1.0], [float("nan"), 0.0], [2.0, float("-inf")], [2.0, 0.0]])
+
+    wrong = misclassified(logits, torch.tensor([0, 0, 0, 0]))
+
+    assert wrong.tolist() == [False, True, True, False]
+
+
+def test_a_meaningless_parameter_is_refused_by_name():
+    """Zero steps would return the image unattacked, as if it were robust."""
+    with pytest.raises(BenchError, match="PGD: steps=0 must be at least 1"):
+        PGD(steps=0)
