@@ -27,6 +27,7 @@ SHIPPED = [
     ("atop", {"rt": "none"}, SEEN),
     ("atop", {"rt": "1"}, SEEN),
     ("atop", {"rt": "2"}, SEEN),
+    ("atop", {"rt": "3"}, SEEN),
 ]
 
 
@@ -150,6 +151,15 @@ def test_the_recipe_in_a_card_is_the_committed_one():
 def test_shipped_weights_are_small():
     """All of them together stay under two megabytes."""
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 2_000_000
+
+
+@pytest.mark.parametrize("rt", ["none", "1", "2", "3"])
+def test_atop_takes_the_purifier_fine_tuned_for_its_transform(rt, validation):
+    """Without the weights of this transform those of another one do not step in."""
+    others = {name: path for name, path in CHECKPOINTS.items() if name != f"atop-rt{rt}"}
+
+    with pytest.raises(BenchError, match=f"no checkpoint 'atop-rt{rt}'"):
+        atop.load(checkpoints=others, spec=validation.spec, rt=rt)
 
 
 def test_an_unknown_transform_is_named_before_weights_are_looked_for(validation):

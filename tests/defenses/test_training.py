@@ -30,7 +30,7 @@ from bench.types import ThreatModel
 FOLDER = Path(bench.defenses.__file__).parent / "weights" / "digits"
 CHECKPOINTS = {path.stem: path for path in FOLDER.glob("*.safetensors")}
 LINF = ThreatModel.parse("Linf:0.2")
-TINY = {"epochs": "1", "batch_size": "64", "validation_threat": ""}
+TINY = {"epochs": "2", "batch_size": "64", "validation_threat": ""}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_one_seed_gives_the_same_bytes_and_another_one_does_not(name, tmp_path, 
 
     assert first.read_bytes() == again.read_bytes()
     assert first.read_bytes() != other.read_bytes()
-    assert [(progress.stage, progress.step, progress.steps) for progress in watched] == [(name, 3, 3)]
+    assert [(seen.stage, seen.step, seen.steps) for seen in watched] == [(name, 3, 6), (name, 6, 6)]
     assert 0 <= watched[0].accuracy <= 1
 
 
@@ -113,7 +113,7 @@ def test_a_trained_checkpoint_loads_as_the_defense_it_is(tmp_path, learned, vali
     assert defense.trained_on == (LINF,)
     assert defense.card.facts == card
     assert card["recipe"]["rt"] == "2"
-    assert card["recipe"]["epochs"] == 1
+    assert card["recipe"]["epochs"] == 2
     assert card["data"] == {"dataset": "digits", "split": "train", "digest": learned.digest, "n": 192}
     assert card["standard_accuracy"]["draws"] == card["validation"]["draws"] == 10
     assert card["validation"]["robust_accuracy"] <= card["validation"]["standard_accuracy"]
@@ -153,7 +153,7 @@ def test_a_training_that_diverges_writes_nothing(tmp_path, learned, validation):
 @pytest.mark.parametrize("rt", ["none", "1"])
 def test_fine_tuning_changes_the_purifier_and_nothing_of_the_classifier(rt):
     """Weights and batch statistics of the classifier are what they were; it collects no gradient."""
-    model = pipeline(rt)
+    model = pipeline(rt).train().requires_grad_(True)
     recipe = read_recipe("atop", "digits", {"epochs": "1", "rt": rt})
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
 
@@ -181,6 +181,19 @@ def test_fine_tuning_lowers_the_adversarial_loss():
     fine_tune(model, *batch("train", 1029), recipe, lambda done, total, losses: None)
 
     assert adversarial_loss() < 0.6 * before
+
+
+def test_the_cross_entropy_has_the_weight_of_the_recipe():
+    """Lambda pulls the purifier towards images the classifier gets right, beyond what pixels ask for."""
+
+    def last_loss(weight):
+        model, seen = pipeline("none"), []
+        recipe = read_recipe("atop", "digits", {"epochs": "6", "rt": "none", "classification_weight": weight})
+        torch.manual_seed(0)
+        fine_tune(model, *batch("train", 512), recipe, lambda done, total, losses: seen.append(losses))
+        return seen[-1]["cross-entropy"]
+
+    assert last_loss("10") < last_loss("0") - 0.15
 
 
 @pytest.mark.parametrize("threat", ["Linf:0.2", "L2:1"])
