@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Slice, Verdicts
+from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Slice, Verdicts, worst_case
 from bench.types import ThreatModel
 
 LINF = ThreatModel.parse("Linf:8/255")
@@ -127,3 +127,16 @@ def test_costs_add_up():
 def test_verdicts_count_examples():
     """The length is the number of examples, not of draws."""
     assert len(Verdicts(10, np.zeros(7, np.uint8), np.zeros(7, np.uint8))) == 7
+
+
+def test_a_worst_case_takes_the_fewest_correct_draws_of_each_example():
+    """Neither part is worse everywhere: the minimum is below both, and the passes add up."""
+    clean = np.array([10, 10, 9, 0], dtype=np.uint8)
+    first = Done(Verdicts(10, clean, np.array([10, 2, 7, 0], dtype=np.uint8)), Cost(5, 3))
+    second = Done(Verdicts(10, clean, np.array([4, 8, 7, 0], dtype=np.uint8)), Cost(7, 1))
+
+    both = worst_case([first, second])
+
+    assert both.verdicts.adversarial.tolist() == [4, 2, 7, 0]
+    assert both.verdicts.clean.tolist() == clean.tolist()
+    assert both.cost == Cost(12, 4)

@@ -178,7 +178,7 @@ def test_looking_around_imports_neither_torch_nor_pandas(command):
 import sys
 from bench.cli import main
 status = main({command!r})
-heavy = {{"torch", "torchvision", "pandas", "sklearn", "scipy", "robustbench"}} & set(sys.modules)
+heavy = {{"numpy", "torch", "torchvision", "pandas", "sklearn", "scipy", "robustbench"}} & set(sys.modules)
 sys.exit(f"imported {{heavy}}" if heavy or status else 0)
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.checkpoints import card, locate
-from bench.datasets.load import known
+from bench.datasets.names import known
 from bench.errors import BenchError, unknown
 from bench.registry import AttackEntry, DefenseEntry
 
@@ -31,12 +31,12 @@ def list_(kind: str, as_json: bool) -> int:
     if kind in ("all", "defenses"):
         print("defenses")
         for defense in DEFENSES:
-            print(f"  {defense.name:12s} {_cite(defense.cite):18s} {defense.summary}")
+            print(f"  {defense.name:14s} {_cite(defense.cite):18s} {defense.summary}")
     if kind in ("all", "attacks"):
         print("attacks")
         for attack in ATTACKS:
             threats = ",".join(attack.families)
-            print(f"  {attack.name:12s} {_cite(attack.cite):18s} {attack.access:9s} {threats:8s} {attack.summary}")
+            print(f"  {attack.name:14s} {_cite(attack.cite):18s} {attack.access:9s} {threats:8s} {attack.summary}")
     if kind in ("all", "datasets"):
         print("datasets")
         for name in known():

@@ -13,19 +13,14 @@ from bench.datasets.cifar import CIFARS, listing
 from bench.datasets.examples import Examples
 from bench.datasets.folder import first_size, scan, subfolders
 from bench.datasets.listing import Listing, Rows, hashed, held_out
+from bench.datasets.names import FOLDER_PREFIX, known
 from bench.errors import BenchError, unknown
 from bench.types import ThreatModel
 
 SPLITS = ("train", "validation", "test")
 
-_PREFIX = "imagefolder:"
 _TEST_FOLDERS = ("test", "val", "validation")
 _VALIDATION_FOLDERS = ("validation", "val")
-
-
-def known() -> tuple[str, ...]:
-    """The names `load` understands; `PATH` stands for a folder."""
-    return ("digits", *CIFARS, f"{_PREFIX}PATH")
 
 
 def load(name: str, split: str, *, n: int | None = None, data: Path | None = None) -> Examples:
@@ -104,9 +99,9 @@ def folder_slug(folder: Path) -> str:
 
 
 def _image_folder(name: str) -> Path:
-    if not name.startswith(_PREFIX):
+    if not name.startswith(FOLDER_PREFIX):
         raise unknown("dataset", name, known())
-    path = name.removeprefix(_PREFIX)
+    path = name.removeprefix(FOLDER_PREFIX)
     if not path.strip():
         raise BenchError(f"dataset {name!r} names no folder: write imagefolder:PATH")
     folder = Path(path).expanduser()
