@@ -240,6 +240,23 @@ def test_list_and_show_know_everything_registered(capsys):
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ATTACKS.names()
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_leaves_does_not_stop_the_run(stream):
+    """As in `bench run ... | head -1`: every verdict and the CSV are there all the same."""
+    command = [
+        *(sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"),
+        *("--defenses", "standard", *FAST, "--n", "10", "--csv", "a.csv"),
+    ]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
+    process = subprocess.Popen(command, **streams)
+    getattr(process, stream).close()
+
+    process.wait(timeout=60)
+
+    assert len(Path("a.csv").read_text().splitlines()) == 9
+    assert len(list(Path("results").rglob("standard/*.json"))) == 4
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_a_run_ends_with_the_same_csv(tmp_path):
     """SIGKILL at several moments, then the same command: the CSV of a run that was never stopped."""

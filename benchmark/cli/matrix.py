@@ -54,11 +54,12 @@ def fill(options: RunOptions) -> int:
     store.require_writable()
     with _Termination(), Progress() as progress:
         results = run(plan, examples, store, executor, progress)
-    print_table(results)
-    if options.csv is not None:
+    if options.csv is not None:  # before anything is printed: the reader of our output may leave
         from bench.leaderboard import write_csv
 
         write_csv(results, options.csv)
+    print_table(results)
+    if options.csv is not None:
         print(f"leaderboard  {options.csv}")
     print(f"verdicts     {options.results}{os.sep}   (bench table, leaderboard and gate read it; rerun to resume)")
     failed = [result for result in results if isinstance(result.outcome, Failed)]

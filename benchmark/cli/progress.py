@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -86,7 +87,9 @@ class Progress:
         if self._live:
             self._bars.console.print(text, highlight=False, markup=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            # Whoever read the progress may have left; the run goes on without a listener.
+            with contextlib.suppress(BrokenPipeError):
+                print(text, file=sys.stderr, flush=True)
 
 
 def _robust(done: Done) -> str:
