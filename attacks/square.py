@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.attacks.losses import margin
-from bench.attacks.trajectory import Unbroken, misclassified, require_at_least, require_family
+from bench.attacks.trajectory import Unbroken, require_at_least, require_family
 from bench.errors import BenchError
 from bench.geometry import norm, per_row, project
-from bench.oracle import EVIDENCE_DRAWS, Oracle
+from bench.oracle import EVIDENCE_DRAWS, Oracle, misclassified
 from bench.random import Stream
 from bench.types import ThreatModel
 

@@ -47,11 +47,6 @@ def direction(grad: Tensor, family: str) -> Tensor:
     return steepest(grad / torch.where(largest > 0, largest, 1), family)
 
 
-def misclassified(logits: Tensor, y: Tensor) -> Tensor:
-    """Which rows are wrong, as the harness judges: by the first largest logit; one that is not finite is wrong."""
-    return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
-
-
 class Best:
     """The best point judged so far for every example, and its score.
 

@@ -18,7 +18,7 @@ from bench.cell import Cell, Cost, Verdicts
 from bench.checks.preflight import check_logits, require_eval_mode
 from bench.checks.threat import Violation, verify
 from bench.datasets.examples import Examples
-from bench.oracle import Oracle, preserved_generators, seed_everything
+from bench.oracle import Oracle, misclassified, preserved_generators, seed_everything
 from bench.random import Stream
 from bench.types import Attack, Defense, ThreatModel
 
@@ -108,7 +108,7 @@ def _count_correct(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tu
         seed_everything(*scope, draw)
         logits = model(x.clone())
         check_logits(logits, len(x))
-        correct += (logits.argmax(1) == y) & logits.isfinite().all(1)
+        correct += ~misclassified(logits, y)
     return correct
 
 

@@ -58,6 +58,14 @@ def preserved_generators() -> Iterator[None]:
             random.setstate(python_state)
 
 
+def misclassified(logits: Tensor, y: Tensor) -> Tensor:
+    """Which rows are wrong, bool `[B]`: the one rule, for attacks and for the judge.
+
+    A tie goes to the first largest logit; an answer that is not finite is wrong.
+    """
+    return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
+
+
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """The best wrong logit minus the true one, `[B]`: positive exactly when misclassified."""
     true = logits.gather(1, y[:, None]).squeeze(1)
@@ -133,8 +141,7 @@ class Oracle:
                 (grad,) = torch.autograd.grad(values.sum(), x)
             self.backwards[rows.cpu()] += 1
             logits = logits.detach()
-            # As in evaluate: a tie is decided by argmax, an answer that is not finite is wrong.
-            wrong = (logits.argmax(1) != y) | ~logits.isfinite().all(1)
+            wrong = misclassified(logits, y)
             parts.append(Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid()))
         mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
         if count >= EVIDENCE_DRAWS or not self.stochastic:

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from bench.attacks.pgd import PGD
-from bench.attacks.trajectory import Best, direction, misclassified
+from bench.attacks.trajectory import Best, direction
 from bench.errors import BenchError
-from bench.oracle import Gradient, Oracle
+from bench.oracle import Gradient, Oracle, misclassified
 from bench.types import Defense
 
 
