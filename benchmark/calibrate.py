@@ -14,7 +14,8 @@ def seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:
     import torch
     from torch.nn import functional as F
 
-    from bench.oracle import Oracle, preserved_generators
+    from bench.oracle import Oracle
+    from bench.seeding import preserved_generators
 
     defense = load_defense(cell.defense, examples.spec)
     defense.model.to(device).eval()

@@ -157,6 +157,7 @@ ATTACKS.add(
 
 _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
+_PURIFIER = ("base", "derandomized", "bpda", "frozen")
 
 DEFENSES.add(
     DefenseEntry(
@@ -187,6 +188,7 @@ DEFENSES.add(
         config={"rt": "none"},
         choices={"rt": _RT},
         stochastic_when={"rt": _MOVES},
+        offers=_PURIFIER,
     )
 )
 DEFENSES.add(
@@ -200,5 +202,6 @@ DEFENSES.add(
         config={"rt": "1"},
         choices={"rt": _RT},
         stochastic_when={"rt": _MOVES},
+        offers=_PURIFIER,
     )
 )

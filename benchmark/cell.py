@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,8 @@ class DefenseRef:
         digest: SHA-256 of code, checkpoints and parameters.
         stochastic: whether its verdict is a count of draws.
         trained_on: what it has seen.
+        variant: the variant of it (`bench.variants`) this stands for; empty for itself.
+        offers: the variants it declares enough for.
         notes: what a user should know before believing a number about it.
     """
 
@@ -37,7 +39,21 @@ class DefenseRef:
     trained_on: tuple[ThreatModel, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    variant: str = ""
+    offers: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def seen_as(self, variant: str) -> DefenseRef:
+        """The reference to a variant of this defense: `atop@base`."""
+        return replace(
+            self,
+            label=f"{self.label}@{variant}",
+            digest=f"{self.digest}@{variant}",
+            variant=variant,
+            stochastic=self.stochastic and variant == "bpda",
+            trained_on=() if variant == "base" else self.trained_on,
+            offers=(),
+        )
 
     def has_seen(self, threat: ThreatModel) -> bool:
         return any(trained.covers(threat) for trained in self.trained_on)
@@ -142,6 +158,7 @@ class Cell:
                 "stochastic": self.defense.stochastic,
                 "trained_on": [str(threat) for threat in self.defense.trained_on],
                 "config": dict(self.defense.config),
+                "variant": self.defense.variant,
             },
             "attack": {
                 "label": self.attack.label,

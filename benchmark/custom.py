@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import torch
 from torch import nn
 
 from bench.cell import AttackRef, DefenseRef
-from bench.checks.preflight import FaultyDefense, check_logits
+from bench.checks.answers import FaultyDefense, check_logits
 from bench.errors import BenchError
 from bench.fingerprint import of_file, of_text
-from bench.oracle import preserved_generators, seed_everything
 from bench.registry import AttackEntry
+from bench.seeding import preserved_generators, seed_everything
 from bench.selection import Request
 from bench.types import Defense, ImageSpec
+from bench.variants import offered
 
 
 def build(source: str) -> Any:  # noqa: ANN401  (whatever the user's function returns)
@@ -74,7 +76,7 @@ def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:
         raise BenchError(f"{wrong}: return an nn.Module from [0, 1] images to logits, or a Defense")
     built.model.eval()
     if not built.stochastic and draws_differ(built.model, source, spec):
-        return Defense(built.model, True, built.trained_on, built.surrogate, built.base, built.card)
+        return replace(built, stochastic=True)
     return built
 
 
@@ -110,6 +112,7 @@ def defense_ref(request: Request, spec: ImageSpec) -> DefenseRef:
         digest=digest,
         stochastic=defense.stochastic,
         trained_on=defense.trained_on,
+        offers=offered(defense),
     )
 
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.cell import Cell, Cost, Verdicts
-from bench.checks.preflight import check_logits, require_eval_mode
+from bench.checks.answers import check_logits, require_eval_mode
 from bench.checks.threat import Violation, verify
 from bench.datasets.examples import Examples
-from bench.oracle import Oracle, misclassified, preserved_generators, seed_everything
+from bench.oracle import Oracle, misclassified
 from bench.random import Stream
+from bench.seeding import preserved_generators, seed_everything
 from bench.types import Attack, Defense, ThreatModel
 
 

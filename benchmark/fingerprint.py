@@ -16,7 +16,17 @@ from bench.errors import BenchError
 _NOT_VERDICTS = ("training",)
 
 # The modules of the harness that can change a verdict; everything else only stores or prints it.
-_HARNESS = ("types", "geometry", "random", "oracle", "evaluate", "checks")
+_HARNESS = (
+    "types",
+    "geometry",
+    "random",
+    "seeding",
+    "variants",
+    "oracle",
+    "evaluate",
+    "checks/answers",
+    "checks/threat",
+)
 
 
 def of_text(*parts: object) -> str:
@@ -72,8 +82,7 @@ def of_code(target: str) -> str:
 def of_harness() -> str:
     """SHA-256 of the harness's own modules that take part in a verdict."""
     root = package_folder("bench")
-    files = [path for name in _HARNESS for path in (root / f"{name}.py", *(root / name).glob("*.py")) if path.is_file()]
-    return _of_sources(files, root)
+    return _of_sources([root / f"{name}.py" for name in _HARNESS], root)
 
 
 def of_requirements(names: Iterable[str]) -> dict[str, str]:

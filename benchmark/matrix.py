@@ -68,7 +68,11 @@ def _kind(defense: DefenseRef) -> str:
 def _meaningless(entry: AttackEntry, defense: DefenseRef) -> str | None:
     kind = _kind(defense)
     reason = entry.not_for.get(kind)
-    return None if reason is None else f"{entry.name} is not for {kind} defenses: {reason}"
+    if reason is not None:
+        return f"{entry.name} is not for {kind} defenses: {reason}"
+    if entry.needs and entry.needs not in defense.offers:
+        return f"{entry.name} needs a {entry.needs} variant, which this defense does not declare"
+    return None
 
 
 def _check_numbers(request: MatrixRequest) -> None:

@@ -8,24 +8,28 @@ arXiv:1802.00420) happens here, so no attack has a loop over draws of its own.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.random import seed_of
+from bench.seeding import seed_everything
 from bench.types import Defense
+from bench.variants import SAME_ANSWERS, variant
 
 # loss(logits [B, C], y [B]) -> [B]: one number per example, the larger the better for the attack.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# A stochastic defense must be wrong in all of at least this many draws before an example counts as
-# broken: ten of ten wrong bound the chance of a correct answer below 26 % at 95 % confidence.
+# A stochastic defense must be wrong in all of at least this many draws of one query before an example
+# is even suspected to be broken.
 EVIDENCE_DRAWS = 10
+
+# Then so many fresh draws at the same point must all be wrong, too. An attack asks hundreds of times,
+# and stopping at the luckiest answer flatters the defense: at a true error rate of 90 % one query of 20
+# draws in eight is all wrong; with 50 more, one in 1,600 is.
+CONFIRMING_DRAWS = 50
+_CONFIRMING_AT_A_TIME = 10
 
 
 class Gradient(NamedTuple):
@@ -36,26 +40,6 @@ class Gradient(NamedTuple):
     logits: Tensor  # [B, classes]
     success: Tensor  # [B], the share of draws that misclassify, in [0, 1]
     softness: Tensor  # [B], mean over draws of sigmoid(margin of the best wrong class), in [0, 1]
-
-
-def seed_everything(*parts: object) -> None:
-    """Seed the generators a stochastic defense may draw from: torch, numpy and random."""
-    seed = seed_of(*parts)
-    torch.manual_seed(seed % 2**63)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  (defenses draw from the legacy generator)
-    random.seed(seed)
-
-
-@contextmanager
-def preserved_generators() -> Iterator[None]:
-    """Leave torch's, numpy's and random's global generators as they were found."""
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
 
 
 def misclassified(logits: Tensor, y: Tensor) -> Tensor:
@@ -98,7 +82,9 @@ class Oracle:
         self.scope = scope
         self.forwards = torch.zeros(size, dtype=torch.int64)
         self.backwards = torch.zeros(size, dtype=torch.int64)
+        self._defense = defense
         self._model = defense.model
+        self._retires = True
         self._broken = torch.zeros(size, dtype=torch.bool)
         self._calls = 0
         self._on_pass = on_pass
@@ -144,9 +130,50 @@ class Oracle:
             wrong = misclassified(logits, y)
             parts.append(Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid()))
         mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
-        if count >= EVIDENCE_DRAWS or not self.stochastic:
+        if self.stochastic and count >= EVIDENCE_DRAWS:
+            mean = mean._replace(success=self._confirmed(x.detach(), y, rows, mean.success, count))
+        if self._retires and (count >= EVIDENCE_DRAWS or not self.stochastic):
             self._broken[rows.cpu()] |= (mean.success == 1).cpu()
         return mean
+
+    @torch.no_grad()
+    def _confirmed(self, x: Tensor, y: Tensor, rows: Tensor, success: Tensor, count: int) -> Tensor:
+        """The shares of wrong draws, those of 1 held against fresh draws until one of them is right."""
+        wrong, drawn = success * count, torch.full_like(success, count)
+        open_ = (success == 1).nonzero().squeeze(1)
+        for _ in range(CONFIRMING_DRAWS // _CONFIRMING_AT_A_TIME):
+            if not len(open_):
+                break
+            again = torch.stack(
+                [misclassified(self._forward(x[open_], rows[open_]), y[open_]) for _ in range(_CONFIRMING_AT_A_TIME)]
+            ).sum(0)
+            wrong[open_] += again
+            drawn[open_] += _CONFIRMING_AT_A_TIME
+            open_ = open_[again == _CONFIRMING_AT_A_TIME]
+        return wrong / drawn
+
+    def through(self, name: str) -> Oracle:
+        """The same examples seen through a variant of the defense (`bench.variants`), on one ledger.
+
+        Where the variant's answers are not the defense's own (`base`, `derandomized`), no example
+        ever counts as broken: whether a point transfers is for the judge to say.
+
+        Raises:
+            BenchError: the defense does not declare what the variant takes.
+        """
+        other = Oracle(
+            variant(self._defense, name),
+            len(self.forwards),
+            scope=(*self.scope, name),
+            access=self.access,
+            on_pass=self._on_pass,
+        )
+        other.forwards, other.backwards = self.forwards, self.backwards
+        if name in SAME_ANSWERS:
+            other._broken = self._broken
+        else:
+            other._retires = False
+        return other
 
     def open(self, rows: Tensor) -> Tensor:
         """The rows that are not broken yet on the evidence of the gradient queries made so far."""

@@ -27,6 +27,7 @@ class AttackEntry:
         config: parameters that differ from the target's defaults.
         eot: draws per query where the defense is stochastic.
         not_for: kinds of defense (`"deterministic"`, `"stochastic"`) it is not defined for, and why.
+        needs: the variant of the defense (`bench.variants`) it attacks through; empty for none.
         requires: distributions whose version can change its verdicts.
         parts: for an attack that is the worst case of others, their names by kind of defense; it has
             no target, and its cell is derived from theirs.
@@ -44,6 +45,7 @@ class AttackEntry:
     config: Mapping[str, Any] = field(default_factory=dict)
     eot: int = 1
     not_for: Mapping[str, str] = field(default_factory=dict)
+    needs: str = ""
     requires: tuple[str, ...] = ()
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     only_named: bool = False
@@ -64,6 +66,8 @@ class DefenseEntry:
         config: parameters and their defaults.
         choices: the values a parameter may take.
         stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
+        offers: the variants (`bench.variants`) it declares enough for whatever its parameters;
+            `frozen` and `derandomized` only while it is stochastic.
     """
 
     name: str
@@ -75,6 +79,7 @@ class DefenseEntry:
     config: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    offers: tuple[str, ...] = ()
 
     def is_stochastic(self, config: Mapping[str, str]) -> bool:
         return any(config[key] in values for key, values in self.stochastic_when.items())

@@ -90,11 +90,13 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
     strangers = [
         str(files[name]) for name, told_ in cards.items() if told_.get("sha256", digests[name]) != digests[name]
     ]
+    stochastic = entry.is_stochastic(config)
     return DefenseRef(
         label=request.label,
         source=entry.target,
         digest=fingerprint.of_text(entry.target, config, digests, fingerprint.of_code(entry.target)),
-        stochastic=entry.is_stochastic(config),
+        stochastic=stochastic,
+        offers=tuple(name for name in entry.offers if stochastic or name not in ("derandomized", "frozen")),
         trained_on=tuple(ThreatModel.parse(text) for text in told.get("trained_on", [])),
         config=config,
         checkpoints={name: str(path) for name, path in files.items()},

@@ -133,6 +133,9 @@ class Defense:
         trained_on: the threat models seen in training; an attack is *seen* when one of them covers it.
         surrogate: a differentiable stand-in for attacks that cannot differentiate `model` (BPDA).
         base: the classifier behind a purifier, without it.
+        purifier: maps images `[B, C, H, W]` in [0, 1] to purified ones that `base` takes, with the
+            same random numbers as `model`; with `base` it makes BPDA with the identity possible.
+        derandomized: the same defense without its random transform.
         card: its papers.
     """
 
@@ -141,6 +144,8 @@ class Defense:
     trained_on: tuple[ThreatModel, ...] = ()
     surrogate: nn.Module | None = None
     base: nn.Module | None = None
+    purifier: nn.Module | None = None
+    derandomized: nn.Module | None = None
     card: Card = field(default_factory=Card)
 
 

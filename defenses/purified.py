@@ -35,6 +35,17 @@ class Purified(nn.Module):
         return logits
 
 
+class Purification(nn.Module):
+    """The front half of a `Purified`: images `[B, C, H, W]` to purified images."""
+
+    def __init__(self, pipeline: Purified) -> None:
+        super().__init__()
+        self.pipeline = pipeline
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pipeline.purify(x)
+
+
 def repaint(purifier: nn.Module, covered: Covered) -> Tensor:
     """Let the purifier fill in what is covered, `[B, C, H, W]`.
 
@@ -55,10 +66,13 @@ def load(weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: 
     classifier, _ = networks.restore("standard", checkpoints, spec)
     purifier, card = networks.restore(weights, checkpoints, spec)
     model = for_inference(Purified(transform, purifier, classifier).eval())
+    still = Purified(random_transform("none"), model.purifier, model.classifier).eval()
     return Defense(
         model,
         stochastic=transform.stochastic,
         trained_on=networks.trained_on(card),
-        base=classifier,
+        base=model.classifier,
+        purifier=Purification(model).eval(),
+        derandomized=still if transform.stochastic else None,
         card=networks.record(card),
     )

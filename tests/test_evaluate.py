@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
-from bench.checks.preflight import FaultyDefense
+from bench.checks.answers import FaultyDefense
 from bench.checks.threat import Violation
 from bench.datasets.examples import Examples
 from bench.evaluate import evaluate

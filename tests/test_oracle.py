@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.oracle import EVIDENCE_DRAWS, Oracle, margin, preserved_generators, seed_everything
+from bench.oracle import EVIDENCE_DRAWS, Oracle, margin
+from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense
 
 

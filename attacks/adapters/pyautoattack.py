@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from bench.attacks.trajectory import require_at_least, require_family
 from bench.errors import BenchError
 from bench.geometry import distance, per_row, project
-from bench.oracle import Oracle, preserved_generators, seed_everything
+from bench.oracle import Oracle
 from bench.random import Stream, seed_of
+from bench.seeding import preserved_generators, seed_everything
 from bench.types import ThreatModel
 
 _FAMILIES = ("Linf", "L2")

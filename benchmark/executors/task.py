@@ -73,8 +73,11 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
 
 
 def load_defense(ref: DefenseRef, spec: ImageSpec) -> Defense:
-    """The defense a reference names, loaded once per process."""
-    return _load_defense(ref.source, tuple(sorted(ref.config.items())), tuple(sorted(ref.checkpoints.items())), spec)
+    """The defense a reference names, loaded once per process; a variant shares its modules."""
+    from bench.variants import variant
+
+    whole = _load_defense(ref.source, tuple(sorted(ref.config.items())), tuple(sorted(ref.checkpoints.items())), spec)
+    return variant(whole, ref.variant) if ref.variant else whole
 
 
 @lru_cache(maxsize=8)

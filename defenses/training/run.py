@@ -25,8 +25,9 @@ from bench.defenses.training.purifier import train_purifier
 from bench.defenses.training.recipe import ClassifierRecipe, PurifierRecipe, Recipe, read_recipe
 from bench.defenses.transforms import random_transform
 from bench.errors import unknown
-from bench.oracle import Oracle, preserved_generators, seed_everything
+from bench.oracle import Oracle
 from bench.random import Stream
+from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense, ImageSpec, ThreatModel
 
 DRAWS = 10  # evaluation draws of a stochastic defense, for the accuracies in the card

@@ -1,0 +1,51 @@
+"""What a check found: one row, stored beside the verdicts it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["pass", "info", "flag", "block"]
+
+_ORDER: tuple[Severity, ...] = ("pass", "info", "flag", "block")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of a check.
+
+    Attributes:
+        id: `S05`, `A03`: stable, used in messages, files and tests.
+        verdict: `pass`; `info`; `flag`: the number stands, with a mark; `block`: there is no number
+            on the leaderboard.
+        value: what was measured, as printed.
+        threshold: what it was held against, as printed.
+        message: one line, beginning with the id.
+    """
+
+    id: str
+    verdict: Severity
+    value: str
+    threshold: str
+    message: str
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "pass"
+
+    @property
+    def alarming(self) -> bool:
+        return self.verdict in ("flag", "block")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Finding:
+        return cls(**data)
+
+
+def worst(findings: Iterable[Finding]) -> Severity:
+    """The gravest verdict among some findings; `pass` where there are none."""
+    return max((finding.verdict for finding in findings), key=_ORDER.index, default="pass")

@@ -1,0 +1,108 @@
+"""A defense seen another way: without its purifier, without its randomness, with another gradient.
+
+Attacks on purifiers need these (transfer, BPDA), and so do the checks that ask where the robustness
+of a defense comes from (its base beside it, its randomness frozen).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from bench.errors import BenchError, unknown
+from bench.seeding import preserved_generators, seed_everything
+from bench.types import Defense
+
+# base: the classifier alone. derandomized: without the random transform. bpda: the same answers,
+# another gradient. frozen: the same random numbers in every forward.
+VARIANTS = ("base", "derandomized", "bpda", "frozen")
+
+# The forward answers of these are those of the defense itself.
+SAME_ANSWERS = ("bpda",)
+
+
+class Identity(nn.Module):
+    """BPDA with the identity: the purifier's output, and a gradient as if it had changed nothing.
+
+    Athalye, Carlini and Wagner, ICML 2018, arXiv:1802.00420, section 4.1.1.
+    """
+
+    def __init__(self, purifier: nn.Module, base: nn.Module) -> None:
+        super().__init__()
+        self.purifier, self.base = purifier, base
+
+    def forward(self, x: Tensor) -> Tensor:
+        purified = self.purifier(x.detach())
+        logits: Tensor = self.base(x + (purified - x).detach())
+        return logits
+
+
+class Surrogate(nn.Module):
+    """BPDA with a declared stand-in: the defense's logits, the stand-in's gradient."""
+
+    def __init__(self, model: nn.Module, surrogate: nn.Module) -> None:
+        super().__init__()
+        self.model, self.surrogate = model, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x.detach())
+        stand_in: Tensor = self.surrogate(x)
+        return logits.detach() + (stand_in - stand_in.detach())
+
+
+class Frozen(nn.Module):
+    """A stochastic model that draws the same random numbers in every forward."""
+
+    def __init__(self, model: nn.Module, seed: int = 0) -> None:
+        super().__init__()
+        self.model, self.seed = model, seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        with preserved_generators():
+            seed_everything("frozen", self.seed)
+            logits: Tensor = self.model(x)
+        return logits
+
+
+def offered(defense: Defense) -> tuple[str, ...]:
+    """The variants a defense declares enough for, in the order of `VARIANTS`."""
+    there = {
+        "base": defense.base is not None,
+        "derandomized": defense.stochastic and defense.derandomized is not None,
+        "bpda": defense.surrogate is not None or (defense.purifier is not None and defense.base is not None),
+        "frozen": defense.stochastic,
+    }
+    return tuple(name for name in VARIANTS if there[name])
+
+
+def variant(defense: Defense, name: str) -> Defense:
+    """The defense seen as `name` says.
+
+    Raises:
+        BenchError: no such variant, or the defense does not declare what it takes.
+    """
+    if name not in VARIANTS:
+        raise unknown("variant", name, VARIANTS)
+    if name not in offered(defense):
+        wanted = {
+            "base": "declare Defense.base, the classifier behind the purifier",
+            "derandomized": "declare Defense.derandomized, the model without its random transform",
+            "bpda": "declare Defense.surrogate, or Defense.purifier and Defense.base",
+            "frozen": "it draws no random numbers",
+        }[name]
+        raise BenchError(f"this defense has no {name} variant: {wanted}")
+    if name == "frozen":
+        return replace(defense, model=Frozen(defense.model).eval(), stochastic=False)
+    if name == "bpda":
+        return replace(defense, model=_bpda(defense).eval())
+    other = defense.base if name == "base" else defense.derandomized
+    assert other is not None  # noqa: S101  (it is offered)
+    return Defense(other.eval(), trained_on=defense.trained_on if name == "derandomized" else ())
+
+
+def _bpda(defense: Defense) -> nn.Module:
+    if defense.surrogate is not None:
+        return Surrogate(defense.model, defense.surrogate)
+    assert defense.purifier is not None and defense.base is not None  # noqa: S101, PT018  (it is offered)
+    return Identity(defense.purifier, defense.base)
