@@ -8,16 +8,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.attacks.losses import cross_entropy, dlr, dlr_targeted
-from bench.attacks.trajectory import Best, Unbroken, direction, require_at_least, require_family
-from bench.errors import BenchError, unknown
+from bench.attacks.losses import LOSSES, dlr_targeted
+from bench.attacks.trajectory import (
+    Best,
+    Unbroken,
+    direction,
+    require_at_least,
+    require_family,
+    require_loss,
+)
+from bench.errors import BenchError
 from bench.geometry import norm, per_row, project
 from bench.oracle import Loss, Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 
 _FAMILIES = ("Linf", "L2")
-_LOSSES = {"ce": cross_entropy, "dlr": dlr}
 _MOMENTUM = 0.75  # weight of the projected gradient step; the rest repeats the last move
 
 
@@ -152,13 +158,13 @@ def _require_sane(attack: APGD | APGDTargeted) -> None:
 
 @dataclass(frozen=True)
 class APGD:
-    """Untargeted Auto-PGD on the cross-entropy (`ce`) or the difference of logits ratio (`dlr`).
+    """Untargeted Auto-PGD on the cross-entropy (`ce`), the difference of logits ratio (`dlr`) or the `margin`.
 
     The step starts at 2 eps and halves where progress stalls. With fewer than three classes the
     DLR loss is not defined and the margin takes its place.
 
     Attributes:
-        loss: `"ce"` or `"dlr"`.
+        loss: `"ce"`, `"dlr"` or `"margin"`.
         steps: gradient steps per restart.
         n_restarts: independent runs; a later one attacks what the earlier ones left.
         eot: draws per gradient of a stochastic defense.
@@ -173,8 +179,7 @@ class APGD:
 
     def __post_init__(self) -> None:
         _require_sane(self)
-        if self.loss not in _LOSSES:
-            raise unknown("loss", self.loss, _LOSSES)
+        require_loss(self.loss)
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         require_family(self, threat, _FAMILIES)
@@ -185,7 +190,7 @@ class APGD:
             if len(rows):
                 start = _start(x[rows], stream.at("start", restart).rows(rows), threat)
                 state = _State.at(rows, x[rows], y[rows], y[rows], start, float(threat.eps))
-                _ascend(oracle, state, threat, best, lambda _: _LOSSES[self.loss], self)
+                _ascend(oracle, state, threat, best, lambda _: LOSSES[self.loss], self)
         return best.x_adv
 
 

@@ -55,6 +55,10 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     return margin_of(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
+# The untargeted ones, by the names that attacks take.
+LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+
+
 def dlr_targeted(target: Tensor) -> Loss:
     """Targeted difference of logits ratio towards the classes `target` `[B]` (equation 7).
 

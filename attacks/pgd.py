@@ -7,8 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.attacks.losses import cross_entropy
-from bench.attacks.trajectory import Best, Unbroken, direction, require_at_least, require_family
+from bench.attacks.losses import LOSSES
+from bench.attacks.trajectory import (
+    Best,
+    Unbroken,
+    direction,
+    require_at_least,
+    require_family,
+    require_loss,
+)
 from bench.geometry import norm, per_row, project, random_in_ball
 from bench.oracle import Oracle
 from bench.random import Stream
@@ -25,11 +32,12 @@ class _State(Unbroken):
 
 @dataclass(frozen=True)
 class PGD:
-    """Ascent of the cross-entropy in steps of fixed length, projected onto the ball.
+    """Ascent of a loss in steps of fixed length, projected onto the ball.
 
     Every iterate is judged, the start and the last one too, and the best one is returned. With
     `eot` above 1 a stochastic defense is attacked through the gradient averaged over its draws
-    (Athalye et al., arXiv:1802.00420), as Lee and Kim (arXiv:2303.09051) do.
+    (Athalye et al., arXiv:1802.00420), as Lee and Kim (arXiv:2303.09051) do. On the `margin` it is
+    the bounded form of Carlini and Wagner's attack (arXiv:1608.04644, f6 without a bound).
 
     Attributes:
         steps: gradient steps per restart.
@@ -39,6 +47,7 @@ class PGD:
             plain PGD.
         random_start: start at a random point of the ball instead of at the image.
         n_restarts: independent runs; a later one attacks what the earlier ones left.
+        loss: `"ce"` (cross-entropy), `"margin"` or `"dlr"`.
     """
 
     steps: int = 20
@@ -47,9 +56,11 @@ class PGD:
     momentum: float = 0.0
     random_start: bool = True
     n_restarts: int = 1
+    loss: str = "ce"
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "steps", "eot", "n_restarts")
+        require_loss(self.loss)
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         require_family(self, threat, LP_FAMILIES)
@@ -69,7 +80,7 @@ class PGD:
         for step in range(self.steps + 1):
             if not len(state):
                 return
-            reply = oracle.gradient(state.x_adv, state.y, cross_entropy, state.rows, eot=self.eot)
+            reply = oracle.gradient(state.x_adv, state.y, LOSSES[self.loss], state.rows, eot=self.eot)
             best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
             if step == self.steps:  # the last iterate is judged, too
                 return

@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.attacks.losses import LOSSES
+from bench.errors import BenchError, unknown
 from bench.geometry import per_row, steepest
 from bench.oracle import EVIDENCE_DRAWS, Gradient, Oracle
 from bench.types import ThreatModel
@@ -35,6 +36,12 @@ def require_at_least(attack: object, least: int, *names: str) -> None:
             raise BenchError(f"{type(attack).__name__}: {name}={value} must be at least {least}")
 
 
+def require_loss(name: str) -> None:
+    """Refuse a loss nobody has defined."""
+    if name not in LOSSES:
+        raise unknown("loss", name, LOSSES)
+
+
 def direction(grad: Tensor, family: str) -> Tensor:
     """The steepest direction of each row, safe for gradients that are tiny or not numbers.
 
@@ -55,6 +62,9 @@ class Best:
     are ranked by the mean of sigmoid(margin) over the draws, so that one lucky draw does not crown a
     point. Logits that are not numbers count as the largest margin there is.
 
+    In float32 the sigmoid of a large margin is one. A transfer goes on beyond the boundary of its
+    surrogate, and there points of a deterministic defense that tie are told apart by their loss.
+
     A maximum over noisy means is itself partly luck. So for a stochastic defense the mean is taken
     along the trajectory, too, with the weight of a point falling by `_FADING` per step; and where
     there are fewer draws than evidence takes, the latest point is kept. On a network with noisy
@@ -64,11 +74,13 @@ class Best:
     Attributes:
         x_adv: `[B, C, H, W]`; rows never judged hold the clean image.
         score: `[B]` in [0, 2]; 1 and above means broken, -1 never judged.
+        loss: `[B]`, the loss at `x_adv`; -inf for stochastic defenses and where never judged.
     """
 
     def __init__(self, x: Tensor) -> None:
         self.x_adv = x.clone()
         self.score = torch.full((len(x),), -1.0, device=x.device)
+        self.loss = torch.full_like(self.score, -torch.inf)
         self.restart()
 
     def restart(self) -> None:
@@ -86,8 +98,12 @@ class Best:
             score = softness + (reply.success == 1)
         else:
             score = torch.zeros_like(softness)
-        held = self.score[rows]
-        kept = score >= held
+        loss = torch.nan_to_num(reply.loss, nan=torch.inf)
+        if oracle.stochastic:  # whose losses are means at a single point
+            loss = torch.full_like(score, -torch.inf)
+        held, held_loss = self.score[rows], self.loss[rows]
+        kept = (score > held) | ((score == held) & (loss >= held_loss))
+        self.loss[rows] = torch.where(kept, loss, held_loss)
         self.x_adv[rows] = torch.where(per_row(kept, x_adv), x_adv, self.x_adv[rows])
         self.score[rows] = torch.where(kept, score, held)
         return kept

@@ -12,6 +12,7 @@ _EOT = 20  # draws per gradient of a stochastic defense, as in AutoAttack's rand
 
 _NOT_RANDOM = "its steps assume that one image has one prediction"
 _ONE_DRAW = "without draws to average over it is PGD under another name: use pgd-20"
+_ONE_ANSWER = "without draws to average over it is Square with fewer queries: use square"
 
 ATTACKS.add(
     AttackEntry(
@@ -50,6 +51,35 @@ ATTACKS.add(
         config={"steps": 20, "eot": _EOT, "momentum": 0.75},
         eot=_EOT,
         not_for={"deterministic": _ONE_DRAW},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "pgd-eot-restarts",
+        "bench.attacks.pgd:PGD",
+        "1802.00420",
+        "pgd-eot-20 with 40 steps from each of 3 random starts",
+        _LP,
+        forwards=123,
+        backwards=123,
+        config={"steps": 40, "eot": _EOT, "momentum": 0.75, "n_restarts": 3},
+        eot=_EOT,
+        not_for={"deterministic": _ONE_DRAW},
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "cw-20",
+        "bench.attacks.pgd:PGD",
+        "1608.04644",
+        "20 projected gradient steps on Carlini and Wagner's margin, with momentum and 20 draws per gradient (EOT)",
+        _LP,
+        forwards=21,
+        backwards=21,
+        config={"steps": 20, "eot": _EOT, "momentum": 0.75, "loss": "margin"},
+        eot=_EOT,
+        only_named=True,
     )
 )
 ATTACKS.add(
@@ -119,12 +149,109 @@ ATTACKS.add(
 )
 ATTACKS.add(
     AttackEntry(
+        "square-eot",
+        "bench.attacks.square:Square",
+        "1912.00049",
+        "random search over square patches, 300 moves, each decided by 10 draws against 10 of the point held",
+        _LP,
+        forwards=601,
+        access="score",
+        config={"queries": 300, "eot": 10},
+        eot=10,
+        not_for={"deterministic": _ONE_ANSWER},
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "noise",
+        "bench.attacks.noise:Uniform",
+        "1902.06705",
+        "the best of 100 random points of the ball: the floor under every attack",
+        _LP,
+        # One draw per point, then 20 for each of the best 5: two per point.
+        forwards=100,
+        access="score",
+        config={"n_draws": 100, "eot": _EOT, "finalists": 5},
+        eot=2,
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "blind",
+        "bench.attacks.transfer:Transfer",
+        "2401.16352",
+        "transfer from the classifier alone: 40 steps of PGD with momentum that never ask the purifier",
+        _LP,
+        forwards=41,
+        backwards=41,
+        config={"path": "base"},
+        needs="base",
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "derandomized",
+        "bench.attacks.transfer:Transfer",
+        "1802.00420",
+        "transfer from the defense without its random transform: 40 steps of PGD with momentum",
+        _LP,
+        forwards=41,
+        backwards=41,
+        config={"path": "derandomized"},
+        not_for={"deterministic": "there is nothing random to leave out: use pgd-20"},
+        needs="derandomized",
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "bpda",
+        "bench.attacks.bpda:BPDA",
+        "1802.00420",
+        "pgd-eot-20 with a stand-in's gradient: a surrogate's, or the identity's in place of the purifier (BPDA)",
+        _LP,
+        forwards=21,
+        backwards=21,
+        config={"steps": 20, "eot": _EOT},
+        eot=_EOT,
+        needs="bpda",
+        only_named=True,
+    )
+)
+ATTACKS.add(
+    AttackEntry(
         "autoattack",
         "",
         "2003.01690",
         "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) on others",
         _LP,
         parts={"deterministic": ("apgd-ce", "apgd-t", "fab-t", "square"), "stochastic": ("apgd-ce", "apgd-dlr")},
+    )
+)
+ATTACKS.add(
+    AttackEntry(
+        "adaptive",
+        "",
+        "2002.08347",
+        "the worst case of every attack that knows of purifiers or randomness, and of AutoAttack's parts",
+        _LP,
+        parts={
+            "deterministic": ("apgd-ce", "apgd-t", "fab-t", "square", "cw-20", "bpda", "blind"),
+            "stochastic": (
+                "apgd-ce",
+                "apgd-dlr",
+                "pgd-eot-restarts",
+                "cw-20",
+                "derandomized",
+                "bpda",
+                "blind",
+                "square-eot",
+            ),
+        },
+        only_named=True,
     )
 )
 ATTACKS.add(

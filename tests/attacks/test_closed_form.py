@@ -17,6 +17,8 @@ ATTACKS = {
     "fgsm": FGSM(),
     "pgd": PGD(steps=20),
     "pgd-momentum": PGD(steps=20, momentum=0.75),
+    "pgd-margin": PGD(steps=20, momentum=0.75, loss="margin"),
+    "pgd-dlr": PGD(steps=20, loss="dlr"),
     "pgd-from-the-image": PGD(steps=20, random_start=False),
     "apgd-ce": APGD("ce", steps=20),
     "apgd-dlr": APGD("dlr", steps=20),

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from bench.attacks.square import Square, _bump, _move_budget, _set_square, _State, _stripes, _tiles, share
+from bench.attacks.square import Square, _bump, _challenge, _move_budget, _set_square, _State, _stripes, _tiles, share
 from bench.geometry import norm
-from bench.types import ThreatModel
+from bench.oracle import Oracle
+from bench.types import Defense, ThreatModel
 
 LINF, L2 = ThreatModel.parse("Linf:0.1"), ThreatModel.parse("L2:0.5")
 
@@ -14,7 +15,8 @@ def state(images):
         x = images(n, shape)
         zero = torch.zeros(n)
         best = x.clone() if x_best is None else x_best(x)
-        return _State(torch.arange(n), x, zero.long(), best, zero, zero[:, None, None])
+        none = zero.long()
+        return _State(torch.arange(n), x, none, best, zero, zero[:, None, None], zero, zero, none, none)
 
     return build
 
@@ -127,3 +129,28 @@ def test_a_tie_is_no_success(launch, images):
     _, oracle = launch(Square(queries=20), Tie(), x, torch.tensor([0, 1]), LINF, access="score")
 
     assert oracle.forwards.tolist() == [21, 1]
+
+
+def test_a_move_must_beat_the_point_held_by_a_standard_error(state):
+    """Ten draws of 0.3 and 0.7 in turn are held, ten of 0.55 and of 0.65 challenge them.
+
+    The deviation is 0.211 and the standard error of the difference of two means of ten is 0.094. Who
+    wins starts with no draws of its own, and who is refused leaves the point and its record alone.
+    """
+
+    class Answers(torch.nn.Module):
+        def forward(self, x):
+            margin = torch.logit(torch.tensor([0.55, 0.65]))
+            return torch.stack([torch.zeros(2), margin], 1)
+
+    held = state(2, shape=(1, 8, 8))
+    held.loss, held.total, held.squares = torch.full((2,), 0.5), torch.full((2,), 5.0), torch.full((2,), 2.9)
+    held.drawn = held.wrong = torch.full((2,), 10)
+    before, challenger = held.x_best, held.x + 0.1
+
+    _challenge(Oracle(Defense(Answers(), stochastic=True), 2), held, challenger, 10)
+
+    assert torch.equal(held.x_best[0], before[0])
+    assert torch.equal(held.x_best[1], challenger[1])
+    assert held.drawn.tolist() == held.wrong.tolist() == [10, 0]
+    assert held.total.tolist() == [5.0, 0.0]

@@ -9,19 +9,19 @@ from bench.oracle import Gradient, Oracle, misclassified
 from bench.types import Defense
 
 
-def reply(softness, success):
+def reply(softness, success, loss=0.0):
     return Gradient(
-        torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 2), torch.tensor([success]), torch.tensor([softness])
+        torch.tensor([loss]), torch.zeros(1, 1), torch.zeros(1, 2), torch.tensor([success]), torch.tensor([softness])
     )
 
 
 def judged(points, *, stochastic, eot):
-    """The point kept after judging (softness, success) pairs in order; point k holds the value k / 100."""
+    """The point kept after judging (softness, success[, loss]) in order; point k holds the value k / 100."""
     best = Best(torch.ones(1, 1, 1, 1))
     oracle = Oracle(Defense(nn.Identity(), stochastic=stochastic), 1)
-    for index, (softness, success) in enumerate(points):
+    for index, answer in enumerate(points):
         point = torch.full((1, 1, 1, 1), index / 100)
-        best.update(oracle, point, torch.tensor([0]), reply(softness, success), eot=eot)
+        best.update(oracle, point, torch.tensor([0]), reply(*answer), eot=eot)
     return round(best.x_adv.item() * 100)
 
 
@@ -35,6 +35,20 @@ def test_a_deterministic_success_is_never_lost():
 def test_without_success_the_largest_margin_is_kept():
     """Among points that fool nobody the one nearest to the boundary wins."""
     kept = judged([(0.1, 0.0), (0.3, 0.0), (0.2, 0.0)], stochastic=False, eot=1)
+
+    assert kept == 1
+
+
+def test_beyond_the_boundary_the_largest_loss_is_kept():
+    """The sigmoid of a margin of 20 is one in float32; what a transfer needs is the deepest point of all."""
+    kept = judged([(1.0, 1.0, 20.0), (1.0, 1.0, 30.0), (1.0, 1.0, 25.0), (0.9, 1.0, 40.0)], stochastic=False, eot=1)
+
+    assert kept == 1
+
+
+def test_the_loss_of_a_stochastic_defense_ranks_nothing():
+    """It is a mean at a single point, and its maximum is luck: of points that tie the latest is kept."""
+    kept = judged([(0.5, 0.0, 9.0), (0.5, 0.0, 3.0)], stochastic=True, eot=20)
 
     assert kept == 1
 
