@@ -1,0 +1,81 @@
+"""Orders that several attacks' numbers cannot have, if every attack did what its name says (A12).
+
+A stronger attack contains the weaker one or starts where it ends, so it must not leave more examples
+robust; no attack may leave more than there are without attack. The reviewers of AToP found such
+orders by eye.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from decimal import Decimal
+
+from bench.audit.claim import AttackNumber, Claim, is_autoattack
+
+_ONE_STEP = re.compile(r"(fgsm|fgm)(?![a-z])", re.IGNORECASE)
+_ITERATED = re.compile(r"(bim|pgd|i-?fgsm|mi-?fgsm)(?![a-z])", re.IGNORECASE)
+_STEPS = re.compile(r"(?P<stem>.*?)[ _-]?(?P<steps>\d+)")
+
+
+def suspicious_orders(claim: Claim) -> list[str]:
+    """One line per pair of numbers in an order that should not be."""
+    numbers = _numbers(claim)
+    lines = _above_standard(claim, numbers)
+    for one, other in itertools.permutations(numbers, 2):
+        reason = _stronger(one, other)
+        if reason and one.robust > other.robust:
+            gap = one.robust - other.robust
+            lines.append(f"{_label(one)} is {gap} points above {_label(other)}: {reason}")
+    return lines
+
+
+def _numbers(claim: Claim) -> list[AttackNumber]:
+    """The table of numbers, with the headline where it is not in there already."""
+    own = claim.protocol.gradient
+    numbers = [AttackNumber(item.attack, item.robust, item.gradient or own) for item in claim.numbers]
+    if claim.protocol.attack is not None:
+        headline = AttackNumber(claim.protocol.attack, claim.robust, own)
+        numbers += [] if headline in numbers else [headline]
+    return numbers
+
+
+def _above_standard(claim: Claim, numbers: list[AttackNumber]) -> list[str]:
+    standard = claim.standard
+    if standard is None or not claim.same_examples:
+        return []
+    printed = [(_label(item), item.robust) for item in numbers] or [("robust accuracy", claim.robust)]
+    return [_leak(label, robust, standard) for label, robust in printed if robust > standard]
+
+
+def _leak(label: str, robust: Decimal, standard: Decimal) -> str:
+    return f"{label} {robust} is above the standard accuracy {standard}: label leaking, or other examples"
+
+
+def _stronger(one: AttackNumber, other: AttackNumber) -> str:
+    """Why `one` must not leave more than `other`; empty where nothing is known."""
+    if one.gradient != other.gradient:
+        deeper = (one.gradient, other.gradient) == ("full", "skipped")
+        same = one.attack.lower() == other.attack.lower()
+        return "the gradient is masked" if deeper and same else ""
+    rank, other_rank = _rank(one.attack), _rank(other.attack)
+    if rank is not None and other_rank is not None and rank != other_rank:
+        return "the stronger attack leaves more; it is misconfigured" if rank > other_rank else ""
+    first, second = _STEPS.fullmatch(one.attack), _STEPS.fullmatch(other.attack)
+    if first and second and first["stem"].lower() == second["stem"].lower():
+        return "more steps leave more; the step size is wrong" if int(first["steps"]) > int(second["steps"]) else ""
+    return ""
+
+
+def _rank(attack: str) -> int | None:
+    """0 one step, 1 iterated, 2 AutoAttack."""
+    if is_autoattack(attack):
+        return 2
+    if _ITERATED.match(attack):
+        return 1
+    return 0 if _ONE_STEP.match(attack) else None
+
+
+def _label(number: AttackNumber) -> str:
+    paths = {"skipped": " (purifier skipped)", "full": " (full gradient)", "bpda": " (BPDA)"}
+    return number.attack + paths.get(number.gradient or "", "")
