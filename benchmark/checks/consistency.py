@@ -1,0 +1,113 @@
+"""Does a defense answer as it would have answered alone: S05 history, S06 grad mode, S07 mode, S08 input.
+
+A defense that behaves differently while it is attacked, or that remembers what it was asked, has no
+robust accuracy: what the attack saw is not what the judge sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from bench.checks.answers import FaultyDefense, require_eval_mode
+from bench.checks.finding import Finding
+from bench.checks.subject import Subject, gap
+
+# The same question so often on one instance: an index over batches that runs out shows by then.
+REPEATS = 8
+REPEATED_ROWS = 16
+
+
+def history(subject: Subject) -> Finding:
+    """S05: one answer to one question, whatever was asked before.
+
+    A fresh instance is asked about x, then about x + delta, and must answer the latter as the one
+    that was asked about x + delta first; then it is asked the same again and again. Last, the
+    instance that has answered all other checks (so run this one after them) is asked its first
+    question once more.
+    """
+    if not subject.repeatable:
+        return Finding("S05", "info", "-", "-", "S05: not checked: answers cannot be repeated, see S03")
+    reference = subject.first
+    late = subject.ask(subject.x_noisy)
+    instance = subject.origin.fresh()
+    subject.ask(subject.x, 1, model=instance)
+    answers = [(reference, late), (reference, subject.ask(subject.x_noisy, model=instance))]
+    few = subject.x_noisy[:REPEATED_ROWS]
+    repeats = [subject.ask(few, model=instance) for _ in range(REPEATS)]
+    answers += [(repeats[0], repeat) for repeat in repeats[1:]]
+    subject.origin.restore_world()
+    change = max(float(gap(a, b).max()) for a, b in answers)
+    threshold = f"{float(subject.allowed(reference).median()):.2g}"
+    if any(bool(subject.differing(a, b).any()) for a, b in answers):
+        message = f"S05: output depends on earlier queries: logits of one image change by {change:.3g}"
+        return Finding("S05", "block", f"{change:.3g}", threshold, message)
+    how = "" if subject.origin.copied else " (within one instance: it cannot be copied)"
+    return Finding("S05", "pass", f"{change:.2g}", threshold, f"S05: output does not depend on earlier queries{how}")
+
+
+def grad_mode(subject: Subject, x: Tensor, differentiated: Tensor) -> Finding:
+    """S06: the answer while it is differentiated is the answer that is judged.
+
+    Args:
+        subject: the defense.
+        x: the images asked about.
+        differentiated: its answer to a leaf that requires a gradient, draw 0.
+    """
+    if not subject.repeatable:
+        return Finding("S06", "info", "-", "-", "S06: not checked: answers cannot be repeated, see S03")
+    judged = subject.ask(x)
+    with torch.enable_grad():
+        recording = subject.forward(x.clone(), x).detach().float()
+    change = max(float(gap(judged, differentiated).max()), float(gap(judged, recording).max()))
+    threshold = f"{float(subject.allowed(judged).median()):.2g}"
+    if bool((subject.differing(judged, differentiated) | subject.differing(judged, recording)).any()):
+        message = f"S06: defense behaves differently while being differentiated: logits change by {change:.3g}"
+        return Finding("S06", "block", f"{change:.3g}", threshold, message)
+    return Finding("S06", "pass", f"{change:.2g}", threshold, "S06: same answers with and without gradients")
+
+
+def fingerprints(model: nn.Module) -> dict[str, str]:
+    """A digest of every parameter and buffer that a checkpoint would hold, by name."""
+    return {name: _fingerprint(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _fingerprint(tensor: Tensor) -> str:
+    try:
+        data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    except (RuntimeError, NotImplementedError, ValueError):  # not materialized yet, or of a kind without bytes
+        return ""
+    return hashlib.blake2b(data.tobytes(), digest_size=16).hexdigest()
+
+
+def state(subject: Subject, before: dict[str, str]) -> Finding:
+    """S07: every layer is in eval mode, and no forward has changed a parameter or buffer.
+
+    Args:
+        subject: the defense, after all queries of the preflight.
+        before: its `fingerprints` before the first one.
+    """
+    try:
+        require_eval_mode(subject.model)
+    except FaultyDefense as error:
+        return Finding("S07", "block", "train mode", "eval mode", str(error))
+    after = fingerprints(subject.model)
+    changed = sorted(name for name, digest in before.items() if digest and after.get(name) != digest)
+    if changed:
+        message = f"S07: parameter {changed[0]} changed during inference"
+        return Finding("S07", "block", f"{len(changed)} changed", "0 changed", message)
+    training = [name or "the model" for name, module in subject.model.named_modules() if module.training]
+    if training:
+        message = f"S07: {training[0]} is in train mode after model.eval(); no batch norm or dropout is"
+        return Finding("S07", "info", f"{len(training)} in train mode", "0", message)
+    return Finding("S07", "pass", "0 changed", "0 changed", "S07: all layers in eval mode, no parameter changed")
+
+
+def untouched_input(subject: Subject) -> Finding:
+    """S08: in no query of the preflight the pixels that were handed in came back changed."""
+    if subject.changed_input:
+        message = "S08: defense modified its input in place"
+        return Finding("S08", "block", f"{subject.changed_input} queries", "0", message)
+    return Finding("S08", "pass", "0 queries", "0", "S08: input is left as it was")

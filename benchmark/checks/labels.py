@@ -1,0 +1,174 @@
+"""Checks against the labels: S14 input convention, S15 declared accuracy, S16 leaked labels.
+
+The labels stay here; the defense sees images alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.checks.finding import Finding
+from bench.checks.gradients import ascend
+from bench.checks.subject import ROWS, Subject, on_device
+from bench.datasets.examples import Examples
+from bench.oracle import margin, misclassified
+from bench.random import Stream
+from bench.stats import clopper_pearson, mcnemar
+
+# S14: an other convention is the right one where it is better by this and at this level, divided by
+# the number of conventions tried.
+BETTER_BY = 0.05
+CONVENTION_LEVEL = 0.01
+
+# S15: confidence of the interval a declared accuracy must lie in, and how many images it is held
+# against; a declared number is rounded.
+CONFIDENCE = 0.99
+MOST = 512
+ROUNDING = 0.0005
+
+# S16: the gap of accuracy, its level over all comparisons, and how far the distribution of margins
+# may be ahead on the benchmark (Kolmogorov-Smirnov, one-sided: by chance 4e-5 for 64 images each).
+FEWEST_HELD_OUT = 16
+GAP = 0.2
+LEAK_LEVEL = 0.001
+AHEAD = 0.4
+# Noise that takes an honest accuracy away and leaves a lookup by the nearest neighbor its own.
+BLUR = 0.5
+# Signed gradient steps, each of 2/3 of eps.
+ATTACK_STEPS = 3
+
+
+def convention(subject: Subject) -> Finding:
+    """S14: no other scale or channel order makes the defense clearly better than [0, 1] RGB."""
+    x, y = subject.x, subject.y
+    mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True).clamp_min(1e-3)
+    others = {"[0, 255]": 255 * x, "[-1, 1]": 2 * x - 1, "standardized": (x - mean) / std}
+    if x.shape[1] == 3:
+        others["BGR"] = x.flip(1)
+    right = ~misclassified(subject.clean, y)
+    accuracy, best, name = _mean(right), 0.0, ""
+    for other, images in others.items():
+        try:
+            right_there = ~misclassified(subject.ask(images), y)
+        except Exception:  # noqa: BLE001, S112  (a defense may refuse what is no image)
+            continue
+        gained, lost = int((right_there & ~right).sum()), int((right & ~right_there).sum())
+        clear = mcnemar(gained, lost) < CONVENTION_LEVEL / len(others)
+        if clear and _mean(right_there) > max(best, accuracy + BETTER_BY):
+            best, name = _mean(right_there), other
+    threshold = f"+{BETTER_BY:.0%}"
+    if name:
+        message = f"S14: accuracy is {best:.1%} with {name} and {accuracy:.1%} with [0, 1] RGB"
+        return Finding("S14", "block", f"{best - accuracy:+.1%}", threshold, message)
+    return Finding("S14", "pass", f"{accuracy:.1%}", threshold, "S14: [0, 1] RGB is the right input")
+
+
+def declared_accuracy(subject: Subject, examples: Examples, declared: float | None, declared_n: int | None) -> Finding:
+    """S15: the declared standard accuracy agrees with the measured one at 99 %.
+
+    A stochastic defense is asked once per image. Where it is known on how many images the declared
+    accuracy was measured, both numbers may be off; the exact test of two samples decides.
+    """
+    if declared is None:
+        return Finding("S15", "info", "-", "-", "S15: not checked: no accuracy is declared")
+    part = examples.part(0, min(MOST, len(examples)))
+    right = _count_right(subject, part)
+    n = len(part)
+    low, high = clopper_pearson(right, n, CONFIDENCE)
+    agrees = low - ROUNDING <= declared <= high + ROUNDING
+    if not agrees and declared_n is not None and 0 <= declared <= 1:
+        there = round(declared * declared_n)
+        one_sided = min(fisher(right, n, there, declared_n), fisher(there, declared_n, right, n))
+        agrees = 2 * one_sided > 1 - CONFIDENCE
+    value, threshold = f"{right / n:.1%}", f"{low:.1%} to {high:.1%}"
+    message = f"S15: clean {right / n:.1%} on n={n}; declared {declared:.1%}"
+    return Finding("S15", "pass" if agrees else "flag", value, threshold, message)
+
+
+def leak(subject: Subject, examples: Examples, held_out: Examples | None) -> Finding:
+    """S16: the defense does not do much better on the benchmark than on images it cannot have looked up.
+
+    64 of both are compared as they are, in strong noise, and after a short gradient attack within eps:
+    what a lookup hides above a good classifier shows where an honest one gets worse. Compared are the
+    accuracies and, as a lookup leaves its own answer, the margins. Held-out images may be training
+    images: what an honest model has memorized of them only puts the benchmark behind. A defense that
+    has looked up the held-out images as well goes unnoticed.
+    """
+    if held_out is None or len(held_out) < FEWEST_HELD_OUT:
+        return Finding("S16", "info", "-", "-", "S16: not checked: there are no held-out images")
+    sides = [_margins(subject, part.part(0, min(ROWS, len(part)))) for part in (examples, held_out)]
+    ways = [way for way in sides[0] if way in sides[1]]
+    threshold, widest = f"+{GAP:.0%}", -1.0
+    for way in ways:
+        ours, theirs = sides[0][way], sides[1][way]
+        n, m = len(ours), len(theirs)
+        right, right_there = int((ours < 0).sum()), int((theirs < 0).sum())
+        a, b = right / n, right_there / m
+        widest = max(widest, a - b)
+        seen = f"{a:.0%} on the benchmark, {b:.0%} on held-out images {way}"
+        if a - b > GAP and fisher(right, n, right_there, m) < LEAK_LEVEL / len(ways):
+            return Finding("S16", "block", f"{a - b:+.0%}", threshold, f"S16: {seen}; looks like test-set lookup")
+        ahead = _ahead(ours, theirs)
+        if ahead > AHEAD and math.exp(-2 * ahead**2 * n * m / (n + m)) < LEAK_LEVEL / len(ways):
+            message = f"S16: {seen}, and margins are ahead by {ahead:.0%}; looks like test-set lookup"
+            return Finding("S16", "block", f"ahead by {ahead:.0%}", f"{AHEAD:.0%}", message)
+    message = f"S16: accuracy on the benchmark is at most {widest:+.0%} from that on held-out images"
+    return Finding("S16", "pass", f"{widest:+.0%}", threshold, message)
+
+
+def _margins(subject: Subject, part: Examples) -> dict[str, Tensor]:
+    """By the way images are shown, the margin of each, negative where it is right."""
+    x, y = on_device(part, subject.device)
+    noise = Stream.of(part.ids, "preflight", "blur", device=subject.device).normal(*x.shape[1:])
+    shown = {"as they are": x, f"in noise of std {BLUR:g}": (x + BLUR * noise).clamp(0, 1)}
+    attacked = ascend(subject, x, y, ATTACK_STEPS)
+    if attacked is not None:
+        shown[f"after {ATTACK_STEPS} gradient steps"] = attacked
+    margins = {}
+    for way, images in shown.items():
+        logits = subject.ask(images)
+        size = margin(logits, y).abs().nan_to_num().clamp_min(1e-12)
+        margins[way] = torch.where(misclassified(logits, y), size, -size)
+    return margins
+
+
+def _ahead(ours: Tensor, theirs: Tensor) -> float:
+    """The largest lead, over all thresholds, of our share of rows with at most such a margin."""
+    at = torch.cat([ours, theirs])[:, None]
+    lead = (ours <= at).float().mean(1) - (theirs <= at).float().mean(1)
+    return float(lead.max())
+
+
+def _count_right(subject: Subject, part: Examples) -> int:
+    """How many images of a slice one draw gets right."""
+    x, y = on_device(part, subject.device)
+    right = 0
+    for start in range(0, len(x), ROWS):
+        logits = subject.ask(x[start : start + ROWS], start)
+        right += int((~misclassified(logits, y[start : start + ROWS])).sum())
+    return right
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.float().mean())
+
+
+def fisher(a: int, n: int, b: int, m: int) -> float:
+    """Fisher's exact test, one-sided: the chance of `a` or more of `n` if both shares are one.
+
+    Args:
+        a: successes among the first `n`.
+        n: size of the first sample.
+        b: successes among the other `m`.
+        m: size of the second sample.
+    """
+
+    def log_ways(of: int, k: int) -> float:
+        return math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+
+    total = log_ways(n + m, a + b)
+    upper = min(n, a + b)
+    return min(1.0, math.fsum(math.exp(log_ways(n, k) + log_ways(m, a + b - k) - total) for k in range(a, upper + 1)))

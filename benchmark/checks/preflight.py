@@ -1,0 +1,127 @@
+"""The preflight: checks S01-S17, once per defense and dataset, before any attack.
+
+They find what makes a number meaningless however strong the attack is: memory of earlier queries,
+answers that change with the batch or with being differentiated, wrong gradients, a wrong input
+convention, looked-up labels. The cost is about 35 forwards and 8 backwards of 64 images (40 and 10 for
+a stochastic defense), and 7 more forwards where a declared accuracy is held against 512 images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bench.checks import consistency, gradients, labels, randomness, scores
+from bench.checks.finding import Finding, Severity
+from bench.checks.pristine import Pristine
+from bench.checks.subject import Subject
+from bench.datasets.examples import Examples
+from bench.seeding import preserved_generators
+from bench.types import Defense
+
+IDS = tuple(f"S{number:02d}" for number in range(1, 18))
+
+# Where an error in the midst of the check does not block.
+_ONLY_FLAGGED = ("S03", "S09", "S10", "S11", "S12", "S13", "S15", "S17")
+
+
+def preflight(
+    defense: Defense,
+    examples: Examples,
+    held_out: Examples | None = None,
+    *,
+    eps: float = 8 / 255,
+    declared_accuracy: float | None = None,
+    declared_n: int | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Finding, ...]:
+    """Check a defense before it is attacked.
+
+    It runs on a copy of the defense where there can be one; the random generators and the mode of the
+    defense are left as they were, and the defense never sees a label.
+
+    Args:
+        defense: what is checked.
+        examples: the benchmark slice; its first 64 images are used, 512 for the declared accuracy.
+        held_out: images of the same dataset that are not in the benchmark; training images will do.
+        eps: size of noise and finite differences in Linf, that of the threat model.
+        declared_accuracy: standard accuracy the defense claims, in [0, 1].
+        declared_n: on how many images it was measured.
+        device: where to run it.
+
+    Returns:
+        One finding per check, S01 to S17, in order.
+    """
+    with preserved_generators(), torch.no_grad():
+        origin = Pristine(defense.model, device)
+        try:
+            subject = Subject(defense, examples, eps, origin)
+            found = _examine(subject, examples, held_out, declared_accuracy, declared_n)
+        finally:
+            origin.restore_world()
+            origin.restore_modes()
+    return tuple(found[id_] for id_ in IDS)
+
+
+def _examine(
+    subject: Subject,
+    examples: Examples,
+    held_out: Examples | None,
+    declared_accuracy: float | None,
+    declared_n: int | None,
+) -> dict[str, Finding]:
+    before = consistency.fingerprints(subject.model)
+    found = {"S02": scores.shape(subject)}
+    if found["S02"].verdict == "block":
+        rest = {id_: Finding(id_, "info", "-", "-", f"{id_}: not checked, see S02") for id_ in IDS if id_ != "S02"}
+        # Without an answer there is still a mode.
+        return found | rest | {"S07": consistency.state(subject, before)}
+
+    def run(id_: str, check: Callable[[], Finding]) -> None:
+        with _reported(found, id_):
+            found[id_] = check()
+
+    # S03 tells the others how to compare, S05 comes after many queries, S07 and S08 look at all of them.
+    run("S03", lambda: randomness.examine(subject))
+    run("S04", lambda: randomness.batch(subject))
+    run("S01", lambda: scores.finite(subject))
+    run("S12", lambda: scores.probabilities(subject))
+    run("S13", lambda: scores.coarseness(subject))
+    run("S17", lambda: gradients.optimization(subject))
+    _differentiate(subject, found, run)
+    run("S14", lambda: labels.convention(subject))
+    run("S15", lambda: labels.declared_accuracy(subject, examples, declared_accuracy, declared_n))
+    run("S16", lambda: labels.leak(subject, examples, held_out))
+    run("S05", lambda: consistency.history(subject))
+    run("S07", lambda: consistency.state(subject, before))
+    run("S08", lambda: consistency.untouched_input(subject))
+    return found
+
+
+def _differentiate(
+    subject: Subject, found: dict[str, Finding], run: Callable[[str, Callable[[], Finding]], None]
+) -> None:
+    """S06 and S09-S11, which share one pass."""
+    with _reported(found, "S06"):
+        slopes = gradients.slopes(subject)
+        found["S06"] = consistency.grad_mode(subject, slopes.x, slopes.logits)
+        run("S09", lambda: gradients.existence(subject, slopes))
+        run("S10", lambda: gradients.saturation(subject, slopes))
+        run("S11", lambda: gradients.truth(subject, slopes))
+    for id_ in ("S09", "S10", "S11"):
+        message = f"{id_}: not checked: the defense raises while it is differentiated, see S06"
+        found.setdefault(id_, Finding(id_, "info", "-", "-", message))
+
+
+@contextmanager
+def _reported(found: dict[str, Finding], id_: str) -> Iterator[None]:
+    """What a defense raises in the midst of a check is that check's finding."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (a defense is anybody's code)
+        text = " ".join(str(error).split())[:200]
+        message = f"{id_}: the defense raised {type(error).__name__}: {text}"
+        verdict: Severity = "flag" if id_ in _ONLY_FLAGGED else "block"
+        found[id_] = Finding(id_, verdict, "raised", "-", message)

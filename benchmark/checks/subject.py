@@ -1,0 +1,169 @@
+"""The defense on the bench of the preflight: how it is asked, and when two answers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bench.checks.answers import FaultyDefense, check_logits
+from bench.checks.pristine import Pristine
+from bench.datasets.examples import Examples
+from bench.random import Stream
+from bench.seeding import seed_everything
+from bench.types import Defense
+
+ROWS = 64
+
+# Of the spread of the logits. Honest float32 was measured at 1e-6 between batch layouts, honest
+# bfloat16 at 1e-2.
+TOLERANCE = 1e-3
+LOW_PRECISION_TOLERANCE = 5e-2
+
+
+class Subject:
+    """One fresh instance of a defense with the images it is asked about.
+
+    All queries of one `draw` begin with the same seeds of torch, numpy and random.
+
+    Attributes:
+        origin: where fresh instances come from.
+        device: where the defense runs.
+        model: the instance that most queries go to; never the caller's own where it can be copied.
+        x: the first 64 images, float32 `[m, C, H, W]` in [0, 1].
+        y: their labels, int64 `[m]`; for the checks alone, never for the defense.
+        x_noisy: the images within eps of those, by uniform noise.
+        eps: size of noise and of finite differences, Linf.
+        random: whether answers differ between draws; known after `examine_randomness`.
+        repeatable: whether answers of one draw are equal; known after `examine_randomness`.
+        changed_input: how many queries found their images changed by the defense.
+    """
+
+    def __init__(self, defense: Defense, examples: Examples, eps: float, origin: Pristine) -> None:
+        part = examples.part(0, min(ROWS, len(examples)))
+        self.declared_stochastic = defense.stochastic
+        self.has_substitute = defense.surrogate is not None or (
+            defense.purifier is not None and defense.base is not None
+        )
+        self.classes = examples.spec.classes
+        self.eps = eps
+        self.origin, self.device = origin, origin.device
+        self.model = origin.fresh()
+        self.x, self.y = on_device(part, self.device)
+        self._stream = Stream.of(part.ids, "preflight", device=self.device)
+        self.x_noisy = self.noisy("history")
+        self.random = False
+        self.repeatable = True
+        self.changed_input = 0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def noise(self, purpose: str) -> Tensor:
+        """Uniform in [-1, 1), of the shape of the images; a function of the example alone."""
+        return 2 * self._stream.at(purpose).uniform(*self.x.shape[1:]) - 1
+
+    def noisy(self, purpose: str, *, signs: bool = False) -> Tensor:
+        """The images with noise of at most eps, or of exactly eps everywhere, in [0, 1]."""
+        noise = self.noise(purpose)
+        return (self.x + self.eps * (noise.sign() if signs else noise)).clamp(0, 1)
+
+    @torch.no_grad()
+    def ask(self, x: Tensor, draw: int = 0, *, model: nn.Module | None = None) -> Tensor:
+        """Logits float32 `[B, classes]` of any batch of images, without a gradient.
+
+        Raises:
+            FaultyDefense: S02, the answer is none.
+        """
+        return self.forward(x.clone(), x, draw, model).float().clone()
+
+    def forward(self, given: Tensor, original: Tensor, draw: int = 0, model: nn.Module | None = None) -> Tensor:
+        """The defense's own answer to the tensor `given`, whose pixels must stay those of `original`."""
+        seed_everything("preflight", draw)
+        logits: object = (self.model if model is None else model)(given)
+        if not torch.equal(given.detach(), original):
+            self.changed_input += 1
+        return checked(logits, len(original), self.classes)
+
+    @cached_property
+    def first(self) -> Tensor:
+        """The answer to the very first query, `x_noisy`."""
+        return self.ask(self.x_noisy)
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """Logits of the images, `[m, classes]`."""
+        return self.ask(self.x)
+
+    @cached_property
+    def low_precision(self) -> bool:
+        """Whether some step of the forward computes in less than 32 bits, autocast and TF32 included."""
+        if torch.device(self.device).type != "cpu":
+            return True  # convolutions take TF32 by default, and other kernels for other batch sizes
+        if any(_is_low(parameter) for parameter in self.model.parameters()):
+            return True
+        watch = _Precision()
+        with watch:
+            self.ask(self.x[:8])
+        return watch.low
+
+    def allowed(self, logits: Tensor) -> Tensor:
+        """How far the logits of each row may move by rounding alone, `[B]`."""
+        spread = logits.nan_to_num().amax(1) - logits.nan_to_num().amin(1)
+        share = LOW_PRECISION_TOLERANCE if self.low_precision else TOLERANCE
+        # Logits far from zero hold less of their spread.
+        return share * torch.maximum(spread, spread.median()) + 8 * 2**-23 * logits.nan_to_num().abs().amax(1)
+
+    def differing(self, a: Tensor, b: Tensor) -> Tensor:
+        """Which rows of two answers differ by more than rounding, bool `[B]`.
+
+        A change of the predicted class of an example with a margin beyond the tolerance implies it.
+        """
+        return gap(a, b) > self.allowed(a)
+
+
+class _Precision(TorchFunctionMode):
+    """Notes whether any tensor of less than 32 bits is computed."""
+
+    low = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        result = func(*args, **(kwargs or {}))
+        self.low = self.low or (isinstance(result, Tensor) and _is_low(result))
+        return result
+
+
+def _is_low(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32
+
+
+def gap(a: Tensor, b: Tensor) -> Tensor:
+    """The largest difference of each row, `[B]`; infinite where only one of two is a number."""
+    same = (a == b) | (a.isnan() & b.isnan())
+    return torch.where(same, 0, (a - b).abs().nan_to_num(nan=torch.inf)).amax(1)
+
+
+def checked(logits: object, rows: int, classes: int) -> Tensor:
+    """S02: the answer, if it is one of float logits of the classes of the dataset."""
+    check_logits(logits, rows)
+    assert isinstance(logits, Tensor)  # noqa: S101  (check_logits has made sure)
+    if logits.shape[1] != classes:
+        raise FaultyDefense(f"S02: expected ({rows}, {classes}) float logits, got {tuple(logits.shape)} {logits.dtype}")
+    return logits
+
+
+def on_device(examples: Examples, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Images and labels of a slice."""
+    return (
+        torch.from_numpy(np.ascontiguousarray(examples.x)).to(device),
+        torch.from_numpy(np.ascontiguousarray(examples.y)).to(device),
+    )
+
+
+def rows_of(mask: Tensor) -> Sequence[int]:
+    """The indices where a mask is true."""
+    return [int(row) for row in mask.nonzero().flatten()]

@@ -1,0 +1,115 @@
+"""Images and networks the canaries are made of, and the count of what the checks said about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench.defenses
+from bench.catalogue import DEFENSES
+from bench.checks.preflight import preflight
+from bench.datasets.digits import digits
+from bench.registry import load
+from bench.types import Defense
+
+CHECKPOINTS = {
+    path.stem: path for path in (Path(bench.defenses.__file__).parent / "weights" / "digits").glob("*.safetensors")
+}
+CANARIES, HONEST = pytest.StashKey[dict[str, bool]](), pytest.StashKey[dict[str, bool]]()
+
+
+def pytest_configure(config):
+    config.stash.setdefault(CANARIES, {})
+    config.stash.setdefault(HONEST, {})
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    named, flagged = config.stash.get(CANARIES, {}), config.stash.get(HONEST, {})
+    if named:
+        terminalreporter.write_line(f"canaries   {sum(named.values())}/{len(named)} named by the right check")
+    if flagged:
+        terminalreporter.write_line(f"honest     {sum(flagged.values())}/{len(flagged)} flagged")
+
+
+@pytest.fixture(scope="session")
+def test_digits():
+    """The benchmark slice."""
+    return digits("test")
+
+
+@pytest.fixture(scope="session")
+def held_out():
+    """Digits of the same source that are not in the benchmark."""
+    return digits("validation")
+
+
+@pytest.fixture(scope="session")
+def shipped(test_digits):
+    """Load a shipped defense of digits."""
+
+    def build(name, **config):
+        return load(DEFENSES.get(name).target)(checkpoints=CHECKPOINTS, spec=test_digits.spec, **config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def robust(shipped):
+    """The adversarially trained classifier: what most canaries spoil."""
+    return shipped("at").model
+
+
+@pytest.fixture
+def canary(request, test_digits, held_out):
+    """Fly one broken defense: returns the finding that must name it, and keeps the count."""
+
+    def fly(
+        name, model, check, verdict, *, stochastic=False, examples=test_digits, others=held_out, eps=0.2, **options
+    ):
+        defense = model if isinstance(model, Defense) else Defense(model, stochastic=stochastic)
+        findings = {finding.id: finding for finding in preflight(defense, examples, others, eps=eps, **options)}
+        found = findings[check]
+        request.config.stash[CANARIES][name] = found.verdict == verdict and found.message.startswith(check)
+        return found
+
+    return fly
+
+
+@pytest.fixture
+def honest(request, test_digits, held_out):
+    """Check one honest defense at some sizes of eps: returns its alarms, and keeps the count."""
+
+    def check(name, defense, *, sizes=(0.2, 8 / 255), **options):
+        alarms = [
+            finding
+            for eps in sizes
+            for finding in preflight(defense, test_digits, held_out, eps=eps, **options)
+            if finding.alarming
+        ]
+        request.config.stash[HONEST][name] = bool(alarms)
+        return alarms
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """Train a network on the training digits for some epochs of Adam, from a fixed seed."""
+
+    def train(build, *, epochs=6, learning_rate=3e-3):
+        data = digits("train")
+        x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = build().train()
+            optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+            for _ in range(epochs):
+                for index in torch.randperm(len(x)).split(64):
+                    optimizer.zero_grad()
+                    torch.nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+                    optimizer.step()
+        return model.eval().requires_grad_(False)
+
+    return train
