@@ -2,7 +2,9 @@
 
 A stochastic defense is judged from its N evaluation draws: mean-of-N (the share of correct draws),
 worst-of-N (an example counts only if every draw is right) and majority-of-N (if more than half are).
-Those last two ask the same of the example without attack: an adversary may always leave it as it is.
+An adversary who may submit an image M times wins if one answer of M is wrong: M-resubmission, between
+mean-of-N (M = 1) and worst-of-N (M = N), is estimated from the same counts. Worst and majority ask
+the same of the example without attack: an adversary may always leave it as it is.
 
 The worst case over attacks takes, per example, the minimum of the counts. For a deterministic
 defense that is a per-example AND. For counts it is conservative: the minimum of several noisy counts
@@ -14,20 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.cell import Cost, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.checks.finding import Finding
 from bench.errors import BenchError
 from bench.stats import Interval, wilson
 from bench.types import ThreatModel
 
-Rule = Literal["mean", "worst", "majority"]
+Rule = Literal["mean", "worst", "majority", "resubmission"]
 Which = Literal["seen", "unseen", "all"]
-State = Literal["done", "partial", "skipped", "failed", "missing"]
+State = Literal["done", "partial", "skipped", "failed", "missing", "blocked"]
 Counts = NDArray[np.uint8]
+
+# How often the adversary of M-resubmission may submit an image.
+RESUBMISSIONS = 5
 
 WORST_CASES: tuple[Which, ...] = ("seen", "unseen", "all")
 
@@ -42,7 +49,8 @@ class Judge:
     """How counts of correct draws become a score per example.
 
     Attributes:
-        name: as printed: `mean-of-10`, `worst-of-10`, `majority-of-10`, `one-shot`, `deterministic`.
+        name: as printed: `mean-of-10`, `worst-of-10`, `majority-of-10`, `5-resubmission`, `one-shot`,
+            `deterministic`.
         rule: what the name stands for.
         draws: evaluation draws per example.
     """
@@ -55,6 +63,10 @@ class Judge:
         """A score in [0, 1] per example, `[n]`; it never falls when a count rises."""
         if self.rule == "mean":
             return counts.astype(np.float64) / self.draws
+        if self.rule == "resubmission":
+            # The share of all M-subsets of the N draws that are all right: unbiased for p^M.
+            ways = [comb(k, RESUBMISSIONS) / comb(self.draws, RESUBMISSIONS) for k in range(self.draws + 1)]
+            return np.array(ways)[counts]
         enough = self.draws if self.rule == "worst" else self.draws // 2 + 1
         return np.greater_equal(counts, enough).astype(np.float64)
 
@@ -63,7 +75,9 @@ def judges(stochastic: bool, draws: int) -> tuple[Judge, ...]:
     """The ways to judge a defense, the headline first."""
     if draws > 1:
         rules: tuple[Rule, ...] = ("mean", "worst", "majority")
-        return tuple(Judge(f"{rule}-of-{draws}", rule, draws) for rule in rules)
+        found = tuple(Judge(f"{rule}-of-{draws}", rule, draws) for rule in rules)
+        resubmission = Judge(f"{RESUBMISSIONS}-resubmission", "resubmission", draws)
+        return (*found, resubmission) if draws > RESUBMISSIONS else found
     return (Judge("one-shot" if stochastic else "deterministic", "mean", 1),)
 
 
@@ -94,22 +108,27 @@ def accuracy_of(counts: Counts, judge: Judge, *, complete: bool = True) -> Accur
 
 
 def _held(verdicts: Verdicts, judge: Judge) -> Counts:
-    """The counts under attack as a judge takes them; the mean alone takes them as they were drawn.
+    """The counts under attack as a judge takes them; estimates of a mean take them as they were drawn.
 
     There a minimum with the clean counts would be the smaller of two noisy draws, below either mean.
     """
-    if judge.rule == "mean":
+    if judge.rule in ("mean", "resubmission"):
         return verdicts.adversarial
     return np.minimum(verdicts.clean, verdicts.adversarial)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place of a table: an accuracy, or why there is none."""
+    """What stands in one place of a table: an accuracy, or why there is none.
+
+    Attributes:
+        alarmed: whether a check flags the number, or blocks it.
+    """
 
     state: State
     accuracy: Accuracy | None = None
     reason: str = ""
+    alarmed: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,13 +162,16 @@ class DefenseRow:
     def entry(self, column: Column, judge: Judge) -> Entry:
         """Robust accuracy under one attack."""
         result = self.results.get(column)
+        alarmed = self._alarmed([column])
         match result.outcome if result else None:
             case Done(verdicts=verdicts):
-                return Entry("done", accuracy_of(_held(verdicts, judge), judge))
+                return Entry("done", accuracy_of(_held(verdicts, judge), judge), alarmed=alarmed)
             case Skipped(reason=reason):
                 return Entry("skipped", reason=reason)
             case Failed(error=error):
                 return Entry("failed", reason=error)
+        if result is not None and result.blocked:
+            return Entry("blocked", reason="; ".join(_blocks(result)))
         return Entry("missing", reason="not run yet")
 
     def standard(self, judge: Judge) -> Entry:
@@ -169,11 +191,12 @@ class DefenseRow:
         counts = self.worst_counts(which, judge)
         if counts is None:
             return self._nothing(columns, judge)
-        open_cells = sum(self.entry(column, judge).state in ("failed", "missing") for column in columns)
+        open_cells = sum(self.entry(column, judge).state in ("failed", "missing", "blocked") for column in columns)
+        alarmed = self._alarmed(columns)
         if not open_cells:
-            return Entry("done", accuracy_of(counts, judge))
+            return Entry("done", accuracy_of(counts, judge), alarmed=alarmed)
         reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing"
-        return Entry("partial", accuracy_of(counts, judge, complete=False), reason)
+        return Entry("partial", accuracy_of(counts, judge, complete=False), reason, alarmed)
 
     def worst_counts(self, which: Which, judge: Judge | None = None) -> Counts | None:
         """Per example, the fewest correct draws under any finished attack; uint8 `[n]`.
@@ -183,6 +206,26 @@ class DefenseRow:
         judge = judge or self.judges[0]
         counts = [_held(outcome.verdicts, judge) for outcome in self._done(self.chosen(which))]
         return np.stack(counts).min(axis=0) if counts else None
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The messages of the checks that keep this row from a leaderboard."""
+        found = [message for result in self.results.values() for message in _blocks(result)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def alarms(self) -> dict[Finding, tuple[ThreatModel, ...]]:
+        """What the checks flag or block, and under which threat models."""
+        found: dict[Finding, dict[ThreatModel, None]] = {}
+        for column, result in self.results.items():
+            for finding in result.findings:
+                if finding.alarming:
+                    found.setdefault(finding, {})[column.threat] = None
+        return {finding: tuple(threats) for finding, threats in found.items()}
+
+    def _alarmed(self, columns: Iterable[Column]) -> bool:
+        results = (self.results[column] for column in columns if column in self.results)
+        return any(finding.alarming for result in results for finding in result.findings)
 
     def cost(self, which: Which) -> Cost:
         """The passes of all finished attacks of a worst case."""
@@ -203,11 +246,17 @@ class DefenseRow:
         # The most alarming state wins: a failure must not hide behind cells that are merely skipped.
         entries = [self.entry(column, judge) for column in columns]
         states = {entry.state for entry in entries}
+        if "blocked" in states:
+            return Entry("blocked", reason=next(entry.reason for entry in entries if entry.state == "blocked"))
         if "failed" in states:
             return Entry("failed", reason="no cell finished, and at least one failed")
         if "missing" in states:
             return Entry("missing", reason="no cell finished yet")
         return Entry("skipped", reason="every attack is skipped")
+
+
+def _blocks(result: Result) -> list[str]:
+    return [finding.message for finding in result.findings if finding.verdict == "block"]
 
 
 def by_slice(results: Iterable[Result]) -> list[list[Result]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.checks.finding import Finding
 from bench.types import ThreatModel
 
 
@@ -61,7 +62,11 @@ class DefenseRef:
 
 @dataclass(frozen=True)
 class AttackRef:
-    """An attack as the matrix knows it, before anything is loaded."""
+    """An attack as the matrix knows it, before anything is loaded.
+
+    Attributes:
+        needs: the variant of the defense it attacks through; empty for the defense itself.
+    """
 
     label: str
     source: str
@@ -71,6 +76,7 @@ class AttackRef:
     forwards: int = 0
     backwards: int = 0
     eot: int = 1
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,9 @@ class Cell:
                 "source": self.attack.source,
                 "digest": self.attack.digest,
                 "access": self.attack.access,
+                "needs": self.attack.needs,
+                "forwards": self.attack.forwards,
+                "backwards": self.attack.backwards,
                 "config": dict(self.attack.config),
             },
             "threat": str(self.threat),
@@ -227,18 +236,62 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the judge noticed beside the counts.
+
+    Attributes:
+        silent: examples the attack had broken on its way and did not hand in (check A05).
+        nonfinite: examples answered with NaN or Inf under attack (check S01); they count as broken.
+        borderline: indices of examples whose margin was below 1e-4 in absolute value, where another
+            machine or batch may round to the other side; of a deterministic defense alone.
+    """
+
+    silent: int = 0
+    nonfinite: int = 0
+    borderline: tuple[int, ...] = ()
+
+    def followed_by(self, other: Evidence, offset: int) -> Evidence:
+        """The evidence of this shard and of another that begins at example `offset`."""
+        return Evidence(
+            self.silent + other.silent,
+            self.nonfinite + other.nonfinite,
+            self.borderline + tuple(offset + index for index in other.borderline),
+        )
+
+
+@dataclass(frozen=True)
 class Done:
     """The only outcome that can enter an accuracy."""
 
     verdicts: Verdicts
     cost: Cost = field(default_factory=Cost)
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+def joined(shards: Sequence[Done]) -> Done:
+    """The shards of a cell, in order, as one."""
+    evidence, offset = Evidence(), 0
+    for shard in shards:
+        evidence = evidence.followed_by(shard.evidence, offset)
+        offset += len(shard.verdicts)
+    verdicts = Verdicts(
+        shards[0].verdicts.draws,
+        np.concatenate([shard.verdicts.clean for shard in shards]),
+        np.concatenate([shard.verdicts.adversarial for shard in shards]),
+    )
+    return Done(verdicts, sum((shard.cost for shard in shards), Cost()), evidence)
 
 
 def worst_case(parts: Sequence[Done]) -> Done:
     """Several attacks on the same examples as one: per example the fewest correct draws."""
     counts = np.stack([part.verdicts.adversarial for part in parts]).min(axis=0)
     first = parts[0].verdicts
-    return Done(Verdicts(first.draws, first.clean, counts), sum((part.cost for part in parts), Cost()))
+    evidence = Evidence(
+        sum(part.evidence.silent for part in parts),
+        max(part.evidence.nonfinite for part in parts),
+        tuple(sorted({index for part in parts for index in part.evidence.borderline})),
+    )
+    return Done(Verdicts(first.draws, first.clean, counts), sum((part.cost for part in parts), Cost()), evidence)
 
 
 @dataclass(frozen=True)
@@ -265,16 +318,29 @@ class Planned:
     Attributes:
         skip: why it is meaningless, where it is.
         parts: the cells it is the worst case of, where it is one; they are computed in its place.
+        blocked: whether a check of the defense keeps it from being computed.
     """
 
     cell: Cell
     skip: str | None = None
+    blocked: bool = field(default=False, compare=False)
     parts: tuple[Cell, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A cell with what became of it; `None` while it is missing."""
+    """A cell with what became of it.
+
+    Attributes:
+        outcome: `None` while it is missing.
+        findings: what the checks say of its defense, and of this defense under this threat.
+    """
 
     cell: Cell
     outcome: Outcome | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a check forbids that this number enters a leaderboard."""
+        return any(finding.verdict == "block" for finding in self.findings)

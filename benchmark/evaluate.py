@@ -12,24 +12,50 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.cell import Cell, Cost, Verdicts
+from bench.cell import Cell, Cost, Evidence, Verdicts
 from bench.checks.answers import check_logits, require_eval_mode
 from bench.checks.threat import Violation, verify
 from bench.datasets.examples import Examples
-from bench.oracle import Oracle, misclassified
+from bench.oracle import Oracle, margin, misclassified
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Attack, Defense, ThreatModel
 
+# Below this margin rounding may decide; 100 times what float32 networks were seen to differ by.
+BORDERLINE = 1e-4
+
 
 @dataclass(frozen=True)
 class ShardVerdicts:
-    """What became of one shard."""
+    """What became of one shard.
+
+    Attributes:
+        x_adv: float32 `[B, C, H, W]`, exactly the images that were judged; the clean image where
+            an example was wrong without attack.
+    """
 
     verdicts: Verdicts
     cost: Cost
+    evidence: Evidence
+    x_adv: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What N evaluation draws say of some images; every field is `[B]`.
+
+    Attributes:
+        correct: in how many draws the label came out, int64; an answer that is not finite is wrong.
+        nonfinite: whether any answer was not finite.
+        borderline: whether the margin of any draw was below `BORDERLINE` in absolute value.
+    """
+
+    correct: Tensor
+    nonfinite: Tensor
+    borderline: Tensor
 
 
 def evaluate(
@@ -44,8 +70,8 @@ def evaluate(
     """Attack one shard of a cell and count, per example, the draws in which the defense was right.
 
     Every example is judged without attack first; one that no draw gets right counts as broken and
-    is not attacked. The randomness of attack and defense depends on the cell and the shard alone,
-    and the caller's random generators are left as they were.
+    is not attacked (rule V12). The randomness of attack and defense depends on the cell and the shard
+    alone, and the caller's random generators are left as they were.
 
     Raises:
         Violation: the attack left its threat model.
@@ -57,10 +83,10 @@ def evaluate(
     y = torch.from_numpy(shard.y).to(device)
     scope = (cell.seed, shard.digest)
     with preserved_generators():
-        clean = _count_correct(model, x, y, cell.draws, (*scope, "clean"))
+        clean = judge(model, x, y, cell.draws, (*scope, "clean")).correct
         rows = clean.nonzero().squeeze(1)
-        adversarial = torch.zeros_like(clean)
-        cost = Cost()
+        adversarial, x_adv = torch.zeros_like(clean), x.clone()
+        cost, evidence = Cost(), Evidence()
         if len(rows):
             ids = [shard.ids[row] for row in rows.tolist()]
             stream = Stream.of(ids, cell.seed, shard.dataset, cell.attack.label, str(cell.threat), device=device)
@@ -71,11 +97,13 @@ def evaluate(
                 access=cell.attack.access,
                 on_pass=on_pass,
             )
-            x_adv = _propose(attack, oracle, x[rows], y[rows], cell.threat, stream)
-            adversarial[rows] = _count_correct(model, x_adv, y[rows], cell.draws, (*scope, "judge"))
+            x_adv[rows] = _propose(attack, oracle, x[rows], y[rows], cell.threat, stream)
+            judged = judge(model, x_adv[rows], y[rows], cell.draws, (*scope, "judge"))
+            adversarial[rows] = judged.correct
             cost = Cost(int(oracle.forwards.sum()), int(oracle.backwards.sum()))
+            evidence = _evidence(oracle, judged, rows, cell.draws)
     verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(adversarial))
-    return ShardVerdicts(verdicts, cost)
+    return ShardVerdicts(verdicts, cost, evidence, x_adv.cpu().numpy())
 
 
 def _propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:
@@ -102,15 +130,26 @@ def _with_proof(attack: Any, oracle: Oracle, x: Tensor, y: Tensor, threat: Threa
 
 
 @torch.no_grad()
-def _count_correct(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tuple[object, ...]) -> Tensor:
-    """In how many draws each image gets its label, int64 `[B]`; a non-finite answer is wrong."""
+def judge(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tuple[object, ...]) -> Judgement:
+    """Ask the model `draws` times about each image, seeded by `scope` and the number of the draw."""
     correct = torch.zeros_like(y)
+    nonfinite = torch.zeros_like(y, dtype=torch.bool)
+    borderline = torch.zeros_like(nonfinite)
     for draw in range(draws):
         seed_everything(*scope, draw)
         logits = model(x.clone())
         check_logits(logits, len(x))
         correct += ~misclassified(logits, y)
-    return correct
+        nonfinite |= ~logits.isfinite().all(1)
+        borderline |= margin(logits, y).abs() < BORDERLINE
+    return Judgement(correct, nonfinite, borderline)
+
+
+def _evidence(oracle: Oracle, judged: Judgement, rows: Tensor, draws: int) -> Evidence:
+    # What the attack saw broken in all its draws must not look robust to the judge, either.
+    silent = (2 * judged.correct > draws) & oracle.broken.to(rows.device) & ~judged.borderline
+    borderline = () if oracle.stochastic else tuple(rows[judged.borderline].tolist())
+    return Evidence(int(silent.sum()), int(judged.nonfinite.sum()), borderline)
 
 
 def _as_counts(correct: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

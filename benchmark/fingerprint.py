@@ -85,6 +85,14 @@ def of_harness() -> str:
     return _of_sources([root / f"{name}.py" for name in _HARNESS], root)
 
 
+@cache
+def of_checks() -> str:
+    """SHA-256 of everything that can change a finding."""
+    root = package_folder("bench")
+    files = [*(root / "checks").glob("*.py"), *(root / f"{name}.py" for name in ("probes", "replay", "soundness"))]
+    return of_text(_of_sources(files, root), of_harness())
+
+
 def of_requirements(names: Iterable[str]) -> dict[str, str]:
     """The installed versions of the distributions an attack leans on.
 

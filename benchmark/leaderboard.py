@@ -57,6 +57,7 @@ COLUMNS = (
     "defense_digest",
     "attack_digest",
     "key",
+    "checks",
 )
 NUMBERS = frozenset(
     {"n", "accuracy", "low", "high", "rank", "draws", "seed", "forwards_per_example", "backwards_per_example"}
@@ -66,6 +67,7 @@ ALPHA = 0.05
 
 RowId = tuple[Slice, str, int, int]
 
+_RANKS_HEADER = f"{'rank':>4}  {'worst case over all':>20}  judged"
 _ABOUT_RANKS = (
     "Equal ranks: not separated by exact paired tests (Holm over all pairs, alpha .05). "
     "No rank: cells failed or are missing, so the value is only an upper bound."
@@ -93,7 +95,7 @@ def ranking(results: Sequence[Result]) -> list[Ranked]:
 
     A defense outranks another only if the exact paired test, two-sided and Holm-adjusted over all
     pairs, separates them at alpha .05. Stochastic defenses enter with mean-of-N. Defenses without a
-    rank come last; those without any finished cell are left out.
+    rank come last; those without any finished cell, and those a check blocks, are left out.
     """
     groups: dict[tuple[Slice, int], list[DefenseRow]] = {}
     for row in defense_rows(_in_order(results)):
@@ -102,7 +104,8 @@ def ranking(results: Sequence[Result]) -> list[Ranked]:
 
 
 def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
-    found = [(row, accuracy) for row in rows_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
+    open_ = [row for row in rows_ if not row.blocks]
+    found = [(row, accuracy) for row in open_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
     entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
     scores = _in_common_units([row for row, _ in entrants])
     pairs = list(itertools.combinations(range(len(entrants)), 2))
@@ -132,7 +135,11 @@ def render_ranking(results: Sequence[Result]) -> str:
         bound = "" if accuracy.complete else "<= "
         value = f"{bound}{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         line = f"{item.rank or '-':>4}  {value:>20}  {accuracy.judged:<14}  {row.defense.label}"
-        blocks.setdefault((row.slice, row.seed), [f"{'rank':>4}  {'worst case over all':>20}  judged"]).append(line)
+        blocks.setdefault((row.slice, row.seed), [_RANKS_HEADER]).append(line)
+    for row in defense_rows(_in_order(results)):
+        if row.blocks:
+            line = f"{'-':>4}  {'BLOCK':>20}  {row.judges[0].name:<14}  {row.defense.label}: {'; '.join(row.blocks)}"
+            blocks.setdefault((row.slice, row.seed), [_RANKS_HEADER]).append(line)
     lines = []
     for (part, seed), block in blocks.items():
         lines += [f"{part.dataset} {part.split}, n={part.n}, seed {seed}", *block, ""]
@@ -184,8 +191,11 @@ def _line(row: DefenseRow, judge: Judge, column: str, entry: Entry, **more: str)
         "draws": str(row.draws),
         "seed": str(row.seed),
         "defense_digest": row.defense.digest,
+        "checks": " ".join(sorted({finding.id for finding in row.alarms})),
     }
-    if entry.accuracy is not None:
+    if row.blocks:
+        line |= {"outcome": "blocked", "reason": "; ".join(row.blocks)}
+    elif entry.accuracy is not None:
         shown = (entry.accuracy.value, *entry.accuracy.interval)
         line |= {name: f"{100 * value:.2f}" for name, value in zip(("accuracy", "low", "high"), shown, strict=True)}
     return line | more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.examples import Examples
 from bench.errors import BenchError
 from bench.registry import AttackEntry
-from bench.types import LP_FAMILIES, ThreatModel
+from bench.types import FAMILIES, LP_FAMILIES, ThreatModel
+
+# Groups of attacks that are judged per defense, by what it was trained on.
+SEEN, UNSEEN = "seen", "unseen"
 
 DEFAULT_DRAWS = 10
 DEFAULT_BATCH = 128
@@ -40,24 +43,31 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
         BenchError: the first name, parameter or number that does not hold; nothing was computed.
     """
     _check_numbers(request)
-    defenses = _defenses(request, examples)
+    defenses_ = defenses(request.defenses, examples, request.weights)
     attacks = _attacks(request)
     part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
     harness = fingerprint.of_harness()
     plan = []
-    for defense in defenses:
+    for defense in defenses_:
         for threat in request.threats:
             for entry, attack in attacks:
                 if threat.family not in entry.families:
                     continue
                 draws = request.draws if defense.stochastic else 1
                 cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, harness)
-                plan.append(_composite(cell) if entry.parts else Planned(cell, _meaningless(entry, defense)))
+                skip = _unwanted(request, cell) or _meaningless(entry, defense)
+                plan.append(_composite(cell) if entry.parts and skip is None else Planned(cell, skip))
     return plan
 
 
 def _composite(cell: Cell) -> Planned:
-    whole, parts = selection.composite(selection.Request(cell.attack.label, {}), _kind(cell.defense))
+    """A cell that is the worst case of others; a part that makes no sense here is left out."""
+    request = selection.Request(cell.attack.label, {})
+    whole, parts = selection.composite(
+        request,
+        _kind(cell.defense),
+        lambda entry: cell.threat.family in entry.families and _meaningless(entry, cell.defense) is None,
+    )
     return Planned(replace(cell, attack=whole), parts=tuple(replace(cell, attack=part) for part in parts))
 
 
@@ -90,23 +100,24 @@ def _check_numbers(request: MatrixRequest) -> None:
 
 def check_names(defenses: str, attacks: str) -> None:
     """Raise a BenchError for the first name nobody has registered, before data or code is loaded."""
-    for item in selection.parse_list(defenses, "defense", DEFENSES.names()):
+    for item in selection.parse_list(defenses, "defense", {"all": DEFENSES.names()}):
         if not item.is_file:
             DEFENSES.get(item.name)
-    for item in selection.parse_list(attacks, "attack", ATTACKS.names()):
+    for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
         if not item.is_file:
             ATTACKS.get(item.name)
 
 
-def _defenses(request: MatrixRequest, examples: Examples) -> list[DefenseRef]:
+def defenses(text: str, examples: Examples, weights: Path | None) -> list[DefenseRef]:
+    """The defenses a `--defenses` option names, with their checkpoints found and digested."""
     found = []
-    for item in selection.parse_list(request.defenses, "defense", DEFENSES.names()):
+    for item in selection.parse_list(text, "defense", {"all": DEFENSES.names()}):
         if item.is_file:
             from bench import custom
 
             found.append(custom.defense_ref(item, examples.spec))
         else:
-            found.append(selection.defense(item, examples.dataset, request.weights))
+            found.append(selection.defense(item, examples.dataset, weights))
     return _distinct(found)
 
 
@@ -118,11 +129,37 @@ def _distinct(refs: list[DefenseRef]) -> list[DefenseRef]:
     return refs
 
 
+def _groups(families: Collection[str]) -> dict[str, list[str]]:
+    """The attacks that the name of a group stands for, where these threat families are asked for.
+
+    `seen` and `unseen` are all of them: which cells they leave out depends on the defense.
+    """
+    there = [entry for entry in ATTACKS if set(families) & set(entry.families) and not entry.only_named]
+    everything = [entry.name for entry in there]
+    return {
+        "all": everything,
+        SEEN: everything,
+        UNSEEN: everything,
+        "lp": [entry.name for entry in there if set(entry.families) & set(LP_FAMILIES)],
+        "non-lp": [entry.name for entry in there if not set(entry.families) & set(LP_FAMILIES)],
+        "score": [entry.name for entry in there if entry.access == "score"],
+    }
+
+
+def _unwanted(request: MatrixRequest, cell: Cell) -> str | None:
+    """Why a cell is left out where only seen, or only unseen, threats are asked for."""
+    asked = {item.strip() for item in request.attacks.split(",")}
+    if SEEN in asked and UNSEEN not in asked and "all" not in asked and not cell.seen:
+        return f"{cell.threat} was not seen in training; --attacks {SEEN} asks for what was"
+    if UNSEEN in asked and SEEN not in asked and "all" not in asked and cell.seen:
+        return f"{cell.threat} was seen in training; --attacks {UNSEEN} asks for what was not"
+    return None
+
+
 def _attacks(request: MatrixRequest) -> list[tuple[AttackEntry, AttackRef]]:
     families = {threat.family for threat in request.threats}
-    everything = [entry.name for entry in ATTACKS if families & set(entry.families) and not entry.only_named]
     found = []
-    for item in selection.parse_list(request.attacks, "attack", everything):
+    for item in selection.parse_list(request.attacks, "attack", _groups(families)):
         if item.is_file:
             from bench import custom
 
@@ -139,8 +176,21 @@ def _attacks(request: MatrixRequest) -> list[tuple[AttackEntry, AttackRef]]:
     return found
 
 
-def threats(text: str, defaults: Sequence[ThreatModel]) -> tuple[ThreatModel, ...]:
-    """The threat models a `--threat` option names; those of the dataset where it names none."""
-    if not text:
-        return tuple(defaults)
-    return tuple(ThreatModel.parse(item) for item in text.split(","))
+def threats(text: str, eps: str, defaults: Sequence[ThreatModel]) -> tuple[ThreatModel, ...]:
+    """The threat models that `--threat` and `--eps` name; those of the dataset where they name none.
+
+    Args:
+        text: `Linf:8/255,L2:0.5`; with `eps` the family alone will do: `Linf`.
+        eps: `2/255,4/255,8/255`: every family at each of them.
+        defaults: of the dataset.
+
+    Raises:
+        BenchError: a family or an eps that is none, or two families for one list of eps.
+    """
+    if not eps:
+        return tuple(ThreatModel.parse(item) for item in text.split(",")) if text else tuple(defaults)
+    named = [item.partition(":")[0].strip() for item in text.split(",")] if text else []
+    families = list(dict.fromkeys(named)) or [threat.family for threat in defaults if threat.family == "Linf"]
+    if len(families) != 1:
+        raise BenchError(f"--eps {eps!r} is a list for one family: name it with --threat, such as --threat L2")
+    return tuple(ThreatModel.parse(f"{families[0]}:{item}") for item in eps.split(","))

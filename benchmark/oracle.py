@@ -179,6 +179,11 @@ class Oracle:
         """The rows that are not broken yet on the evidence of the gradient queries made so far."""
         return rows[~self._broken[rows.cpu()].to(rows.device)]
 
+    @property
+    def broken(self) -> Tensor:
+        """Which rows the queries made so far have shown to be broken, bool `[size]`, on the CPU."""
+        return self._broken.clone()
+
     def module(self) -> nn.Module:
         """The defense as a plain module, for attacks of other libraries; its passes are counted.
 

@@ -60,8 +60,8 @@ class DefenseEntry:
         target: `"module:attribute"`, called with the checkpoints, the image spec and `config`.
         cite: arXiv id, or another short reference.
         summary: one line.
-        weights: names of the checkpoints it is made of; `{key}` is filled from `config`. The card
-            of the last one tells what the defense was trained on.
+        weights: names of the checkpoints it is made of; `{key}` is filled from `config`. Their cards
+            tell what the defense was trained on.
         starts_from: the checkpoints its training begins with.
         config: parameters and their defaults.
         choices: the values a parameter may take.

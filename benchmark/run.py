@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from bench.store import Store
 class Watcher(Protocol):
     """Whoever shows how far a run is; a cell is named by its key."""
 
-    def begin(self, cells: Sequence[Cell], stored: int) -> None: ...
+    def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
     def advance(self, cell: Cell, passed: int) -> None: ...
     def end(self, cell: Cell, outcome: Done | Failed) -> None: ...
 
@@ -46,33 +46,60 @@ class Work:
 
 def pending(plan: Sequence[Planned], store: Store) -> Work:
     """Find out what is missing; a part that two cells need is computed once."""
-    open_ = [planned for planned in plan if planned.skip is None and not isinstance(store.find(planned.cell), Done)]
+    wanted = [planned for planned in plan if planned.skip is None and not planned.blocked]
+    open_ = [planned for planned in wanted if not isinstance(store.find(planned.cell), Done)]
     cells = {cell.key: cell for planned in open_ for cell in planned.parts or (planned.cell,)}
-    missing = [cell for cell in cells.values() if not isinstance(store.find(cell), Done)]
-    return Work(tuple(missing), tuple(planned for planned in open_ if planned.parts))
+    return Work(tuple(lacking(list(cells.values()), store)), tuple(planned for planned in open_ if planned.parts))
 
 
 def run(
-    plan: Sequence[Planned], examples: Examples, store: Store, executor: Executor, watcher: Watcher
+    plan: Sequence[Planned],
+    examples: Examples,
+    store: Store,
+    executor: Executor,
+    watcher: Watcher,
+    beside: Sequence[Cell] = (),
+    aside: Store | None = None,
 ) -> list[Result]:
     """Compute what is missing and return every cell of the plan with its outcome.
 
     What was finished stays finished whatever stops the run; the same call again computes the rest.
+
+    Args:
+        plan: the cells of the table.
+        examples: their images.
+        store: where verdicts are kept.
+        executor: where shards are computed.
+        watcher: who is told of progress.
+        beside: cells that no table shows, computed along with the others, on a beginning of `examples`.
+        aside: where the verdicts of those are kept.
     """
     store.require_writable()
     store.remember(examples)
     store.ask(plan)
     work = pending(plan, store)
-    asked = sum(planned.skip is None for planned in plan)
-    watcher.begin(work.cells, asked - sum(planned.cell in work.cells for planned in plan) - len(work.composites))
-    _compute(work.cells, examples, store, executor, watcher)
+    asked = sum(planned.skip is None and not planned.blocked for planned in plan)
+    keys = {cell.key for cell in work.cells}
+    stored = asked - sum(planned.cell.key in keys for planned in plan) - len(work.composites)
+    shelves = {cell.key: store for cell in work.cells}
+    extra = [cell for cell in lacking(beside, aside) if cell.key not in keys] if aside is not None else []
+    shelves |= {cell.key: aside for cell in extra if aside is not None}
+    watcher.begin(work.cells, stored, extra)
+    _compute((*work.cells, *extra), examples, shelves, executor, watcher)
     for planned in work.composites:
         _derive(planned, store)
     return [store.result(planned) for planned in plan]
 
 
-def _compute(cells: Sequence[Cell], examples: Examples, store: Store, executor: Executor, watcher: Watcher) -> None:
-    progress = {cell.key: _Progress(store.shards(cell)) for cell in cells}
+def lacking(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Those of some cells that are not finished."""
+    return [cell for cell in cells if not isinstance(store.find(cell), Done)]
+
+
+def _compute(
+    cells: Sequence[Cell], examples: Examples, shelves: Mapping[str, Store], executor: Executor, watcher: Watcher
+) -> None:
+    progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
     tasks = [
         Task(cell, index, examples.part(start, stop))
         for cell in cells
@@ -81,13 +108,14 @@ def _compute(cells: Sequence[Cell], examples: Examples, store: Store, executor: 
     ]
     for cell in cells:  # every shard was there, only the last step was missing
         if len(progress[cell.key].shards) == len(cell.shards):
-            watcher.end(cell, _finish(cell, progress[cell.key], store))
+            watcher.end(cell, _finish(cell, progress[cell.key], shelves[cell.key]))
 
     def on_pass(task: Task, passed: int) -> None:
         watcher.advance(task.cell, passed)
 
     for report in executor.run(tasks, on_pass):
-        outcome = _take(report, progress[report.task.cell.key], store)
+        key = report.task.cell.key
+        outcome = _take(report, progress[key], shelves[key])
         if outcome is not None:
             watcher.end(report.task.cell, outcome)
 
@@ -115,6 +143,8 @@ def _take(report: Report, progress: _Progress, store: Store) -> Done | Failed | 
         return Failed(progress.error) if first else None
     progress.shards[report.task.index] = report.done
     progress.seconds += report.seconds
+    if report.x_adv is not None:
+        store.keep_images(cell, report.x_adv)
     if len(cell.shards) > 1:
         store.add_shard(cell, report.task.index, report.done)
     return _finish(cell, progress, store) if len(progress.shards) == len(cell.shards) else None

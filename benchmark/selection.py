@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,15 @@ class Request:
         return f"{self.name}[{inside}]" if inside else self.name
 
 
-def parse_list(text: str, kind: str, everything: Iterable[str]) -> list[Request]:
-    """Split a list at its commas, outside brackets; `all` stands for everything registered."""
+def parse_list(text: str, kind: str, groups: Mapping[str, Iterable[str]]) -> list[Request]:
+    """Split a list at its commas, outside brackets; the name of a group stands for its members."""
     items = [item.strip() for item in re.split(r",(?![^\[]*\])", text)]
     requests: list[Request] = []
     for item in items:
-        if item == "all":
-            requests += [Request(name, {}) for name in everything]
+        if item in groups:
+            held = {request.label for request in requests}
+            # Two groups may share members: lp,score names Square once.
+            requests += [Request(name, {}) for name in groups[item] if name not in held]
             continue
         match = _NAME.fullmatch(item)
         if match is None:
@@ -85,7 +87,8 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
         config[key] = value
     files = {name: locate(name, dataset, weights) for name in _weight_names(entry, config)}
     cards = {name: card(path) for name, path in files.items()}
-    told = list(cards.values())[-1] if cards else {}
+    # What any part of the pipeline was trained on is not unseen (rule V10).
+    seen = dict.fromkeys(threat for told in cards.values() for threat in told.get("trained_on", []))
     digests = {name: fingerprint.of_file(path) for name, path in files.items()}
     strangers = [
         str(files[name]) for name, told_ in cards.items() if told_.get("sha256", digests[name]) != digests[name]
@@ -97,7 +100,7 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
         digest=fingerprint.of_text(entry.target, config, digests, fingerprint.of_code(entry.target)),
         stochastic=stochastic,
         offers=tuple(name for name in entry.offers if stochastic or name not in ("derandomized", "frozen")),
-        trained_on=tuple(ThreatModel.parse(text) for text in told.get("trained_on", [])),
+        trained_on=tuple(map(ThreatModel.parse, seen)),
         config=config,
         checkpoints={name: str(path) for name, path in files.items()},
         notes=tuple(f"{path} is not the file its card describes" for path in strangers),
@@ -131,13 +134,15 @@ def attack(request: Request) -> tuple[AttackEntry, AttackRef]:
         forwards=entry.forwards,
         backwards=entry.backwards,
         eot=entry.eot,
+        needs=entry.needs,
     )
 
 
-def composite(request: Request, kind: str) -> tuple[AttackRef, list[AttackRef]]:
-    """An attack that is the worst case of others on a kind of defense, and those others."""
+def composite(request: Request, kind: str, fits: Callable[[AttackEntry], bool]) -> tuple[AttackRef, list[AttackRef]]:
+    """An attack that is the worst case of others on a kind of defense, and those of them that fit."""
     entry = ATTACKS.get(request.name)
-    parts = [attack(Request(name, {}))[1] for name in entry.parts[kind]]
+    named = [attack(Request(name, {})) for name in entry.parts[kind]]
+    parts = [ref for part, ref in named if fits(part)]
     whole = AttackRef(
         label=request.label,
         source=" + ".join(part.label for part in parts),

@@ -3,6 +3,9 @@
     <root>/<dataset>/<threat>/<defense>/<attack>.<key>.json             a finished cell
     <root>/<dataset>/<threat>/<defense>/<attack>.<key>.shard-<i>.json   part of an unfinished one
     <root>/<dataset>/<threat>/<defense>/<attack>.<key>.failed.json      why a cell failed last time
+    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.safetensors      the first images it was judged on
+    <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
+    <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
     <root>/matrix.json                                                  which cells were asked for
 
@@ -22,16 +25,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.cell import Cell, Cost, Done, Failed, Outcome, Planned, Result, Skipped, Verdicts
+from bench.cell import Cell, DefenseRef, Done, Failed, Outcome, Planned, Result, Skipped, Slice, joined
+from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
+from bench.documents import (
+    FORMAT,
+    of_cell,
+    of_findings,
+    read,
+    read_images,
+    to_done,
+    to_findings,
+    write,
+    write_images,
+    write_once,
+)
 from bench.errors import BenchError
-
-FORMAT = 1
-
-
-class NondeterminismError(Exception):
-    """A cell came out differently the second time; both answers are named, neither is overwritten."""
 
 
 class Store:
@@ -56,6 +67,10 @@ class Store:
             reason = f"results folder {str(root)!r} cannot be read ({error.strerror})"
             raise BenchError(f"{reason}: mend its permissions or pass --results") from error
 
+    def aside(self) -> Store:
+        """A store within this one, for the cells that no table shows."""
+        return Store(self.root / "checks")
+
     def require_writable(self) -> None:
         """Raise a BenchError unless documents can be written here; the folder is made where it is missing."""
         try:
@@ -71,10 +86,10 @@ class Store:
 
     def find(self, cell: Cell) -> Outcome | None:
         """What is stored of a cell; `None` where nothing is."""
-        document = _read(self._path(cell))
+        document = read(self._path(cell))
         if document is not None:
-            return _done(document, self._path(cell), cell.key)
-        failed = _read(self._path(cell, "failed"))
+            return to_done(document, self._path(cell), cell.key)
+        failed = read(self._path(cell, "failed"))
         return None if failed is None else Failed(str(failed["error"]))
 
     def shards(self, cell: Cell) -> dict[int, Done]:
@@ -82,44 +97,68 @@ class Store:
         found = {}
         for index in range(len(cell.shards)):
             path = self._path(cell, f"shard-{index}")
-            document = _read(path)
+            document = read(path)
             if document is not None:
-                found[index] = _done(document, path, cell.key)
+                found[index] = to_done(document, path, cell.key)
         return found
 
     def add_shard(self, cell: Cell, index: int, done: Done) -> None:
         """Keep a finished shard."""
-        _write_once(self._path(cell, f"shard-{index}"), _document(cell, done, {}))
+        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, {}))
 
     def finish(self, cell: Cell, shards: Sequence[Done], provenance: Mapping[str, Any]) -> Done:
         """Compact all shards of a cell, in order, into its one document."""
-        verdicts = Verdicts(
-            cell.draws,
-            np.concatenate([shard.verdicts.clean for shard in shards]),
-            np.concatenate([shard.verdicts.adversarial for shard in shards]),
-        )
-        done = Done(verdicts, sum((shard.cost for shard in shards), Cost()))
-        _write_once(self._path(cell), _document(cell, done, provenance))
+        done = joined(shards)
+        write_once(self._path(cell), of_cell(cell, done, provenance))
         for suffix in ("failed", *(f"shard-{index}" for index in range(len(cell.shards)))):
             self._path(cell, suffix).unlink(missing_ok=True)
         return done
 
+    def keep_images(self, cell: Cell, x_adv: NDArray[np.float32]) -> None:
+        """Keep adversarial images of a cell, float32 `[k, C, H, W]`, the first of its slice."""
+        write_images(self._path(cell).with_suffix(".safetensors"), cell.key, x_adv)
+
+    def images(self, cell: Cell) -> NDArray[np.float32] | None:
+        """The adversarial images kept of a cell; `None` where there are none."""
+        return read_images(self._path(cell).with_suffix(".safetensors"), cell.key)
+
+    def seconds(self, cell: Cell) -> float:
+        """How long a finished cell took to compute; 0 where that is not known."""
+        document = read(self._path(cell)) or {}
+        return float(document.get("provenance", {}).get("seconds", 0.0))
+
+    def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
+        """Keep what the checks before any attack found; `key` says what they depended on."""
+        write(self._preflight(defense, part), of_findings(findings, key))
+
+    def preflight(self, defense: DefenseRef, part: Slice, key: str = "") -> tuple[Finding, ...] | None:
+        """What the checks before any attack found, made with `key` where one is given."""
+        return to_findings(self._preflight(defense, part), key)
+
+    def keep_checks(self, cell: Cell, findings: Sequence[Finding], key: str) -> None:
+        """Keep what the checks after the attacks found about a defense under a threat model."""
+        write(self._checks(cell), of_findings(findings, key))
+
+    def checks(self, cell: Cell, key: str = "") -> tuple[Finding, ...] | None:
+        """What the checks after the attacks found about the defense and threat model of a cell."""
+        return to_findings(self._checks(cell), key)
+
     def fail(self, cell: Cell, error: str) -> None:
         """Remember why a cell failed, for the table; the next run tries it again."""
-        _write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
+        write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
 
     def ask(self, plan: Sequence[Planned]) -> None:
         """Add the cells of a run to `matrix.json`, in place of older ones for the same table entry."""
         wanted = {_entry(planned.cell): planned for planned in [*self._asked(), *plan]}
         rows = [{"cell": planned.cell.to_json(), "skip": planned.skip} for planned in wanted.values()]
-        _write(self.root / "matrix.json", {"format": FORMAT, "cells": rows})
+        write(self.root / "matrix.json", {"format": FORMAT, "cells": rows})
 
     def remember(self, examples: Examples) -> None:
         """Keep which images a slice holds, so that two runs can be paired image by image."""
         path = self._examples(examples.dataset, examples.digest)
         document = {"format": FORMAT, "digest": examples.digest, "examples": list(examples.fingerprints)}
-        if _read(path) != document:
-            _write(path, document)
+        if read(path) != document:
+            write(path, document)
 
     def results(self) -> list[Result]:
         """Every cell that was asked for, with what is stored of it.
@@ -133,12 +172,13 @@ class Store:
         return [self.result(planned) for planned in plan]
 
     def result(self, planned: Planned) -> Result:
-        if planned.skip is not None:
-            return Result(planned.cell, Skipped(planned.skip))
-        return Result(planned.cell, self.find(planned.cell))
+        cell = planned.cell
+        outcome = self.find(cell) if planned.skip is None else Skipped(planned.skip)
+        before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
+        return Result(cell, outcome, (*before, *after))
 
     def _asked(self) -> list[Planned]:
-        document = _read(self.root / "matrix.json")
+        document = read(self.root / "matrix.json")
         if document is None:
             return []
         try:
@@ -149,12 +189,20 @@ class Store:
 
     def _with_examples(self, cell: Cell) -> Cell:
         if cell.slice.digest not in self._known:
-            document = _read(self._examples(cell.slice.dataset, cell.slice.digest))
+            document = read(self._examples(cell.slice.dataset, cell.slice.digest))
             self._known[cell.slice.digest] = tuple(document["examples"]) if document is not None else ()
         return replace(cell, slice=replace(cell.slice, examples=self._known[cell.slice.digest]))
 
     def _examples(self, dataset: str, digest: str) -> Path:
         return self.root / _slug(dataset) / f"examples.{digest[:16]}.json"
+
+    def _preflight(self, defense: DefenseRef, part: Slice) -> Path:
+        name = f"{_slug(defense.label)}.{_digest_of(defense.digest, part.digest)}.json"
+        return self.root / _slug(part.dataset) / "preflight" / name
+
+    def _checks(self, cell: Cell) -> Path:
+        name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws)}.json"
+        return self._path(cell).with_name(name)
 
     def _path(self, cell: Cell, suffix: str = "") -> Path:
         folder = self.root / _slug(cell.slice.dataset) / cell.threat.slug / _slug(cell.defense.label)
@@ -168,103 +216,9 @@ def _entry(cell: Cell) -> tuple[object, ...]:
     return (part.dataset, part.split, part.n, cell.seed, cell.defense.label, cell.attack.label, str(cell.threat))
 
 
+def _digest_of(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
 def _slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=-]+", "+", label).strip("+") or "unnamed"
-
-
-def _document(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    counted = {
-        "draws": done.verdicts.draws,
-        "clean": _pack(done.verdicts.clean, done.verdicts.draws),
-        "adversarial": _pack(done.verdicts.adversarial, done.verdicts.draws),
-    }
-    cost = {"forwards": done.cost.forwards, "backwards": done.cost.backwards}
-    return {
-        "format": FORMAT,
-        "key": cell.key,
-        "cell": cell.to_json(),
-        "verdicts": counted,
-        "cost": cost,
-        "digest": _digest(cell.key, counted, cost),
-        "provenance": dict(provenance),
-    }
-
-
-def _digest(key: str, verdicts: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
-    text = json.dumps([key, verdicts, cost], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _pack(counts: np.ndarray[Any, Any], draws: int) -> str:
-    """One character per example up to 9 draws, so that a change shows in a diff; two digits beyond."""
-    return "".join(map(str, counts.tolist())) if draws <= 9 else counts.astype(np.uint8).tobytes().hex()
-
-
-def _unpack(text: str, draws: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    if draws <= 9:
-        return np.array([int(character) for character in text], dtype=np.uint8)
-    return np.array(list(bytes.fromhex(text)), dtype=np.uint8)
-
-
-def _done(document: Mapping[str, Any], path: Path, key: str) -> Done:
-    try:
-        verdicts, cost = document["verdicts"], document["cost"]
-        if document["key"] != key or document["digest"] != _digest(key, verdicts, cost):
-            raise BenchError(f"{str(path)!r} is damaged (its digest does not match): delete it and run again")
-        draws = verdicts["draws"]
-        counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
-        return Done(counts, Cost(cost["forwards"], cost["backwards"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BenchError(f"cannot read {str(path)!r} ({error.strerror}): mend its permissions") from error
-    except ValueError as error:
-        raise BenchError(f"{str(path)!r} is damaged (not JSON): delete it and run again") from error
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
-        raise BenchError(f"{str(path)!r} is no document of atop-bench: move it out of the results folder")
-    if document["format"] > FORMAT:
-        raise BenchError(
-            f"{str(path)!r} has format {document['format']}, this version reads {FORMAT}: upgrade atop-bench"
-        )
-    return document
-
-
-def _write_once(path: Path, document: dict[str, Any]) -> None:
-    stored = _read(path)
-    if stored is None:
-        _write(path, document)
-    elif stored.get("digest") != document["digest"]:
-        raise NondeterminismError(
-            f"{document['cell']['defense']['label']} x {document['cell']['attack']['label']}: the verdicts differ from "
-            f"those stored in {str(path)!r}"
-        )
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write whole or not at all: a temporary name, fsync, rename, fsync of the folder."""
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(path, text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by `text` so that a reader, or a crash, sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -21,6 +21,7 @@ ENOUGH = 500
 
 _SEEN = "*"
 _BOUND = "<="
+_ALARM = "!"
 
 _ABOUT_INTERVALS = (
     "Accuracies in %, with Wilson 95 % intervals over the n examples: sampling error only. "
@@ -37,6 +38,7 @@ _ABOUT_DRAWS = (
 _ABOUT_SEEN = f"{_SEEN} seen: the defense was trained on this threat at this eps or a larger one."
 _ABOUT_BOUND = f"{_BOUND} an upper bound: cells of this worst case failed or are missing."
 _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
+_ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
 _ABOUT_MISSING = "...: not computed yet."
 
 
@@ -50,6 +52,7 @@ class TableCell:
         seen: whether the value belongs to a threat seen in training.
         bound: whether the value is only an upper bound.
         note: number of a footnote, 0 for none.
+        alarmed: whether a check flags the value.
     """
 
     text: str
@@ -57,6 +60,7 @@ class TableCell:
     seen: bool = False
     bound: bool = False
     note: int = 0
+    alarmed: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def make_table(results: Sequence[Result]) -> Table:
         )
         for row in rows
         for judge in row.judges
-        if judge.rule != "majority"
+        if judge.rule in ("mean", "worst")
     ]
     header = (
         ("defense",),
@@ -125,10 +129,11 @@ def _cell(entry: Entry, seen: bool, footnotes: dict[str, int]) -> TableCell:
     if entry.accuracy is not None:
         low, high = entry.accuracy.interval
         detail = f"[{100 * low:.1f}, {100 * high:.1f}]"
-        return TableCell(f"{100 * entry.accuracy.value:.1f}", detail, seen, not entry.accuracy.complete)
+        value = f"{100 * entry.accuracy.value:.1f}"
+        return TableCell(value, detail, seen, not entry.accuracy.complete, alarmed=entry.alarmed)
     if entry.state == "skipped":
         return TableCell("-", note=footnotes.setdefault(_flat(entry.reason), len(footnotes) + 1))
-    return TableCell("FAIL" if entry.state == "failed" else "...")
+    return TableCell({"failed": "FAIL", "blocked": "BLOCK"}.get(entry.state, "..."))
 
 
 def _notes(
@@ -142,9 +147,23 @@ def _notes(
     notes += [_ABOUT_BOUND] if any(cell.bound for cell in cells) else []
     notes += [_ABOUT_FAILED] if "FAIL" in texts else []
     notes += [_ABOUT_MISSING] if "..." in texts else []
+    notes += [_ABOUT_BLOCKED] if "BLOCK" in texts else []
+    notes += _alarms(rows)
     notes += [f"[{number}] {reason}" for reason, number in footnotes.items()]
     notes += [f"n={n} < {ENOUGH}: smoke numbers, not comparable with a leaderboard"] if n < ENOUGH else []
     return tuple(notes)
+
+
+def _alarms(rows: Sequence[DefenseRow]) -> list[str]:
+    """One line per finding that flags or blocks numbers, with whom and under what."""
+    lines = []
+    for row in rows:
+        for finding, threats in row.alarms.items():
+            # What is found before any attack holds whatever the threat.
+            where = "" if finding.id.startswith("S") else f" ({', '.join(map(str, threats))})"
+            what = "no leaderboard number: " if finding.verdict == "block" else ""
+            lines.append(f"{_ALARM} {_flat(row.defense.label)}{where}: {what}{_flat(finding.message)}")
+    return lines
 
 
 def _flat(text: str) -> str:
@@ -203,7 +222,8 @@ def _stacked(cell: TableCell) -> str:
 
 def _marked(cell: TableCell, bound: str, seen: str, note: str, escape: Callable[[str], str] = lambda text: text) -> str:
     before = bound if cell.bound else ""
-    after = (seen if cell.seen else "") + (f" {note.format(cell.note)}" if cell.note else "")
+    marks = (seen if cell.seen else "") + (_ALARM if cell.alarmed else "")
+    after = marks + (f" {note.format(cell.note)}" if cell.note else "")
     return f"{before}{escape(cell.text)}{after}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,6 +22,7 @@ FAMILIES = (*LP_FAMILIES, *NON_LP_FAMILIES)
 
 # Below this, x + eps == x for some x in [0, 1] in float32, and the threat model is empty.
 SMALLEST_EPS = Fraction(1, 10**6)
+_LONGEST_EPS = 40
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ class ThreatModel:
 def parse_eps(text: str, family: str) -> Fraction:
     """An exact eps from `8/255`, `0.03` or `1e-2`, checked against the range of its family."""
     try:
+        # A fraction is exact, and 1e999999999 would be written out digit by digit.
+        if len(text) > _LONGEST_EPS or re.search(r"e[+-]?\d{3}", text.lower()):
+            raise ValueError
         eps = Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
         raise BenchError(

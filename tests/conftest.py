@@ -16,6 +16,30 @@ from bench.types import Defense, ThreatModel
 
 torch.set_num_threads(1)
 
+_FIGURES = pytest.StashKey[dict]()
+
+
+def pytest_configure(config):
+    config.stash[_FIGURES] = {}
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The figures some tests stand for, a line each: how many of how many."""
+    for name, (count, total, text) in config.stash[_FIGURES].items():
+        terminalreporter.write_line(f"{name:12s} {count}/{total} {text}")
+
+
+@pytest.fixture
+def tally(request):
+    """Add to a figure of the summary: `tally("violations", caught, tried, "caught")`."""
+
+    def add(name, count, total, text):
+        figures = request.config.stash[_FIGURES]
+        before = figures.get(name, (0, 0, text))
+        figures[name] = (before[0] + count, before[1] + total, text)
+
+    return add
+
 
 class Halfspace(nn.Module):
     """A linear classifier: every decision boundary is a hyperplane, its distance exact."""

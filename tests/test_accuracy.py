@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,15 +40,15 @@ def _row(*results):
     return row
 
 
-MEAN, WORST, MAJORITY = judges(stochastic=True, draws=10)
+MEAN, WORST, MAJORITY, RESUBMISSION = judges(stochastic=True, draws=10)
 ONCE = judges(stochastic=False, draws=1)[0]
 
 
 def test_judges_are_named_as_the_field_names_them():
     """Ten draws: mean, worst and majority; one draw: one-shot; no randomness: deterministic."""
-    names = [judge.name for judge in (MEAN, WORST, MAJORITY, *judges(stochastic=True, draws=1), ONCE)]
+    names = [judge.name for judge in (MEAN, WORST, MAJORITY, RESUBMISSION, *judges(stochastic=True, draws=1), ONCE)]
 
-    assert names == ["mean-of-10", "worst-of-10", "majority-of-10", "one-shot", "deterministic"]
+    assert names == ["mean-of-10", "worst-of-10", "majority-of-10", "5-resubmission", "one-shot", "deterministic"]
 
 
 def test_ten_draws_are_judged_three_ways():
@@ -56,6 +58,16 @@ def test_ten_draws_are_judged_three_ways():
     values = [accuracy_of(counts, judge).value for judge in (MEAN, WORST, MAJORITY)]
 
     assert values == [0.525, 0.25, 0.5]
+
+
+def test_resubmission_is_an_unbiased_estimate_of_the_fifth_power():
+    """Over all outcomes of ten draws at p = .8 the score averages to p^5, exactly."""
+    counts = np.arange(11, dtype=np.uint8)
+    chances = [math.comb(10, k) * 0.8**k * 0.2 ** (10 - k) for k in range(11)]
+
+    expected = float(RESUBMISSION.scores(counts) @ np.array(chances))
+
+    assert expected == pytest.approx(0.8**5)
 
 
 @pytest.mark.parametrize(("count", "right"), [(0, 0), (1, 0), (2, 1), (3, 1)])
@@ -82,7 +94,7 @@ def test_a_lucky_example_is_not_robust_in_the_worst_of_n():
 
     values = {judge.rule: row.worst("all", judge).accuracy.value for judge in row.judges}
 
-    assert values == {"mean": 1.0, "worst": 0.5, "majority": 0.5}
+    assert values == {"mean": 1.0, "worst": 0.5, "majority": 0.5, "resubmission": 1.0}
     assert row.entry(row.columns[0], WORST).accuracy.value == 0.5
 
 
@@ -216,7 +228,7 @@ def test_standard_accuracy_comes_from_the_clean_verdicts():
 
     values = [row.standard(judge).accuracy.value for judge in row.judges]
 
-    assert values == [0.625, 0.5, 0.5]
+    assert values == [0.625, 0.5, 0.5, pytest.approx((2 + 1 / 252) / 4)]
 
 
 def test_the_cost_of_a_worst_case_is_what_its_attacks_cost_together():

@@ -47,17 +47,17 @@ def results():
 
 GOLDEN = """\
 dataset,split,n,defense,trained_on,judged,column,attack,threat,seen,access,accuracy,low,high,rank,outcome,reason,\
-draws,seed,forwards_per_example,backwards_per_example,defense_digest,attack_digest,key
-digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,at-digest,,
+draws,seed,forwards_per_example,backwards_per_example,defense_digest,attack_digest,key,checks
+digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,L2:0.5,no,gradient,,,,,failed,RuntimeError: out of memory,\
-1,0,,,at-digest,pgd-20-digest,{0}
+1,0,,,at-digest,pgd-20-digest,{0},
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,Linf:8/255,yes,gradient,50.00,15.00,85.00,,done,,\
-1,0,21.0,10.5,at-digest,pgd-20-digest,{1}
-digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,at-digest,,
+1,0,21.0,10.5,at-digest,pgd-20-digest,{1},
+digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-unseen,,,no,,,,,,failed,"no cell finished, and at least one failed",\
-1,0,,,at-digest,,
+1,0,,,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-all,,,,,50.00,15.00,85.00,,partial,\
-an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,at-digest,,
+an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,at-digest,,,
 """
 
 
@@ -91,15 +91,15 @@ def test_the_order_of_the_results_does_not_matter(results, tmp_path):
 
 
 def test_a_stochastic_defense_has_lines_for_each_judge(results):
-    """Mean, worst and majority of ten draws, each with standard, attacks and worst cases."""
+    """Mean, worst, majority and resubmission of ten draws, each with standard, attacks and worst cases."""
     lines = [line for line in rows(results) if line["defense"] == "ap"]
 
-    assert [line["judged"] for line in lines[::6]] == ["mean-of-10", "worst-of-10", "majority-of-10"]
-    assert len(lines) == 18
+    assert [line["judged"] for line in lines[::6]] == ["mean-of-10", "worst-of-10", "majority-of-10", "5-resubmission"]
+    assert len(lines) == 24
     standard = [line["accuracy"] for line in lines if line["column"] == "standard"]
     robust = [line["accuracy"] for line in lines if line["column"] == "worst-all"]
-    assert standard == ["72.50", "50.00", "75.00"]
-    assert robust == ["37.50", "25.00", "25.00"]
+    assert standard == ["72.50", "50.00", "75.00", "62.50"]
+    assert robust == ["37.50", "25.00", "25.00", "25.10"]
 
 
 def test_every_outcome_is_named_with_its_reason(results):
@@ -168,7 +168,7 @@ def test_a_frame_holds_the_same_lines_with_numbers(results):
     assert len(table) == len(rows(results))
     assert all(table[name].dtype.kind in "if" for name in NUMBERS)
     worst = table[(table["defense"] == "ap") & (table["column"] == "worst-all")]
-    assert worst["accuracy"].tolist() == [37.5, 25.0, 25.0]
+    assert worst["accuracy"].tolist() == [37.5, 25.0, 25.0, 25.1]
     assert math.isnan(table[table["outcome"] == "failed"]["accuracy"].iloc[0])
 
 

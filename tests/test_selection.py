@@ -21,13 +21,13 @@ def build(defenses="all", attacks="all", threats=DIGITS, n=20, **more):
 
 
 def test_a_list_is_split_at_its_commas_but_not_inside_brackets():
-    requests = selection.parse_list("at, pgd-20[steps=5,n_restarts=2],./my,dir.py:f", "attack", [])
+    requests = selection.parse_list("at, pgd-20[steps=5,n_restarts=2],./my,dir.py:f", "attack", {"all": []})
 
     assert [request.label for request in requests[:2]] == ["at", "pgd-20[n_restarts=2,steps=5]"]
 
 
 def test_all_means_everything_registered():
-    labels = [request.label for request in selection.parse_list("all", "attack", ATTACKS.names())]
+    labels = [request.label for request in selection.parse_list("all", "attack", {"all": ATTACKS.names()})]
 
     assert labels == ATTACKS.names()
 
@@ -185,3 +185,64 @@ sys.exit(f"imported {{heavy}}" if heavy or status else 0)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+class TestGroups:
+    """What the name of a group stands for."""
+
+    def columns(self, attacks, threats="Linf:0.2,stadv:0.4", defenses="at"):
+        request = matrix.MatrixRequest(defenses, attacks, tuple(map(ThreatModel.parse, threats.split(","))))
+        return matrix.build(request, digits("test").first(4))
+
+    def test_lp_and_non_lp_share_everything_between_them(self):
+        lp, non_lp = ({each.cell.attack.label for each in self.columns(group)} for group in ("lp", "non-lp"))
+
+        assert lp & non_lp == set()
+        assert lp | non_lp == {each.cell.attack.label for each in self.columns("all")}
+        assert "stadv" in non_lp
+
+    def test_score_asks_for_no_gradient(self):
+        found = self.columns("score")
+
+        assert found
+        assert {each.cell.attack.access for each in found} == {"score"}
+
+    @pytest.mark.parametrize(
+        ("group", "expected"),
+        [
+            ("seen", {("at", "Linf")}),
+            ("unseen", {("standard", "Linf"), ("standard", "stadv"), ("at", "stadv")}),
+        ],
+    )
+    def test_seen_and_unseen_are_judged_per_defense(self, group, expected):
+        """AT has seen Linf; the standard network has seen nothing."""
+        cells = [each.cell for each in self.columns(group, defenses="standard,at") if each.skip is None]
+
+        assert {(cell.defense.label, cell.threat.family) for cell in cells} == expected
+
+    def test_groups_that_share_members_and_further_names_go_together(self):
+        labels = [each.cell.attack.label for each in self.columns("lp,score,pgd-20[steps=3]", threats="Linf:0.2")]
+
+        assert len(labels) == len(set(labels))
+        assert {"square", "pgd-20", "pgd-20[steps=3]"} <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("threat", "eps", "shown"),
+    [
+        ("", "2/255,0.1", ["Linf:2/255", "Linf:0.1"]),
+        ("L2", "0.5,1", ["L2:0.5", "L2:1"]),
+        ("L2:7", "0.5", ["L2:0.5"]),
+        ("Linf:0.1,L2:1", "", ["Linf:0.1", "L2:1"]),
+        ("", "", ["Linf:0.2", "stadv:0.4"]),
+    ],
+)
+def test_a_sweep_is_one_family_at_several_eps(threat, eps, shown):
+    defaults = tuple(map(ThreatModel.parse, ("Linf:0.2", "stadv:0.4")))
+
+    assert [str(each) for each in matrix.threats(threat, eps, defaults)] == shown
+
+
+def test_a_sweep_of_two_families_is_a_mistake():
+    with pytest.raises(BenchError, match="a list for one family"):
+        matrix.threats("Linf,L2", "0.1", ())

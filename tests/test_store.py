@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Failed, Planned, Result, Skipped, Slice, Verdicts
+from bench.documents import NondeterminismError
 from bench.errors import BenchError
-from bench.store import NondeterminismError, Store
+from bench.store import Store
 from bench.types import ThreatModel
 
 

@@ -38,6 +38,7 @@ def test_a_threat_is_read_exactly_and_printed_as_written(text, family, eps, show
         ("Linf:nan", "is not a number"),
         ("Linf:8/255x", "is not a number"),
         ("Linf:8/0", "is not a number"),
+        ("Linf:1e999999999", "is not a number"),
         ("Linfinity:0.1", "did you mean Linf?"),
         ("wasserstein:0.1", "known are"),
     ],

@@ -41,7 +41,7 @@ def _known(error: Exception) -> int:
     """The status of an error that is not a bug; a bug is raised again, with its traceback."""
     import errno
 
-    from bench.store import NondeterminismError
+    from bench.documents import NondeterminismError
 
     if isinstance(error, NondeterminismError):
         return _say(str(error), NONDETERMINISM)

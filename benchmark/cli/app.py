@@ -34,14 +34,26 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def run(
-    defenses: Annotated[str, typer.Option(help="all, or NAME,NAME[key=value],./file.py:function")] = "all",
-    attacks: Annotated[str, typer.Option(help="all, or NAME,NAME[key=value],./file.py:function")] = "all",
-    dataset: Dataset = "digits",
+    defenses: Annotated[
+        str | None, typer.Option(help="NAME,NAME[key=value],./file.py:function; all where no study says otherwise.")
+    ] = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="all, seen, unseen, lp, non-lp, score, or names as for defenses.")
+    ] = None,
+    study: Annotated[
+        str, typer.Option(help="ladder, convergence, or your own FILE.toml; other options outrank it.")
+    ] = "",
+    dataset: Annotated[
+        str | None, typer.Option(help="digits (the default), cifar10, cifar100 or imagefolder:PATH.")
+    ] = None,
     data: Data = None,
-    threat: Annotated[str, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the dataset's.")] = "",
-    n: Annotated[int, typer.Option(help="How many test images; the same ones every time.")] = 128,
-    seed: Seed = 0,
-    draws: Annotated[int, typer.Option(help="Evaluation draws that judge a stochastic defense.")] = 10,
+    threat: Annotated[
+        str | None, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the dataset's.")
+    ] = None,
+    eps: Annotated[str | None, typer.Option(help="A sweep over eps of one family: 2/255,4/255,8/255.")] = None,
+    n: Annotated[int | None, typer.Option(help="How many test images, the same ones every time; 128.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run; 0.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Evaluation draws that judge a stochastic defense; 10.")] = None,
     batch: Annotated[int, typer.Option(help="Images per shard; part of what a stochastic defense sees.")] = 128,
     device: Device = "auto",
     results: Results = Path("results"),
@@ -49,13 +61,38 @@ def run(
     executor: Annotated[str, typer.Option(help="auto, local or processes.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
     csv: Annotated[Path | None, typer.Option(help="Also write the leaderboard of this run to a CSV file.")] = None,
+    checks: Annotated[
+        str, typer.Option(help="auto: probes within a tenth of the run; all of them; none, and no preflight.")
+    ] = "auto",
+    despite: Annotated[str, typer.Option(help="Compute cells in spite of these blocking checks: S05,S14.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
     from bench.cli import matrix
 
+    chosen = {
+        "defenses": defenses,
+        "attacks": attacks,
+        "dataset": dataset,
+        "threat": threat,
+        "eps": eps,
+        "n": n,
+        "seed": seed,
+        "draws": draws,
+    }
     request = matrix.RunOptions(
-        defenses, attacks, dataset, data, threat, n, seed, draws, batch, device, results, weights, executor, jobs, csv
+        **matrix.settled(chosen, study),
+        study=study,
+        data=data,
+        batch=batch,
+        device=device,
+        results=results,
+        weights=weights,
+        executor=executor,
+        jobs=jobs,
+        csv=csv,
+        checks=checks,
+        despite=despite,
     )
     return matrix.plan(request) if dry_run else matrix.fill(request)
 
@@ -77,6 +114,22 @@ def show(name: Annotated[str, typer.Argument(help="A defense or an attack.")], d
     from bench.cli import registered
 
     return registered.show(name, dataset)
+
+
+@app.command()
+def check(
+    defense: Annotated[str, typer.Argument(help="NAME, NAME[key=value] or ./file.py:function")],
+    dataset: Dataset = "digits",
+    data: Data = None,
+    n: Annotated[int, typer.Option(help="How many test images stand for the benchmark.")] = 128,
+    device: Device = "auto",
+    weights: Weights = None,
+    json: Annotated[bool, typer.Option("--json", help="All rows, as JSON.")] = False,
+) -> int:
+    """Examine a defense before any attack (S01-S17); 1 when a check flags or blocks it."""
+    from bench.cli import checks
+
+    return checks.check(defense, dataset, data, n, device, weights, json)
 
 
 @app.command()
@@ -146,3 +199,28 @@ def doctor(
     from bench.cli import health
 
     return health.doctor(data, quick)
+
+
+@app.command()
+def selftest(
+    attacks: Annotated[str, typer.Option(help="Only these attacks; all of the golden ones where empty.")] = "",
+    device: Device = "auto",
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
+    golden: Annotated[Path | None, typer.Option(help="Golden verdicts of your own; else the shipped ones.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Write golden verdicts instead of comparing.")] = None,
+) -> int:
+    """Run known attacks on shipped defenses and fail if any became weaker than its golden verdicts."""
+    from bench.cli import health
+
+    return health.selftest(attacks, device, jobs, golden, record)
+
+
+@app.command()
+def audit(
+    claim: Annotated[Path, typer.Argument(help="TOML file of a published number and its protocol: docs/claims.md.")],
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Examine a published robustness claim: is k/n possible, what is resolved, which faults apply."""
+    from bench.cli.audit import audit
+
+    return audit(claim, json)

@@ -5,37 +5,43 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from bench import matrix
-from bench.cell import Cell, Done, Failed, Planned
+from bench import ladder, matrix, probes
+from bench import study as studies
+from bench.cell import Cell, Done, Failed, Planned, Result
 from bench.cli import TERMINATED
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
 from bench.datasets.examples import Examples
-from bench.datasets.load import load, threats
+from bench.datasets.load import beyond, load, threats
 from bench.errors import BenchError
 from bench.executors import Executor, choose
 from bench.executors.task import load_defense, one_line
-from bench.run import pending, run
+from bench.run import lacking, pending, run
+from bench.soundness import HELD_OUT, Bill, Examination, Images
 from bench.store import Store
+from bench.study import Study
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of `bench run`, as given."""
+    """The options of `bench run`, as given or as settled by a study."""
 
     defenses: str
     attacks: str
     dataset: str
-    data: Path | None
     threat: str
+    eps: str
     n: int
     seed: int
     draws: int
+    study: str
+    data: Path | None
     batch: int
     device: str
     results: Path
@@ -43,30 +49,122 @@ class RunOptions:
     executor: str
     jobs: int
     csv: Path | None
+    checks: str
+    despite: str
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    "defenses": "all",
+    "attacks": "all",
+    "dataset": "digits",
+    "threat": "",
+    "eps": "",
+    "n": 128,
+    "seed": 0,
+    "draws": matrix.DEFAULT_DRAWS,
+}
+
+
+# How much of a run's passes its probes may take; None for as much as they need.
+_SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
+
+
+def settled(chosen: Mapping[str, Any], study: str) -> dict[str, Any]:
+    """What was given on the command line, else in the study, else the default."""
+    given = {key: value for key, value in chosen.items() if value is not None}
+    fixed = studies.read(study).options if study else {}
+    if study and studies.read(study).rungs and "attacks" in given:
+        raise BenchError(f"--attacks {given['attacks']!r}: the rungs of study {study!r} name the attacks; leave it out")
+    return {**_DEFAULTS, **fixed, **given}
 
 
 def fill(options: RunOptions) -> int:
-    """Run what is missing and print the table; 3 when a cell failed."""
+    """Run what is missing and print the table, or the report of a study; 3 when a cell failed."""
     plan, examples, store = _resolve(options)
+    study = studies.read(options.study) if options.study else None
     todo = pending(plan, store).cells
-    executor = _executor(options, len(todo))
+    _executor(options, len(todo))
     _require_loadable(todo, examples)
     store.require_writable()
-    with _Termination(), Progress() as progress:
-        results = run(plan, examples, store, executor, progress)
+    examination = _examination(options, examples, store)
+    with _Termination():
+        plan = _admitted(plan, examination, options) if examination else plan
+        results = _compute(plan, options, examples, store, examination, study)
     if options.csv is not None:  # before anything is printed: the reader of our output may leave
         from bench.leaderboard import write_csv
 
         write_csv(results, options.csv)
-    print_table(results)
+    if study is not None and study.rungs:
+        print(f"{study.title}\n\n{ladder.render(ladder.ladders(results, study, store.aside()))}\n")
+    else:
+        print_table(results)
     if options.csv is not None:
         print(f"leaderboard  {options.csv}")
     print(f"verdicts     {options.results}{os.sep}   (bench table, leaderboard and gate read it; rerun to resume)")
+    if examination and todo:
+        print(_billed(examination.bill, sum(store.seconds(cell) for cell in todo)), file=sys.stderr)
+    return _status(results)
+
+
+def _status(results: Sequence[Result]) -> int:
     failed = [result for result in results if isinstance(result.outcome, Failed)]
     for result in failed:
         assert isinstance(result.outcome, Failed)  # noqa: S101  (for the type checker)
         print(f"FAIL {result.cell.title}: {result.outcome.error}", file=sys.stderr)
-    return 3 if failed else 0
+    return 3 if failed or any(result.outcome is None and result.blocked for result in results) else 0
+
+
+def _compute(
+    plan: Sequence[Planned],
+    options: RunOptions,
+    examples: Examples,
+    store: Store,
+    examination: Examination | None,
+    study: Study | None,
+) -> list[Result]:
+    """Compute the table, the controls of a study and the probes of the checks, all in one go."""
+    aside = store.aside()
+    probed = probes.plan(plan, examples, share=_SHARES[options.checks]) if examination else []
+    beside = [*(ladder.controls(plan, study) if study else []), *(probe.cell for probe in probed)]
+    missing = lacking(beside, aside)
+    executor = _executor(options, len(pending(plan, store).cells) + len(missing))
+    with Progress() as progress:
+        results = run(plan, examples, store, executor, progress, missing, aside)
+    if examination is None:
+        return results
+    examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
+    examination.after(plan, probed)
+    return [store.result(planned) for planned in plan]
+
+
+def _examination(options: RunOptions, examples: Examples, store: Store) -> Examination | None:
+    if options.checks == "none":
+        return None
+    if options.checks not in _SHARES:
+        raise BenchError(f"--checks {options.checks!r} is unknown: give auto, all or none")
+    held_out = beyond(options.dataset, options.n, HELD_OUT, data=options.data)
+    return Examination(store, store.aside(), Images(examples, held_out), options.device)
+
+
+def _admitted(plan: Sequence[Planned], examination: Examination, options: RunOptions) -> list[Planned]:
+    """The plan without the cells of defenses that a check blocks; every alarm is printed."""
+    despite = {name.strip().upper() for name in options.despite.split(",") if name.strip()}
+    threats = {planned.cell.threat for planned in plan}
+    blocked = set()
+    for defense in {planned.cell.defense.label: planned.cell.defense for planned in plan}.values():
+        for finding in examination.before(defense, threats):
+            if finding.alarming:
+                print(f"{finding.verdict.upper():5s} {defense.label}: {finding.message}", file=sys.stderr)
+            if finding.verdict == "block" and finding.id not in despite:
+                blocked.add(defense.label)
+    return [replace(planned, blocked=planned.cell.defense.label in blocked) for planned in plan]
+
+
+def _billed(bill: Bill, attacks: float) -> str:
+    """What the checks cost beside the attacks, both in seconds of one worker."""
+    spent = f"preflight {bill.preflight:.1f} s, probes {bill.probes:.1f} s, replay {bill.replay:.1f} s"
+    share = f": {100 * bill.total / (bill.total + attacks):.1f} % of this run's {bill.total + attacks:.0f} s of work"
+    return f"checks: {spent}{share}"
 
 
 def plan(options: RunOptions) -> int:
@@ -110,13 +208,13 @@ def plan(options: RunOptions) -> int:
 def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
     """Everything that can be wrong with the request is found here, before anything is computed."""
     store = Store(options.results)
-    chosen = matrix.threats(options.threat, ())
+    chosen = matrix.threats(options.threat, "" if not options.threat else options.eps, ())
     matrix.check_names(options.defenses, options.attacks)
     examples = load(options.dataset, "test", n=options.n, data=options.data)
     request = matrix.MatrixRequest(
         options.defenses,
         options.attacks,
-        chosen or threats(options.dataset),
+        chosen or matrix.threats("", options.eps, threats(options.dataset)),
         options.seed,
         options.draws,
         options.batch,

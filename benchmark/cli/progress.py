@@ -37,7 +37,9 @@ class Progress:
         self._rows: dict[str, progress.TaskID] = {}
         self._began: dict[str, float] = {}
         self._settled: set[str] = set()
+        self._beside: set[str] = set()
         self._cells = 0
+        self._done = 0
 
     def __enter__(self) -> Progress:
         if self._live:
@@ -50,14 +52,15 @@ class Progress:
         if self._live:
             self._bars.stop()
 
-    def begin(self, cells: Sequence[Cell], stored: int) -> None:
-        """Called once, with the cells to compute and the number of those stored already."""
+    def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None:
+        """Called once, with the cells to compute, the number of those stored, and those of the checks."""
         self._cells = len(cells)
+        self._beside = {cell.key for cell in beside}
         if stored:
             self._line(f"{stored} cells stored already, {len(cells)} to run")
-        if not cells:
+        if not cells and not beside:
             return
-        self._bars.update(self._whole, total=sum(passes(cell, cell.slice.n) for cell in cells))
+        self._bars.update(self._whole, total=sum(passes(cell, cell.slice.n) for cell in (*cells, *beside)))
 
     def advance(self, cell: Cell, passed: int) -> None:
         """Called with the examples that have passed forward since; a gradient is a backward too."""
@@ -78,10 +81,15 @@ class Progress:
         """Called once per cell, when it is settled."""
         self.advance(cell, passes(cell, cell.slice.n))
         self._settled.add(cell.key)
+        self._done += cell.key not in self._beside
         seconds = time.monotonic() - self._began[cell.key]
         self._bars.remove_task(self._rows[cell.key])
+        if cell.key in self._beside:
+            if isinstance(outcome, Failed):
+                self._line(f"check {cell.title}: FAIL: {outcome.error}")
+            return
         what = f"FAIL: {outcome.error}" if isinstance(outcome, Failed) else _robust(outcome)
-        self._line(f"[{len(self._settled)}/{self._cells}] {cell.title}: {what} ({seconds:.0f} s)")
+        self._line(f"[{self._done}/{self._cells}] {cell.title}: {what} ({seconds:.0f} s)")
 
     def _line(self, text: str) -> None:
         if self._live:

@@ -55,6 +55,22 @@ def load(name: str, split: str, *, n: int | None = None, data: Path | None = Non
     return found.read(rows, n, dataset=folder_slug(folder), split=split)
 
 
+def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:
+    """`count` images of a dataset that are not among the first `n` of its test split.
+
+    From the test split where it is large enough, else from the training split; `None` where neither
+    has them.
+    """
+    try:
+        return load(name, "test", n=n + count, data=data).part(n, n + count)
+    except BenchError:
+        pass
+    try:
+        return load(name, "train", n=count, data=data)
+    except BenchError:
+        return None
+
+
 def threats(name: str) -> tuple[ThreatModel, ...]:
     """The threat models a dataset is studied under unless the user names others.
 

@@ -99,8 +99,7 @@ class _Worker:
             on_pass(task, news)
             return None
         self.task = None
-        done, error, seconds = news
-        return Report(task, done, error, seconds)
+        return Report(task, *news)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -128,7 +127,7 @@ def _serve(pipe: Connection, threads: int, device: str) -> None:
         news = _News(pipe)
         report = compute(task, device, news)
         try:
-            pipe.send((report.done, report.error, report.seconds))
+            pipe.send((report.done, report.error, report.seconds, report.x_adv))
         except OSError:
             return
 

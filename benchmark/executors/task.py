@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.cell import AttackRef, Cell, DefenseRef, Done
 from bench.datasets.examples import Examples
 from bench.registry import load
 from bench.types import Attack, Defense, ImageSpec
+
+_MOST_KEPT = 32
+_KEPT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a task: `done`, or the one-line `error` that stopped it."""
+    """What became of a task: `done`, or the one-line `error` that stopped it.
+
+    Attributes:
+        x_adv: the first judged images of a cell, float32 `[k, C, H, W]`, to be kept as evidence;
+            only its first shard brings them.
+    """
 
     task: Task
     done: Done | None
     error: str = ""
     seconds: float = 0.0
+    x_adv: NDArray[np.float32] | None = None
 
 
 class Executor(Protocol):
@@ -69,7 +82,14 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
         result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass)
     except Exception as error:  # noqa: BLE001  (a crash of anybody's code is a failed cell, never a verdict)
         return Report(task, None, one_line(error), time.perf_counter() - began)
-    return Report(task, Done(result.verdicts, result.cost), "", time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    kept = result.x_adv[: kept_images(task.shard.spec)] if task.index == 0 else None
+    return Report(task, Done(result.verdicts, result.cost, result.evidence), "", seconds, kept)
+
+
+def kept_images(spec: ImageSpec) -> int:
+    """How many adversarial images of a cell are kept: 32, or what fits into a megabyte, but 4."""
+    return max(4, min(_MOST_KEPT, _KEPT_BYTES // (4 * math.prod(spec.shape))))
 
 
 def load_defense(ref: DefenseRef, spec: ImageSpec) -> Defense:

@@ -58,7 +58,7 @@ class Quiet:
         self.ended = []
         self.passed = 0
 
-    def begin(self, cells, stored):
+    def begin(self, cells, stored, beside=()):
         self.cells, self.stored = list(cells), stored
 
     def advance(self, cell, passed):

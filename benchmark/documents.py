@@ -1,0 +1,179 @@
+"""The documents of a results folder: what is in them, and how they are written and read.
+
+JSON, written whole or not at all, with a digest over verdicts and cost; images as safetensors. Text
+diffs in review, and nothing here can execute code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cell import Cell, Cost, Done, Evidence, Verdicts
+from bench.checks.finding import Finding
+from bench.errors import BenchError
+
+FORMAT = 1
+
+
+class NondeterminismError(Exception):
+    """A cell came out differently the second time; both answers are named, neither is overwritten."""
+
+
+def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A finished cell, or a part of one, as plain data."""
+    counted = {
+        "draws": done.verdicts.draws,
+        "clean": _pack(done.verdicts.clean, done.verdicts.draws),
+        "adversarial": _pack(done.verdicts.adversarial, done.verdicts.draws),
+    }
+    cost = {"forwards": done.cost.forwards, "backwards": done.cost.backwards}
+    return {
+        "format": FORMAT,
+        "key": cell.key,
+        "cell": cell.to_json(),
+        "verdicts": counted,
+        "cost": cost,
+        "evidence": asdict(done.evidence),
+        "digest": _digest(cell.key, counted, cost),
+        "provenance": dict(provenance),
+    }
+
+
+def _digest(key: str, verdicts: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
+    text = json.dumps([key, verdicts, cost], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pack(counts: np.ndarray[Any, Any], draws: int) -> str:
+    """One character per example up to 9 draws, so that a change shows in a diff; two digits beyond."""
+    return "".join(map(str, counts.tolist())) if draws <= 9 else counts.astype(np.uint8).tobytes().hex()
+
+
+def _unpack(text: str, draws: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    if draws <= 9:
+        return np.array([int(character) for character in text], dtype=np.uint8)
+    return np.array(list(bytes.fromhex(text)), dtype=np.uint8)
+
+
+def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
+    """What a document says came of the cell with this key; a BenchError where it is damaged."""
+    try:
+        verdicts, cost = document["verdicts"], document["cost"]
+        if document["key"] != key or document["digest"] != _digest(key, verdicts, cost):
+            raise BenchError(f"{str(path)!r} is damaged (its digest does not match): delete it and run again")
+        draws = verdicts["draws"]
+        counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
+        noticed = document["evidence"]
+        evidence = Evidence(noticed["silent"], noticed["nonfinite"], tuple(noticed["borderline"]))
+        return Done(counts, Cost(cost["forwards"], cost["backwards"]), evidence)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """A document; `None` where there is none, a BenchError where it is damaged, foreign or newer."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BenchError(f"cannot read {str(path)!r} ({error.strerror}): mend its permissions") from error
+    except ValueError as error:
+        raise BenchError(f"{str(path)!r} is damaged (not JSON): delete it and run again") from error
+    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+        raise BenchError(f"{str(path)!r} is no document of atop-bench: move it out of the results folder")
+    if document["format"] > FORMAT:
+        raise BenchError(
+            f"{str(path)!r} has format {document['format']}, this version reads {FORMAT}: upgrade atop-bench"
+        )
+    return document
+
+
+def write_once(path: Path, document: dict[str, Any]) -> None:
+    """Write a document that is final: other verdicts under the same key are nondeterminism."""
+    stored = read(path)
+    if stored is None:
+        write(path, document)
+    elif stored.get("digest") != document["digest"]:
+        raise NondeterminismError(
+            f"{document['cell']['defense']['label']} x {document['cell']['attack']['label']}: the verdicts differ from "
+            f"those stored in {str(path)!r}"
+        )
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write whole or not at all: a temporary name, fsync, rename, fsync of the folder."""
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that a reader, or a crash, sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def of_findings(findings: Sequence[Finding], key: str) -> dict[str, Any]:
+    """Findings as plain data; `key` says what they depended on."""
+    return {"format": FORMAT, "key": key, "findings": [finding.to_json() for finding in findings]}
+
+
+def to_findings(path: Path, key: str) -> tuple[Finding, ...] | None:
+    """The findings in a document; `None` where there is none, or none made with this key."""
+    document = read(path)
+    if document is None or (key and document.get("key") != key):
+        return None
+    try:
+        return tuple(Finding.from_json(row) for row in document["findings"])
+    except (KeyError, TypeError) as error:
+        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+
+
+def write_images(path: Path, key: str, x_adv: NDArray[np.float32]) -> None:
+    """Write float32 images `[k, C, H, W]` with their SHA-256 (rule V06)."""
+    from safetensors.numpy import save
+
+    images = np.ascontiguousarray(x_adv, dtype=np.float32)
+    facts = {"key": key, "sha256": hashlib.sha256(images.tobytes()).hexdigest()}
+    write_atomically(path, save({"x_adv": images}, metadata=facts))
+
+
+def read_images(path: Path, key: str) -> NDArray[np.float32] | None:
+    """The images of a cell; `None` where none are kept.
+
+    Raises:
+        BenchError: they are not the ones that were judged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            facts, images = file.metadata() or {}, file.get_tensor("x_adv")
+    except (SafetensorError, OSError) as error:
+        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+    if facts.get("key") != key or facts.get("sha256") != hashlib.sha256(images.tobytes()).hexdigest():
+        raise BenchError(f"{str(path)!r} is damaged (its digest does not match): delete it and run again")
+    result: NDArray[np.float32] = images
+    return result

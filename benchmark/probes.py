@@ -1,0 +1,185 @@
+"""Small runs beside the table that the checks after the attacks compare it with.
+
+A probe is an ordinary cell on the first images of the slice: it is stored, resumed and computed in
+parallel like any other, and never shown as a column. There are few images because a probe looks for
+failures that are large, and because all checks together must cost a fraction of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from bench import selection
+from bench.cell import AttackRef, Cell, DefenseRef, Done, Planned, Slice, Verdicts
+from bench.checks.group import Group, Measured
+from bench.datasets.examples import Examples
+from bench.executors.task import passes
+from bench.store import Store
+from bench.types import ThreatModel
+
+IMAGES = 32
+# Every query of a stochastic defense takes 20 draws.
+STOCHASTIC_IMAGES = 16
+# The undefended base falls within a few steps, so more images cost little.
+BASE_IMAGES = 128
+# How much of the passes of the table's cells the probes may take.
+BUDGET = 0.1
+
+Key = tuple[str, str, str, int, int]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A cell the checks need.
+
+    Attributes:
+        role: what for: `half eps`, `noise`, `base`.
+        group: whom it is compared with.
+    """
+
+    role: str
+    group: Key
+    cell: Cell
+
+
+def group_of(cell: Cell) -> Key:
+    """Which cells are looked at together: those of one defense under one threat model."""
+    return cell.defense.label, cell.defense.digest, str(cell.threat), cell.seed, cell.draws
+
+
+def plan(planned: Sequence[Planned], examples: Examples, *, share: float | None = BUDGET) -> list[Probe]:
+    """The probes of every defense under every Lp threat model of a plan.
+
+    Args:
+        planned: the cells of the table.
+        examples: their images.
+        share: how much of the passes of the table's cells the probes may take, the most telling ones
+            first; `None` for all of them, whatever they cost.
+    """
+    by_group: dict[Key, dict[str, Cell]] = {}
+    for each in planned:
+        if each.skip is None and not each.blocked and each.cell.threat.is_lp:
+            leaves = {cell.attack.label: cell for cell in each.parts or (each.cell,)}
+            by_group.setdefault(group_of(each.cell), {}).update(leaves)
+    found = []
+    for cells in by_group.values():
+        left = None if share is None else share * sum(passes(cell, cell.slice.n) for cell in cells.values())
+        for probe in _of(next(iter(cells.values())), set(cells), examples):
+            cost = passes(probe.cell, probe.cell.slice.n)
+            if left is None or cost <= left:
+                found.append(probe)
+                left = None if left is None else left - cost
+    return found
+
+
+def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
+    """The probes of one group, the most telling first; what the table shows anyway is not run again."""
+    defense, threat = cell.defense, cell.threat
+    usual = _usual(defense)
+
+    def probe(role: str, attack: AttackRef, *, at: ThreatModel = threat, of: DefenseRef = defense) -> Probe:
+        most = BASE_IMAGES if role == "base" else images_for(defense)
+        part = examples.part(0, min(most, len(examples)))
+        piece = Slice(part.dataset, part.split, len(part), part.digest)
+        draws = cell.draws if of.stochastic else 1
+        return Probe(
+            role, group_of(cell), replace(cell, defense=of, attack=attack, threat=at, slice=piece, draws=draws)
+        )
+
+    yield probe("noise", _attack("noise"))
+    yield probe("large eps", usual, at=replace(threat, eps=_large(threat, examples)))
+    if "base" in defense.offers:
+        yield probe("base", _attack("pgd-20"), of=defense.seen_as("base"))
+    for name in ("blind", "bpda"):
+        if _NEEDED[name] in defense.offers and name not in there:
+            yield probe(name, _attack(name))
+    if usual.label not in there:
+        yield probe("same eps", usual)
+    if defense.stochastic:
+        yield probe("frozen", _attack("pgd-20"), of=defense.seen_as("frozen"))
+        yield probe("double eot", _attack(usual.label, eot="40"))
+    yield probe("double steps", _attack(usual.label, steps="40"))
+    yield probe("half eps", usual, at=replace(threat, eps=threat.eps / 2))
+    yield probe("double eps", usual, at=_at_most(threat, 2 * threat.eps))
+
+
+_NEEDED = {"blind": "base", "bpda": "bpda"}
+
+
+def images_for(defense: DefenseRef) -> int:
+    """How many images a probe of a defense takes."""
+    return STOCHASTIC_IMAGES if defense.stochastic else IMAGES
+
+
+def _usual(defense: DefenseRef) -> AttackRef:
+    """The attack the probes vary."""
+    return _attack("pgd-eot-20" if defense.stochastic else "pgd-20")
+
+
+def _attack(name: str, **parameters: str) -> AttackRef:
+    return selection.attack(selection.Request(name, parameters))[1]
+
+
+def _at_most(threat: ThreatModel, eps: Fraction) -> ThreatModel:
+    return replace(threat, eps=min(eps, Fraction(1)) if threat.family == "Linf" else eps)
+
+
+def _large(threat: ThreatModel, examples: Examples) -> Fraction:
+    """An eps at which no classifier can be right: every pixel may become gray."""
+    channels, height, width = examples.spec.shape
+    size = channels * height * width
+    half = Fraction(1, 2)
+    scale = {"Linf": Fraction(1), "L2": Fraction(round(size**0.5 * 1000), 1000), "L1": Fraction(size)}
+    return max(half * scale[threat.family], threat.eps)
+
+
+def groups(
+    planned: Sequence[Planned], probes: Sequence[Probe], store: Store, aside: Store, classes: int
+) -> list[Group]:
+    """What is stored of every defense under every threat model of a plan, for the checks to judge.
+
+    Args:
+        planned: the cells of the table.
+        probes: those of the plan.
+        store: where the verdicts of the table are.
+        aside: where those of the probes are.
+        classes: of the dataset.
+    """
+    cells: dict[Key, dict[str, Cell]] = {}
+    asked: dict[Key, dict[str, AttackRef]] = {}
+    for each in planned:
+        if each.skip is not None or each.blocked:
+            continue
+        key = group_of(each.cell)
+        cells.setdefault(key, {}).update({cell.attack.label: cell for cell in (each.cell, *each.parts)})
+        asked.setdefault(key, {}).update({cell.attack.label: cell.attack for cell in each.parts or (each.cell,)})
+    found = []
+    for key, mine in cells.items():
+        table = [measured for cell in mine.values() if (measured := _measured(cell, store)) is not None]
+        beside = {
+            probe.role: measured
+            for probe in probes
+            if probe.group == key and (measured := _measured(probe.cell, aside)) is not None
+        }
+        cell = next(iter(mine.values()))
+        found.append(Group(cell, classes, table, {**_from_table(cell, table), **beside}, tuple(asked[key].values())))
+    return found
+
+
+def _from_table(cell: Cell, table: Sequence[Measured]) -> dict[str, Measured]:
+    """The attack that probes vary, where the table has it: its first images."""
+    usual = _usual(cell.defense).label
+    n = images_for(cell.defense)
+    for measured in table:
+        if measured.attack.label == usual:
+            verdicts = measured.done.verdicts
+            part = Verdicts(verdicts.draws, verdicts.clean[:n], verdicts.adversarial[:n])
+            return {"same eps": Measured(measured.attack, Done(part))}
+    return {}
+
+
+def _measured(cell: Cell, store: Store) -> Measured | None:
+    outcome = store.find(cell)
+    return Measured(cell.attack, outcome) if isinstance(outcome, Done) else None

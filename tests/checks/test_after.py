@@ -1,0 +1,189 @@
+"""Each mark of a failed attack is named; a matrix that hangs together passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.cell import AttackRef, Cell, DefenseRef, Done, Evidence, Slice, Verdicts
+from bench.checks.after import after
+from bench.checks.group import Group, Measured
+from bench.types import ThreatModel
+
+N = 64
+
+
+def measured(label, counts, *, draws=1, backwards=20, access="gradient", needs="", source="x:Y", silent=0):
+    counts = np.asarray(counts, dtype=np.uint8)
+    clean = np.full_like(counts, draws)
+    attack = AttackRef(label, source, label, access=access, backwards=backwards, needs=needs)
+    return Measured(attack, Done(Verdicts(draws, clean, counts), evidence=Evidence(silent=silent)))
+
+
+def standing(k, n=N):
+    """Verdicts on the first `n` of 64 examples, of which `k` stand, spread evenly: more k, more stand."""
+    return [int(37 * index % N < k) for index in range(n)]
+
+
+def group(table, probes=(), *, stochastic=False, draws=1, offers=(), asked=None, classes=10):
+    defense = DefenseRef("mine", "mine.py:build", "d", stochastic=stochastic, offers=offers)
+    cell = Cell(defense, table[0].attack, ThreatModel.parse("Linf:0.1"), Slice("digits", "test", N, "s"), 0, draws, 128)
+    return Group(cell, classes, table, dict(probes), asked or [each.attack for each in table])
+
+
+def verdicts(group):
+    return {finding.id: finding.verdict for finding in after(group)}
+
+
+def honest_probes(**changed):
+    probes = {
+        "half eps": standing(56, 32),
+        "same eps": standing(40, 32),
+        "double eps": standing(10, 32),
+        "large eps": standing(0, 32),
+        "double steps": standing(39, 32),
+        "noise": standing(62, 32),
+        **changed,
+    }
+    return {role: measured(role, counts) for role, counts in probes.items()}
+
+
+HONEST = [
+    measured("fgsm", standing(50), backwards=1),
+    measured("pgd-20", standing(40)),
+    measured("square", standing(41), access="score", backwards=0),
+    measured("autoattack", standing(38), source="apgd-ce + square"),
+]
+
+
+def test_a_matrix_that_hangs_together_raises_no_alarm():
+    found = after(group(HONEST, honest_probes()))
+
+    ran = [finding.id for finding in found if "not run" not in finding.message]
+    assert ran == ["A01", "A02", "A03", "A04", "A05", "A06", "A08", "A12", "A14"]
+    assert not [finding.message for finding in found if finding.alarming]
+
+
+@pytest.mark.parametrize(
+    ("id_", "probes"),
+    [
+        ("A01", {"large eps": standing(6, 32)}),
+        ("A01", {"half eps": standing(30, 32)}),
+        ("A04", {"double steps": standing(25, 32)}),
+        ("A08", {"noise": standing(30, 32)}),
+    ],
+    ids=["large eps survived", "rises with eps", "twice the steps", "noise"],
+)
+def test_a_probe_that_breaks_more_than_the_table_is_flagged(id_, probes):
+    found = after(group(HONEST, honest_probes(**probes)))
+
+    assert {finding.id for finding in found if finding.alarming} - {"A03"} == {id_}
+
+
+def test_one_example_more_is_no_alarm_and_two_are():
+    one = [measured("pgd-20", standing(40)), measured("square", standing(39), access="score", backwards=0)]
+    two = [measured("pgd-20", standing(40)), measured("square", standing(38), access="score", backwards=0)]
+
+    assert verdicts(group(one))["A03"] == "pass"
+    assert verdicts(group(two))["A03"] == "flag"
+
+
+def test_one_step_that_beats_many_is_flagged():
+    table = [measured("fgsm", standing(30), backwards=1), measured("pgd-20", standing(45))]
+
+    assert verdicts(group(table))["A02"] == "flag"
+
+
+def test_a_silent_success_blocks():
+    table = [measured("pgd-20", standing(40), silent=1)]
+
+    (finding,) = [finding for finding in after(group(table)) if finding.id == "A05"]
+
+    assert finding.verdict == "block"
+    assert "1 silent successes in pgd-20" in finding.message
+
+
+def test_a_surrogate_is_declared_and_a_table_of_surrogates_alone_blocks_a_purifier():
+    blind = measured("blind", standing(60), needs="base")
+    full = measured("pgd-20", standing(40))
+
+    alone = verdicts(group([blind], offers=("base", "bpda")))
+    both = verdicts(group([blind, full], offers=("base", "bpda")))
+
+    assert (alone["A06"], alone["A09"]) == ("info", "block")
+    assert (both["A06"], both["A09"]) == ("info", "pass")
+
+
+def test_a_purifier_whose_gradient_is_masked_is_flagged():
+    bpda = {"bpda": measured("bpda", standing(20, 32), needs="bpda")}
+
+    found = verdicts(group([measured("pgd-20", standing(40))], bpda, offers=("base", "bpda")))
+
+    assert found["A09"] == "flag"
+
+
+def test_a_defense_no_better_than_its_base_is_flagged():
+    table = [measured("pgd-20", standing(20))]
+    same, worse = measured("pgd-20", standing(19)), measured("pgd-20", standing(2))
+
+    assert verdicts(group(table, {"base": same}))["A11"] == "flag"
+    assert verdicts(group(table, {"base": worse}))["A11"] == "pass"
+
+
+def test_a_stronger_attack_that_leaves_more_is_flagged():
+    table = [measured("pgd-20", standing(30)), measured("autoattack", standing(36), source="a + b")]
+
+    assert verdicts(group(table))["A12"] == "flag"
+
+
+class TestStochastic:
+    """The same for counts of ten draws: differences must be significant, not merely there."""
+
+    def counts(self, mean, n=16, seed=0):
+        return np.random.default_rng(seed).binomial(10, mean, n)
+
+    def table(self, mean=0.6):
+        return [
+            measured("pgd-eot-20", self.counts(mean, N), draws=10),
+            measured("fgsm", self.counts(0.8, N, 1), draws=10, backwards=1),
+        ]
+
+    def probes(self, **means):
+        means = {"half eps": 0.8, "same eps": 0.6, "double eps": 0.2, "large eps": 0.0, "double steps": 0.6} | means
+        return {
+            role: measured(role, self.counts(mean, seed=index), draws=10)
+            for index, (role, mean) in enumerate(means.items())
+        }
+
+    def build(self, **means):
+        return group(self.table(), self.probes(**means), stochastic=True, draws=10)
+
+    def test_noise_between_two_equally_strong_attacks_is_no_alarm(self):
+        found = after(self.build(**{"double eot": 0.6, "noise": 0.95}))
+
+        assert not [finding.message for finding in found if finding.alarming]
+
+    @pytest.mark.parametrize(("id_", "role"), [("A04", "double steps"), ("A07", "double eot"), ("A08", "noise")])
+    def test_a_clear_drop_is_flagged(self, id_, role):
+        found = verdicts(self.build(**{role: 0.25}))
+
+        assert found[id_] == "flag"
+
+    def test_a_large_eps_may_leave_chance_level_and_no_more(self):
+        assert verdicts(self.build(**{"large eps": 0.08}))["A01"] == "pass"
+        assert verdicts(self.build(**{"large eps": 0.3}))["A01"] == "flag"
+
+    def test_robustness_that_is_unforeseen_randomness_is_reported(self):
+        probes = self.probes() | {"frozen": measured("pgd-20", [1, 1] + [0] * 14)}
+
+        (finding,) = [
+            each for each in after(group(self.table(), probes, stochastic=True, draws=10)) if each.id == "A10"
+        ]
+
+        assert finding.verdict == "info"
+        assert "points of robustness come from randomness" in finding.message
+
+    def test_a_frozen_defense_that_looks_more_robust_is_flagged(self):
+        probes = self.probes() | {"frozen": measured("pgd-20", [1] * 16)}
+
+        assert verdicts(group(self.table(), probes, stochastic=True, draws=10))["A10"] == "flag"
