@@ -143,7 +143,7 @@ ATTACKS.add(
         forwards=5001,
         access="score",
         not_for={
-            "stochastic": "a random search that trusts single answers; AutoAttack's rand version leaves it out too"
+            "stochastic": "a random search that trusts single answers, as AutoAttack's rand version knows: use square-eot"
         },
     )
 )
