@@ -6,6 +6,7 @@ can neither shadow nor be shadowed by an installed module.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import sys
@@ -69,14 +70,31 @@ def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:
     Raises:
         BenchError: it is neither a module nor a record, or does not map images to logits.
     """
+    defense = _as_record(built, source)
+    if not defense.stochastic and draws_differ(defense.model, source, spec):
+        return replace(defense, stochastic=True)
+    return defense
+
+
+def to_be_examined(source: str, spec: ImageSpec) -> Defense:
+    """A user's defense as it is, for checks that say better than an error what is wrong with it.
+
+    Raises:
+        BenchError: the file cannot be loaded, or does not return a defense.
+    """
+    defense = _as_record(build(source), source)
+    with contextlib.suppress(BenchError):
+        return as_defense(defense, source, spec)
+    return defense
+
+
+def _as_record(built: object, source: str) -> Defense:
     if isinstance(built, nn.Module):
         built = Defense(built)
     if not isinstance(built, Defense):
         wrong = f"{source!r} returned {type(built).__name__}"
         raise BenchError(f"{wrong}: return an nn.Module from [0, 1] images to logits, or a Defense")
     built.model.eval()
-    if not built.stochastic and draws_differ(built.model, source, spec):
-        return replace(built, stochastic=True)
     return built
 
 

@@ -21,7 +21,7 @@ from bench.types import ThreatModel
 
 IMAGES = 32
 # Every query of a stochastic defense takes 20 draws.
-STOCHASTIC_IMAGES = 16
+STOCHASTIC_IMAGES = 12
 # The undefended base falls within a few steps, so more images cost little.
 BASE_IMAGES = 128
 # How much of the passes of the table's cells the probes may take.

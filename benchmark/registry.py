@@ -22,7 +22,8 @@ class AttackEntry:
         summary: one line.
         access: what it asks of a defense: `"gradient"`, `"score"` or `"decision"`.
         families: the threat families it is defined for.
-        forwards: upper bound of forwards per example and draw at the default parameters.
+        forwards: upper bound of forwards per example and draw at the default parameters; where the
+            defense is stochastic, the draws that confirm a success (`bench.oracle`) come on top.
         backwards: the same for backwards.
         config: parameters that differ from the target's defaults.
         eot: draws per query where the defense is stochastic.

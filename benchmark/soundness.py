@@ -24,7 +24,7 @@ from bench.store import Store
 from bench.types import Defense, ThreatModel
 
 # Images outside the slice, for the check that nothing was looked up (S16).
-HELD_OUT = 64
+HELD_OUT = 128
 _DEFAULT_EPS = 8 / 255
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
@@ -34,7 +35,8 @@ class Identity(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         purified = self.purifier(x.detach())
-        logits: Tensor = self.base(x + (purified - x).detach())
+        # Adding exactly zero, so that the answers are the defense's own to the last bit.
+        logits: Tensor = self.base(purified.detach() + (x - x.detach()))
         return logits
 
 
@@ -52,7 +54,10 @@ class Surrogate(nn.Module):
 
 
 class Frozen(nn.Module):
-    """A stochastic model that draws the same random numbers in every forward."""
+    """A stochastic model that draws the same random numbers in every forward, for every image.
+
+    One image at a time: in a batch the numbers would move when an attack lets an example go.
+    """
 
     def __init__(self, model: nn.Module, seed: int = 0) -> None:
         super().__init__()
@@ -60,8 +65,11 @@ class Frozen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with preserved_generators():
-            seed_everything("frozen", self.seed)
-            logits: Tensor = self.model(x)
+            return torch.cat([self._one(image[None]) for image in x])
+
+    def _one(self, x: Tensor) -> Tensor:
+        seed_everything("frozen", self.seed)
+        logits: Tensor = self.model(x)
         return logits
 
 

@@ -39,6 +39,8 @@ AHEAD = 0.4
 BLUR = 0.5
 # Signed gradient steps, each of 2/3 of eps.
 ATTACK_STEPS = 3
+# How far towards another image: a stored one is the nearest until half of the way, whatever lies there.
+ON_THE_WAY = 0.45
 
 
 def convention(subject: Subject) -> Finding:
@@ -93,14 +95,18 @@ def leak(subject: Subject, examples: Examples, held_out: Examples | None) -> Fin
 
     64 of both are compared as they are, in strong noise, and after a short gradient attack within eps:
     what a lookup hides above a good classifier shows where an honest one gets worse. Compared are the
-    accuracies and, as a lookup leaves its own answer, the margins. Held-out images may be training
-    images: what an honest model has memorized of them only puts the benchmark behind. A defense that
-    has looked up the held-out images as well goes unnoticed.
+    accuracies and, as a lookup leaves its own answer, the margins. Where a lookup of the nearest image
+    is a good classifier, one trace is left: on the way to an image of another class its answer lasts
+    longer from an image it has stored; so 128 of both are followed there, without labels.
+
+    Held-out images may be training images: what an honest model has memorized of them only puts the
+    benchmark behind. A defense that has looked up the held-out images as well goes unnoticed.
     """
     if held_out is None or len(held_out) < FEWEST_HELD_OUT:
         return Finding("S16", "info", "-", "-", "S16: not checked: there are no held-out images")
     sides = [_margins(subject, part.part(0, min(ROWS, len(part)))) for part in (examples, held_out)]
     ways = [way for way in sides[0] if way in sides[1]]
+    level = LEAK_LEVEL / (len(ways) + 1)
     threshold, widest = f"+{GAP:.0%}", -1.0
     for way in ways:
         ours, theirs = sides[0][way], sides[1][way]
@@ -109,14 +115,42 @@ def leak(subject: Subject, examples: Examples, held_out: Examples | None) -> Fin
         a, b = right / n, right_there / m
         widest = max(widest, a - b)
         seen = f"{a:.0%} on the benchmark, {b:.0%} on held-out images {way}"
-        if a - b > GAP and fisher(right, n, right_there, m) < LEAK_LEVEL / len(ways):
+        if a - b > GAP and fisher(right, n, right_there, m) < level:
             return Finding("S16", "block", f"{a - b:+.0%}", threshold, f"S16: {seen}; looks like test-set lookup")
         ahead = _ahead(ours, theirs)
-        if ahead > AHEAD and math.exp(-2 * ahead**2 * n * m / (n + m)) < LEAK_LEVEL / len(ways):
+        if ahead > AHEAD and math.exp(-2 * ahead**2 * n * m / (n + m)) < level:
             message = f"S16: {seen}, and margins are ahead by {ahead:.0%}; looks like test-set lookup"
             return Finding("S16", "block", f"ahead by {ahead:.0%}", f"{AHEAD:.0%}", message)
+    lasting, lasting_there = (_lasting(subject, part) for part in (examples, held_out))
+    if lasting is not None and lasting_there is not None:
+        a, b = _mean(lasting), _mean(lasting_there)
+        p = fisher(int(lasting.sum()), len(lasting), int(lasting_there.sum()), len(lasting_there))
+        if a - b > GAP and p < level:
+            seen = f"{a:.0%} of the answers last {ON_THE_WAY:.0%} of the way to another image on the benchmark"
+            message = f"S16: {seen}, {b:.0%} on held-out images; looks like test-set lookup"
+            return Finding("S16", "block", f"{a - b:+.0%}", threshold, message)
     message = f"S16: accuracy on the benchmark is at most {widest:+.0%} from that on held-out images"
     return Finding("S16", "pass", f"{widest:+.0%}", threshold, message)
+
+
+def _lasting(subject: Subject, part: Examples) -> Tensor | None:
+    """Whose answer is still the same on the way to an image with another answer; `None` if all are one class."""
+    x, _ = on_device(part.part(0, min(2 * ROWS, len(part))), subject.device)
+    answers = _answers(subject, x)
+    count = len(x)
+    others = [
+        next((j % count for j in range(i + 1, i + count) if answers[j % count] != answers[i]), None)
+        for i in range(count)
+    ]
+    if None in others:
+        return None
+    goal = x[torch.tensor([other for other in others if other is not None], device=x.device)]
+    return _answers(subject, (1 - ON_THE_WAY) * x + ON_THE_WAY * goal) == answers
+
+
+def _answers(subject: Subject, x: Tensor) -> Tensor:
+    """Predicted classes, asked for in batches."""
+    return torch.cat([subject.ask(x[start : start + ROWS], start).argmax(1) for start in range(0, len(x), ROWS)])
 
 
 def _margins(subject: Subject, part: Examples) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 They find what makes a number meaningless however strong the attack is: memory of earlier queries,
 answers that change with the batch or with being differentiated, wrong gradients, a wrong input
-convention, looked-up labels. The cost is about 35 forwards and 8 backwards of 64 images (40 and 10 for
+convention, looked-up labels. The cost is about 43 forwards and 8 backwards of 64 images (48 and 10 for
 a stochastic defense), and 7 more forwards where a declared accuracy is held against 512 images.
 """
 

@@ -7,31 +7,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import matrix
+from bench.catalogue import DEFENSES
 from bench.checks.finding import Finding
+from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load, threats
 from bench.errors import BenchError
 from bench.executors import pick_device
 from bench.executors.task import load_defense, one_line
+from bench.selection import parse_list
 from bench.soundness import HELD_OUT, Images, examine, noise_of
+from bench.types import Defense
 
 
 def check(name: str, dataset: str, data: Path | None, n: int, device: str, weights: Path | None, as_json: bool) -> int:
     """Print a line per finding, or all rows as JSON; 1 when one of them flags or blocks."""
     matrix.check_names(name, "all")
     examples = load(dataset, "test", n=n, data=data)
-    defenses = matrix.defenses(name, examples, weights)
-    if len(defenses) != 1:
-        raise BenchError(f"bench check examines one defense, {name!r} names {len(defenses)}: name one of them")
-    try:
-        defense = load_defense(defenses[0], examples.spec)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise BenchError(f"defense {name!r} does not load: {one_line(error)}; see bench doctor") from error
+    defense = _loaded(name, examples, weights)
     images = Images(examples, beyond(dataset, n, HELD_OUT, data=data))
     findings = examine(defense, images, noise_of(threats(dataset)), pick_device(device))
     print(_as_json(name, dataset, findings) if as_json else _as_text(findings))
     return 1 if any(finding.alarming for finding in findings) else 0
+
+
+def _loaded(name: str, examples: Examples, weights: Path | None) -> Defense:
+    requests = parse_list(name, "defense", {"all": DEFENSES.names()})
+    if len(requests) != 1:
+        raise BenchError(f"bench check examines one defense, {name!r} names {len(requests)}: name one of them")
+    if requests[0].is_file:
+        from bench import custom
+
+        return custom.to_be_examined(requests[0].name, examples.spec)
+    (ref,) = matrix.defenses(name, examples, weights)
+    try:
+        return load_defense(ref, examples.spec)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(f"defense {name!r} does not load: {one_line(error)}; see bench doctor") from error
 
 
 def _as_json(name: str, dataset: str, findings: Sequence[Finding]) -> str:
@@ -40,6 +53,15 @@ def _as_json(name: str, dataset: str, findings: Sequence[Finding]) -> str:
 
 
 def _as_text(findings: Sequence[Finding]) -> str:
-    lines = [f"{finding.message}  [{finding.verdict}]" for finding in findings if not finding.passed]
-    passed = [finding.id for finding in findings if finding.passed]
-    return "\n".join([*lines, f"passed: {' '.join(passed) or 'none'}"])
+    told = [finding for finding in findings if not finding.passed and not _is_idle(finding)]
+    lines = [f"{finding.message}  [{finding.verdict}]" for finding in told]
+    for what, ids in (
+        ("passed", [finding.id for finding in findings if finding.passed]),
+        ("not checked", [finding.id for finding in findings if _is_idle(finding)]),
+    ):
+        lines += [f"{what}: {' '.join(ids)}"] if ids else []
+    return "\n".join(lines)
+
+
+def _is_idle(finding: Finding) -> bool:
+    return finding.verdict == "info" and finding.message.startswith(f"{finding.id}: not checked")

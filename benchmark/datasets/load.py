@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -58,17 +59,15 @@ def load(name: str, split: str, *, n: int | None = None, data: Path | None = Non
 def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:
     """`count` images of a dataset that are not among the first `n` of its test split.
 
-    From the test split where it is large enough, else from the training split; `None` where neither
-    has them.
+    Best from a split that no look-up of test images can hold: the validation split, else the training
+    split; else what is left of the test split. `None` where there are none.
     """
-    try:
+    for split in ("validation", "train"):
+        with contextlib.suppress(BenchError):
+            return load(name, split, n=count, data=data)
+    with contextlib.suppress(BenchError):
         return load(name, "test", n=n + count, data=data).part(n, n + count)
-    except BenchError:
-        pass
-    try:
-        return load(name, "train", n=count, data=data)
-    except BenchError:
-        return None
+    return None
 
 
 def threats(name: str) -> tuple[ThreatModel, ...]:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.checks.preflight import preflight
+from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
 from bench.types import ImageSpec
 
@@ -100,6 +101,16 @@ def test_a_lookup_of_the_nearest_image_is_named(unlearnable, robust, canary):
     finding = canary("looks up the nearest test image", model, "S16", "block", examples=known, others=others)
 
     assert "100% on the benchmark" in finding.message
+
+
+def test_a_lookup_that_is_a_good_classifier_is_named_by_how_long_its_answers_last(robust, canary):
+    """The nearest of all test digits is right on digits it has never seen, too."""
+    model = Lookup(robust, digits("test"), certain, np.inf)
+    known, others = digits("test").first(128), digits("validation").first(128)
+
+    finding = canary("looks up the nearest of all test digits", model, "S16", "block", examples=known, others=others)
+
+    assert "last 45% of the way" in finding.message
 
 
 def test_a_lookup_that_gains_no_accuracy_is_named_by_its_margins(robust, test_digits, canary):

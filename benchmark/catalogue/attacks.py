@@ -1,11 +1,10 @@
-"""Everything registered, as data: adding an attack or a defense is one file and one line here."""
+"""Every attack, as data: adding one is one file in `attacks/` and one entry here."""
 
 from __future__ import annotations
 
-from bench.registry import AttackEntry, DefenseEntry, Registry
+from bench.registry import AttackEntry, Registry
 
 ATTACKS: Registry[AttackEntry] = Registry("attack", "bench.attacks")
-DEFENSES: Registry[DefenseEntry] = Registry("defense", "bench.defenses")
 
 _LP = ("Linf", "L2")
 _EOT = 20  # draws per gradient of a stochastic defense, as in AutoAttack's rand version
@@ -142,9 +141,7 @@ ATTACKS.add(
         _LP,
         forwards=5001,
         access="score",
-        not_for={
-            "stochastic": "a random search that trusts single answers, as AutoAttack's rand version knows: use square-eot"
-        },
+        not_for={"stochastic": "it trusts single answers; AutoAttack's rand version omits it: use square-eot"},
     )
 )
 ATTACKS.add(
@@ -279,56 +276,5 @@ ATTACKS.add(
         backwards=101,
         config={"eot": _EOT},
         eot=_EOT,
-    )
-)
-
-_RT = ("none", "1", "2", "3")
-_MOVES = ("1", "2", "3")
-_PURIFIER = ("base", "derandomized", "bpda", "frozen")
-
-DEFENSES.add(
-    DefenseEntry(
-        "standard",
-        "bench.defenses.standard:load",
-        "undefended",
-        "the classifier alone, trained without adversarial examples",
-        weights=("standard",),
-    )
-)
-DEFENSES.add(
-    DefenseEntry(
-        "at",
-        "bench.defenses.at:load",
-        "1706.06083",
-        "adversarial training with PGD",
-        weights=("at",),
-    )
-)
-DEFENSES.add(
-    DefenseEntry(
-        "ap",
-        "bench.defenses.ap:load",
-        "2401.16352",
-        "adversarial purification: a purifier trained on clean images before the standard classifier",
-        weights=("standard", "ap"),
-        starts_from=("standard",),
-        config={"rt": "none"},
-        choices={"rt": _RT},
-        stochastic_when={"rt": _MOVES},
-        offers=_PURIFIER,
-    )
-)
-DEFENSES.add(
-    DefenseEntry(
-        "atop",
-        "bench.defenses.atop:load",
-        "2401.16352",
-        "adversarial training on purification: random transform and adversarially fine-tuned purifier",
-        weights=("standard", "atop-rt{rt}"),
-        starts_from=("standard", "ap"),
-        config={"rt": "1"},
-        choices={"rt": _RT},
-        stochastic_when={"rt": _MOVES},
-        offers=_PURIFIER,
     )
 )
