@@ -91,7 +91,7 @@ def _examine(
     run("S13", lambda: scores.coarseness(subject))
     run("S17", lambda: gradients.optimization(subject))
     _differentiate(subject, found, run)
-    run("S14", lambda: labels.convention(subject))
+    run("S14", lambda: labels.convention(subject, examples))
     run("S15", lambda: labels.declared_accuracy(subject, examples, declared_accuracy, declared_n))
     run("S16", lambda: labels.leak(subject, examples, held_out))
     run("S05", lambda: consistency.history(subject))

@@ -81,11 +81,11 @@ def canary(request, test_digits, held_out):
 def honest(request, test_digits, held_out):
     """Check one honest defense at some sizes of eps: returns its alarms, and keeps the count."""
 
-    def check(name, defense, *, sizes=(0.2, 8 / 255), **options):
+    def check(name, defense, *, sizes=(0.2, 8 / 255), examples=test_digits, others=held_out, **options):
         alarms = [
             finding
             for eps in sizes
-            for finding in preflight(defense, test_digits, held_out, eps=eps, **options)
+            for finding in preflight(defense, examples, others, eps=eps, **options)
             if finding.alarming
         ]
         request.config.stash[HONEST][name] = bool(alarms)
