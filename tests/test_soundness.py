@@ -276,10 +276,14 @@ def test_findings_are_kept_and_not_made_twice(tmp_path, capsys, monkeypatch):
 
     assert bench(*command) == 0
 
+    capsys.readouterr()
+    assert bench("table", "--checks") == 0
+    printed = capsys.readouterr().out
     (before,) = (tmp_path / "results" / "digits" / "preflight").glob("at.*.json")
     (after,) = (tmp_path / "results" / "digits" / "Linf-0.2" / "at").glob("checks.*.json")
     ids = [row["id"] for path in (before, after) for row in json.loads(path.read_text())["findings"]]
     assert ids == [*(f"S{i:02d}" for i in range(1, 18)), *(f"A{i:02d}" for i in range(1, 15))]
+    assert [line.split()[0] for line in printed.splitlines() if line[:1] in "SA" and line[1:3].isdigit()] == ids
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def after(group: Group) -> tuple[Finding, ...]:
 
 
 def _not_run(id_: str) -> Finding:
-    message = "not run: this table or its probes lack what it takes; --checks all runs every probe"
+    message = "not run: it does not apply here, or its probes were left out (--checks all runs every probe)"
     return _finding(id_, "info", "-", "-", message)
 
 

@@ -38,6 +38,11 @@ class Finding:
     def alarming(self) -> bool:
         return self.verdict in ("flag", "block")
 
+    @property
+    def idle(self) -> bool:
+        """Whether the check could not be made, or was not asked for."""
+        return self.verdict == "info" and self.message.startswith((f"{self.id}: not checked", f"{self.id}: not run"))
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

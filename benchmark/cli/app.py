@@ -155,11 +155,12 @@ def train(
 def table(
     results: Results = Path("results"),
     format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
+    checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
 ) -> int:
-    """Print the table of stored verdicts."""
+    """Print the table of stored verdicts, or all that the checks say of them."""
     from bench.cli import outputs
 
-    return outputs.table(results, format)
+    return outputs.findings(results) if checks else outputs.table(results, format)
 
 
 @app.command()

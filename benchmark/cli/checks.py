@@ -53,15 +53,11 @@ def _as_json(name: str, dataset: str, findings: Sequence[Finding]) -> str:
 
 
 def _as_text(findings: Sequence[Finding]) -> str:
-    told = [finding for finding in findings if not finding.passed and not _is_idle(finding)]
+    told = [finding for finding in findings if not finding.passed and not finding.idle]
     lines = [f"{finding.message}  [{finding.verdict}]" for finding in told]
     for what, ids in (
         ("passed", [finding.id for finding in findings if finding.passed]),
-        ("not checked", [finding.id for finding in findings if _is_idle(finding)]),
+        ("not checked", [finding.id for finding in findings if finding.idle]),
     ):
         lines += [f"{what}: {' '.join(ids)}"] if ids else []
     return "\n".join(lines)
-
-
-def _is_idle(finding: Finding) -> bool:
-    return finding.verdict == "info" and finding.message.startswith(f"{finding.id}: not checked")

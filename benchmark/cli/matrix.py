@@ -153,7 +153,7 @@ def _admitted(plan: Sequence[Planned], examination: Examination, options: RunOpt
     blocked = set()
     for defense in {planned.cell.defense.label: planned.cell.defense for planned in plan}.values():
         for finding in examination.before(defense, threats):
-            if finding.alarming:
+            if not finding.passed and not finding.idle:
                 print(f"{finding.verdict.upper():5s} {defense.label}: {finding.message}", file=sys.stderr)
             if finding.verdict == "block" and finding.id not in despite:
                 blocked.add(defense.label)

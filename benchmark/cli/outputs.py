@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cell import Failed, Result
+from bench.checks.finding import Finding
 from bench.errors import BenchError
 from bench.store import Store
 
@@ -35,6 +36,25 @@ def table(results: Path, style: str) -> int:
             print(f"{dataset} {split}, n={n}, seed {seed}")
         print_table(group, style)
     return 3 if any(result.outcome is None or isinstance(result.outcome, Failed) for result in stored) else 0
+
+
+def findings(results: Path) -> int:
+    """Print every row of every check that is stored, flagged or not."""
+    from tabulate import tabulate
+
+    groups: dict[str, list[Finding]] = {}
+    for result in _read(results):
+        label = result.cell.defense.label
+        for found in result.findings:
+            title = label if found.id.startswith("S") else f"{label} under {result.cell.threat}"
+            rows = groups.setdefault(title, [])
+            rows += [found] if found not in rows else []
+    for title, rows in groups.items():
+        body = [[row.id, row.verdict, row.value, row.threshold, row.message.partition(": ")[2]] for row in rows]
+        print(f"{title}\n{tabulate(body, ['id', 'verdict', 'value', 'threshold', ''], disable_numparse=True)}\n")
+    if not groups:
+        raise BenchError(f"no checks in {str(results)!r}: run without --checks none")
+    return 0
 
 
 def leaderboard(results: Path, csv: Path | None) -> int:
