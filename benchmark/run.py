@@ -92,8 +92,9 @@ def run(
 
 
 def lacking(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Those of some cells that are not finished."""
-    return [cell for cell in cells if not isinstance(store.find(cell), Done)]
+    """Those of some cells that are not finished, each once, whoever asks for it."""
+    once = {cell.key: cell for cell in cells}
+    return [cell for cell in once.values() if not isinstance(store.find(cell), Done)]
 
 
 def _compute(

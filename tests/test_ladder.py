@@ -155,6 +155,21 @@ def test_a_study_of_ones_own_runs_and_the_command_line_outranks_it(tmp_path, mon
         assert word in out
 
 
+def test_a_control_that_a_check_needs_too_is_computed_once(tmp_path, monkeypatch, capsys):
+    """The undefended base stands beside the ladder, and check A11 compares with it."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(
+        "defenses = 'ap'\nthreat = 'Linf:0.2'\nn = 16\nbeside = ['base']\n"
+        "[[rungs]]\nname = 'one step'\nattack = 'fgsm'\n[[rungs]]\nname = 'many'\nattack = 'pgd-20'\n"
+    )
+
+    status = bench("run", "--study", "mine.toml", "--executor", "local", "--checks", "all")
+
+    assert status == 0
+    assert "undefended base" in capsys.readouterr().out
+    assert len(list(Path("results/checks").rglob("ap+base/*.json"))) == 1
+
+
 def test_rungs_and_attacks_exclude_each_other(capsys):
     assert bench("run", "--study", "ladder", "--attacks", "fgsm") == 2
 
