@@ -156,7 +156,11 @@ def groups(
         asked.setdefault(key, {}).update({cell.attack.label: cell.attack for cell in each.parts or (each.cell,)})
     found = []
     for key, mine in cells.items():
-        table = [measured for cell in mine.values() if (measured := _measured(cell, store)) is not None]
+        table = [
+            measured
+            for label, cell in mine.items()
+            if (measured := _measured(cell, store, is_composite=label not in asked[key])) is not None
+        ]
         beside = {
             probe.role: measured
             for probe in probes
@@ -179,6 +183,6 @@ def _from_table(cell: Cell, table: Sequence[Measured]) -> dict[str, Measured]:
     return {}
 
 
-def _measured(cell: Cell, store: Store) -> Measured | None:
+def _measured(cell: Cell, store: Store, *, is_composite: bool = False) -> Measured | None:
     outcome = store.find(cell)
-    return Measured(cell.attack, outcome) if isinstance(outcome, Done) else None
+    return Measured(cell.attack, outcome, is_composite) if isinstance(outcome, Done) else None

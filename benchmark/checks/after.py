@@ -22,9 +22,20 @@ _ABOVE = 0.005
 
 
 def after(group: Group) -> tuple[Finding, ...]:
-    """A finding per check, in the order of their ids; `info` for one that lacks what it takes."""
-    found = {id_: check(group) or _not_run(id_) for id_, check in _CHECKS.items()}
-    return tuple(found.values())
+    """A finding per check, in the order of their ids; `info` for one that lacks what it takes.
+
+    Before them S01, where an adversarial image was answered with NaN or Inf.
+    """
+    found = [check(group) or _not_run(id_) for id_, check in _CHECKS.items()]
+    return (*_nonfinite(group), *found)
+
+
+def _nonfinite(group: Group) -> list[Finding]:
+    """S01 under attack: what the preflight, on clean and noisy images, could not see."""
+    most = max((attack.done.evidence.nonfinite for attack in group.table), default=0)
+    n = group.cell.slice.n
+    message = f"{most}/{n} adversarial images give NaN/Inf logits; they are counted as broken"
+    return [_finding("S01", "block", f"{most}/{n}", "0", message)] if most else []
 
 
 def _not_run(id_: str) -> Finding:
@@ -120,16 +131,12 @@ def _convergence(group: Group) -> Finding | None:
 
 def _path(group: Group) -> Finding:
     """A05: an adversarial iterate that was seen is handed in."""
-    silent = {attack.attack.label: attack.done.evidence.silent for attack in group.table}
-    total = sum(count for attack, count in silent.items() if not _is_composite(group, attack))
+    guilty = [attack for attack in group.table if attack.done.evidence.silent and not attack.is_composite]
+    total = sum(attack.done.evidence.silent for attack in guilty)
     if total:
-        named = ", ".join(label for label, count in silent.items() if count)
+        named = ", ".join(attack.attack.label for attack in guilty)
         return _finding("A05", "block", str(total), "0", f"{total} silent successes in {named}")
     return _finding("A05", "pass", "0", "0", "every success on the way was handed in")
-
-
-def _is_composite(group: Group, label: str) -> bool:
-    return any(attack.is_composite for attack in group.table if attack.attack.label == label)
 
 
 def _surrogates(group: Group) -> Finding:

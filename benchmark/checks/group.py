@@ -27,10 +27,15 @@ SKIPPING = ("base", "bpda")
 
 @dataclass(frozen=True)
 class Measured:
-    """An attack that was run to the end."""
+    """An attack that was run to the end.
+
+    Attributes:
+        is_composite: whether it is the worst case of others, which stand beside it.
+    """
 
     attack: AttackRef
     done: Done
+    is_composite: bool = False
 
     @property
     def counts(self) -> Counts:
@@ -40,10 +45,6 @@ class Measured:
     def accuracy(self) -> float:
         """Mean-of-N robust accuracy in [0, 1]."""
         return float(self.counts.mean()) / self.done.verdicts.draws
-
-    @property
-    def is_composite(self) -> bool:
-        return " + " in self.attack.source
 
     @property
     def is_gradient(self) -> bool:

@@ -72,10 +72,10 @@ _SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
 def settled(chosen: Mapping[str, Any], study: str) -> dict[str, Any]:
     """What was given on the command line, else in the study, else the default."""
     given = {key: value for key, value in chosen.items() if value is not None}
-    fixed = studies.read(study).options if study else {}
-    if study and studies.read(study).rungs and "attacks" in given:
+    asked = studies.read(study) if study else Study("")
+    if asked.rungs and "attacks" in given:
         raise BenchError(f"--attacks {given['attacks']!r}: the rungs of study {study!r} name the attacks; leave it out")
-    return {**_DEFAULTS, **fixed, **given}
+    return {**_DEFAULTS, **asked.options, **given}
 
 
 def fill(options: RunOptions) -> int:

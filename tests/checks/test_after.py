@@ -13,11 +13,13 @@ from bench.types import ThreatModel
 N = 64
 
 
-def measured(label, counts, *, draws=1, backwards=20, access="gradient", needs="", source="x:Y", silent=0):
+def measured(
+    label, counts, *, draws=1, backwards=20, access="gradient", needs="", composite=False, silent=0, nonfinite=0
+):
     counts = np.asarray(counts, dtype=np.uint8)
     clean = np.full_like(counts, draws)
-    attack = AttackRef(label, source, label, access=access, backwards=backwards, needs=needs)
-    return Measured(attack, Done(Verdicts(draws, clean, counts), evidence=Evidence(silent=silent)))
+    attack = AttackRef(label, "x:Y", label, access=access, backwards=backwards, needs=needs)
+    return Measured(attack, Done(Verdicts(draws, clean, counts), evidence=Evidence(silent, nonfinite)), composite)
 
 
 def standing(k, n=N):
@@ -52,7 +54,7 @@ HONEST = [
     measured("fgsm", standing(50), backwards=1),
     measured("pgd-20", standing(40)),
     measured("square", standing(41), access="score", backwards=0),
-    measured("autoattack", standing(38), source="apgd-ce + square"),
+    measured("autoattack", standing(38), composite=True),
 ]
 
 
@@ -103,6 +105,28 @@ def test_a_silent_success_blocks():
     assert "1 silent successes in pgd-20" in finding.message
 
 
+def test_an_answer_that_is_not_finite_under_attack_blocks():
+    """Clean and noisy images may be answered well; the adversarial ones tell."""
+    table = [measured("pgd-20", standing(40), nonfinite=3), measured("fgsm", standing(40), backwards=1)]
+
+    first = after(group(table))[0]
+
+    assert (first.id, first.verdict, first.value) == ("S01", "block", "3/64")
+    assert after(group(HONEST))[0].id == "A01"
+
+
+def test_a_silent_success_is_counted_where_it_was_not_where_it_is_derived():
+    """AutoAttack inherits the evidence of its parts; the part is the one to mend."""
+    table = [
+        measured("apgd-ce", standing(40), silent=2),
+        measured("autoattack", standing(38), silent=2, composite=True),
+    ]
+
+    (finding,) = [each for each in after(group(table)) if each.id == "A05"]
+
+    assert (finding.value, finding.message) == ("2", "A05: 2 silent successes in apgd-ce")
+
+
 def test_a_surrogate_is_declared_and_a_table_of_surrogates_alone_blocks_a_purifier():
     blind = measured("blind", standing(60), needs="base")
     full = measured("pgd-20", standing(40))
@@ -131,7 +155,7 @@ def test_a_defense_no_better_than_its_base_is_flagged():
 
 
 def test_a_stronger_attack_that_leaves_more_is_flagged():
-    table = [measured("pgd-20", standing(30)), measured("autoattack", standing(36), source="a + b")]
+    table = [measured("pgd-20", standing(30)), measured("autoattack", standing(36), composite=True)]
 
     assert verdicts(group(table))["A12"] == "flag"
 
