@@ -1,0 +1,49 @@
+"""Attacks made for purifiers: through a part of the defense, or with a stand-in for its gradient."""
+
+from __future__ import annotations
+
+from bench.registry import AttackEntry
+
+_LP = ("Linf", "L2")
+_EOT = 20
+
+ENTRIES: tuple[AttackEntry, ...] = (
+    AttackEntry(
+        "blind",
+        "bench.attacks.transfer:Transfer",
+        "2401.16352",
+        "transfer from the classifier alone: 40 steps of PGD with momentum that never ask the purifier",
+        _LP,
+        forwards=41,
+        backwards=41,
+        config={"path": "base"},
+        needs="base",
+        only_named=True,
+    ),
+    AttackEntry(
+        "derandomized",
+        "bench.attacks.transfer:Transfer",
+        "1802.00420",
+        "transfer from the defense without its random transform: 40 steps of PGD with momentum",
+        _LP,
+        forwards=41,
+        backwards=41,
+        config={"path": "derandomized"},
+        not_for={"deterministic": "there is nothing random to leave out: use pgd-20"},
+        needs="derandomized",
+        only_named=True,
+    ),
+    AttackEntry(
+        "bpda",
+        "bench.attacks.bpda:BPDA",
+        "1802.00420",
+        "pgd-eot-20 with a stand-in's gradient: a surrogate's, or the identity's in place of the purifier (BPDA)",
+        _LP,
+        forwards=21,
+        backwards=21,
+        config={"steps": 20, "eot": _EOT},
+        eot=_EOT,
+        needs="bpda",
+        only_named=True,
+    ),
+)
