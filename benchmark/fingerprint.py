@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -32,6 +33,11 @@ _HARNESS = (
 def of_text(*parts: object) -> str:
     """SHA-256 of the parts as canonical JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def of_bytes(content: bytes) -> str:
+    """SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def of_file(path: Path) -> str:
@@ -66,16 +72,46 @@ def _of_sources(files: Iterable[Path], root: Path) -> str:
 def of_code(target: str) -> str:
     """SHA-256 of the source behind a `"module:attribute"` target.
 
-    For our own plug-ins it is the whole room (attacks or defenses), since methods share parts; for
-    anybody else's module it is the top-level package the module is in.
+    For our own plug-ins it is the module and all it imports, directly or not, from its room (attacks
+    or defenses); for anybody else's module it is the top-level package the module is in.
     """
     module = target.partition(":")[0]
     parts = module.split(".")
-    root = package_folder(".".join(parts[:2]) if parts[0] == "bench" else parts[0])
-    files = [
-        path for path in root.rglob("*.py") if not any(part in _NOT_VERDICTS for part in path.relative_to(root).parts)
-    ]
-    return _of_sources(files, root)
+    if parts[0] != "bench":
+        root = package_folder(parts[0])
+        return _of_sources(root.rglob("*.py"), root)
+    room = ".".join(parts[:2])
+    root = package_folder(room)
+    return _of_sources(_closure(module, room, root), root)
+
+
+def _closure(module: str, room: str, root: Path) -> set[Path]:
+    """The files of a module and of everything in its room that it imports, found without importing."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        parts = waiting.pop().split(".")[2:]
+        path = root.joinpath(*parts)
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not path.is_file():  # "from module import name" names no module
+            continue
+        if path in found or any(part in _NOT_VERDICTS for part in parts):
+            continue
+        found.add(path)
+        waiting += [name for name in _imported(path) if name == room or name.startswith(f"{room}.")]
+    return found
+
+
+def _imported(path: Path) -> list[str]:
+    """The modules a file names in its import statements, inside functions too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 @cache

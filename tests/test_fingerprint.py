@@ -1,0 +1,66 @@
+"""What a digest covers: everything that can change a verdict, and little else."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from bench import fingerprint
+from bench.catalogue import ATTACKS, DEFENSES
+
+TARGETS = sorted({entry.target for entry in (*ATTACKS, *DEFENSES) if entry.target})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_digest_covers_every_module_the_code_takes_something_from(target):
+    """Held against the modules that Python really resolved the names from."""
+    name = target.partition(":")[0]
+    room = ".".join(name.split(".")[:2])
+    root = fingerprint.package_folder(room)
+    module = importlib.import_module(name)
+    homes = {getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in vars(module).values()}
+    expected = {
+        Path(importlib.import_module(home).__file__)
+        for home in homes
+        if isinstance(home, str) and home.startswith(f"{room}.") and "training" not in home
+    }
+
+    covered = {path.resolve() for path in fingerprint._closure(name, room, root)}
+
+    assert Path(module.__file__).resolve() in covered
+    assert {path.resolve() for path in expected} <= covered
+
+
+def test_an_attack_does_not_depend_on_its_neighbors():
+    """Adding an attack must not make the stored verdicts of all the others stale."""
+    root = fingerprint.package_folder("bench.attacks")
+
+    covered = {path.name for path in fingerprint._closure("bench.attacks.pgd", "bench.attacks", root)}
+
+    assert {"pgd.py", "trajectory.py", "losses.py"} <= covered
+    assert not {"square.py", "stadv.py", "apgd.py"} & covered
+
+
+def test_a_change_anywhere_in_the_closure_changes_the_digest(tmp_path, monkeypatch):
+    """The helper of a helper counts."""
+    room = tmp_path / "attacks"
+    room.mkdir()
+    for name, text in {
+        "__init__": "",
+        "one": "from bench.attacks import two\n",
+        "two": "def f():\n    from bench.attacks.three import g\n",
+        "three": "g = 1\n",
+        "four": "h = 1\n",
+    }.items():
+        (room / f"{name}.py").write_text(text)
+    monkeypatch.setattr(fingerprint, "package_folder", lambda package: room)
+    digest = fingerprint.of_code.__wrapped__
+    before = digest("bench.attacks.one:One")
+
+    (room / "four.py").write_text("h = 2\n")
+    unrelated = digest("bench.attacks.one:One")
+    (room / "three.py").write_text("g = 2\n")
+    related = digest("bench.attacks.one:One")
+
+    assert unrelated == before
+    assert related != before
