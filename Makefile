@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/bench run --dataset digits --threat Linf:0.2,stadv:0.4 --n 128 --results runs/digits --csv runs/digits/leaderboard.csv
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # What a pull request must pass besides the tests: style, types, import directions.
 check: $(VENV)/.installed-dev

@@ -23,9 +23,27 @@ def pytest_configure(config):
     config.stash[_FIGURES] = {}
 
 
+def _add(config, name, count, total, text):
+    figures = config.stash[_FIGURES]
+    before = figures.get(name, (0, 0, text))
+    figures[name] = (before[0] + count, before[1] + total, text)
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist sends its share of the figures home."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash[_FIGURES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    for name, figure in getattr(node, "workeroutput", {}).get("figures", {}).items():
+        _add(node.config, name, *figure)
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """The figures some tests stand for, a line each: how many of how many."""
-    for name, (count, total, text) in config.stash[_FIGURES].items():
+    for name, (count, total, text) in sorted(config.stash[_FIGURES].items()):
         terminalreporter.write_line(f"{name:12s} {count}/{total} {text}")
 
 
@@ -34,9 +52,7 @@ def tally(request):
     """Add to a figure of the summary: `tally("violations", caught, tried, "caught")`."""
 
     def add(name, count, total, text):
-        figures = request.config.stash[_FIGURES]
-        before = figures.get(name, (0, 0, text))
-        figures[name] = (before[0] + count, before[1] + total, text)
+        _add(request.config, name, count, total, text)
 
     return add
 
@@ -222,5 +238,40 @@ def robust_digits():
     model.zero_grad(set_to_none=True)
     data = digits("test")
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+    right = (model(x).argmax(1) == y).nonzero().squeeze(1)[:32]
+    return model, x[right], y[right]
+
+
+@pytest.fixture(scope="session")
+def tinted_digits():
+    """Digits in color, a tint per class, and a network that has learned to look at it: 3 x 8 x 8."""
+    turns = torch.arange(10) / 10
+    tints = 0.55 + 0.45 * torch.stack([torch.cos(2 * math.pi * (turns + shift)) for shift in (0, 1 / 3, 2 / 3)], 1)
+
+    def tinted(split):
+        data = digits(split)
+        x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+        return 0.1 + 0.8 * x * tints[y][:, :, None, None], y
+
+    x, y = tinted("train")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(3, 12, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(12, 24, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(384, 10),
+        )
+        optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+        for _ in range(3):
+            for index in torch.randperm(len(x)).split(64):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+                optimizer.step()
+    model.eval()
+    model.zero_grad(set_to_none=True)
+    x, y = tinted("test")
     right = (model(x).argmax(1) == y).nonzero().squeeze(1)[:32]
     return model, x[right], y[right]

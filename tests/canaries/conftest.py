@@ -17,20 +17,6 @@ from bench.types import Defense
 CHECKPOINTS = {
     path.stem: path for path in (Path(bench.defenses.__file__).parent / "weights" / "digits").glob("*.safetensors")
 }
-CANARIES, HONEST = pytest.StashKey[dict[str, bool]](), pytest.StashKey[dict[str, bool]]()
-
-
-def pytest_configure(config):
-    config.stash.setdefault(CANARIES, {})
-    config.stash.setdefault(HONEST, {})
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    named, flagged = config.stash.get(CANARIES, {}), config.stash.get(HONEST, {})
-    if named:
-        terminalreporter.write_line(f"canaries   {sum(named.values())}/{len(named)} named by the right check")
-    if flagged:
-        terminalreporter.write_line(f"honest     {sum(flagged.values())}/{len(flagged)} flagged")
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +48,7 @@ def robust(shipped):
 
 
 @pytest.fixture
-def canary(request, test_digits, held_out):
+def canary(tally, test_digits, held_out):
     """Fly one broken defense: returns the finding that must name it, and keeps the count."""
 
     def fly(
@@ -71,14 +57,16 @@ def canary(request, test_digits, held_out):
         defense = model if isinstance(model, Defense) else Defense(model, stochastic=stochastic)
         findings = {finding.id: finding for finding in preflight(defense, examples, others, eps=eps, **options)}
         found = findings[check]
-        request.config.stash[CANARIES][name] = found.verdict == verdict and found.message.startswith(check)
+        tally(
+            "canaries", int(found.verdict == verdict and found.message.startswith(check)), 1, "named by the right check"
+        )
         return found
 
     return fly
 
 
 @pytest.fixture
-def honest(request, test_digits, held_out):
+def honest(tally, test_digits, held_out):
     """Check one honest defense at some sizes of eps: returns its alarms, and keeps the count."""
 
     def check(name, defense, *, sizes=(0.2, 8 / 255), examples=test_digits, others=held_out, **options):
@@ -88,7 +76,7 @@ def honest(request, test_digits, held_out):
             for finding in preflight(defense, examples, others, eps=eps, **options)
             if finding.alarming
         ]
-        request.config.stash[HONEST][name] = bool(alarms)
+        tally("honest", int(bool(alarms)), 1, "flagged")
         return alarms
 
     return check
