@@ -1,4 +1,7 @@
-"""Auto-PGD (Croce and Hein, ICML 2020, arXiv:2003.01690) with the hyper-parameters of AutoAttack."""
+"""Auto-PGD (Croce and Hein, ICML 2020, arXiv:2003.01690) with the hyper-parameters of AutoAttack.
+
+In L1 it is the version with sparse steps (Croce and Hein, ICML 2021, arXiv:2103.01208).
+"""
 
 from __future__ import annotations
 
@@ -8,146 +11,67 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.attacks import apgd_l1
+from bench.attacks.apgd_l1 import SparseState
+from bench.attacks.apgd_state import DenseState, start
 from bench.attacks.losses import LOSSES, dlr_targeted
-from bench.attacks.trajectory import (
-    Best,
-    Unbroken,
-    direction,
-    require_at_least,
-    require_family,
-    require_loss,
-)
+from bench.attacks.trajectory import Best, require_at_least, require_family, require_loss
 from bench.errors import BenchError
-from bench.geometry import norm, per_row, project
+from bench.families import LP_FAMILIES
+from bench.geometry import project
 from bench.oracle import Loss, Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 
-_FAMILIES = ("Linf", "L2")
-_MOMENTUM = 0.75  # weight of the projected gradient step; the rest repeats the last move
-
 
 @dataclass
-class _State(Unbroken):
-    """Where every unbroken example stands; the losses are those of this run, means over the draws."""
+class _Search:
+    """What all runs of an attack share."""
 
-    x: Tensor
-    y: Tensor
-    target: Tensor  # the class aimed at; the true one where the attack is untargeted
-    x_adv: Tensor
-    x_last: Tensor
-    grad: Tensor
-    loss: Tensor
-    x_best: Tensor
-    grad_best: Tensor
-    loss_best: Tensor
-    loss_best_at_check: Tensor
-    rises: Tensor  # steps since the last checkpoint that raised the loss
-    halved: Tensor  # whether the last checkpoint halved the step
-    length: Tensor  # of a step
+    attack: APGD | APGDTargeted
+    oracle: Oracle
+    threat: ThreatModel
+    loss_towards: Callable[[Tensor], Loss]
+    best: Best
 
-    @classmethod
-    def at(cls, rows: Tensor, x: Tensor, y: Tensor, target: Tensor, start: Tensor, eps: float) -> _State:
-        lowest = torch.full((len(rows),), -torch.inf, device=x.device)
-        return cls(
-            rows,
-            x,
-            y,
-            target,
-            x_adv=start,
-            x_last=start,
-            grad=torch.zeros_like(x),
-            loss=-lowest,  # so that the start is no rise: rises are counted between judged points
-            x_best=start,
-            grad_best=torch.zeros_like(x),
-            loss_best=lowest,
-            loss_best_at_check=lowest,
-            rises=torch.zeros_like(rows),
-            halved=torch.ones_like(rows, dtype=torch.bool),
-            length=torch.full_like(lowest, 2 * eps),
-        )
-
-    def learn(self, loss: Tensor, grad: Tensor) -> None:
-        """Take in the answer of the defense at `x_adv`."""
-        loss = torch.nan_to_num(loss, nan=torch.inf)
-        self.rises = self.rises + (loss > self.loss)
-        self.loss, self.grad = loss, grad
-        better = loss > self.loss_best
-        wide = per_row(better, self.x)
-        self.x_best = torch.where(wide, self.x_adv, self.x_best)
-        self.grad_best = torch.where(wide, grad, self.grad_best)
-        self.loss_best = torch.where(better, loss, self.loss_best)
-
-    def move(self, threat: ThreatModel, *, first: bool) -> None:
-        """One step of length `length`, mixed with the last move."""
-        step = per_row(self.length, self.x) * direction(self.grad, threat.family)
-        ahead = project(self.x_adv + step, self.x, threat)
-        if not first:
-            ahead = self.x_adv + _MOMENTUM * (ahead - self.x_adv) + (1 - _MOMENTUM) * (self.x_adv - self.x_last)
-            ahead = project(ahead, self.x, threat)
-        self.x_last, self.x_adv = self.x_adv, ahead
-
-    def check(self, steps: int, rho: float) -> None:
-        """At a checkpoint `steps` after the last: halve the step and return to the best point.
-
-        That happens where too few steps raised the loss, or where neither the step nor the best
-        loss has changed since the last checkpoint. The first condition holds at equality, too, as
-        in the published code.
-        """
-        stuck = ~self.halved & (self.loss_best <= self.loss_best_at_check)
-        self.halved = stuck | (self.rises <= rho * steps)
-        self.length = torch.where(self.halved, self.length / 2, self.length)
-        wide = per_row(self.halved, self.x)
-        self.x_adv = torch.where(wide, self.x_best, self.x_adv)
-        self.grad = torch.where(wide, self.grad_best, self.grad)
-        self.loss_best_at_check = self.loss_best
-        self.rises = torch.zeros_like(self.rises)
-
-
-def checkpoints(steps: int) -> dict[int, int]:
-    """The steps after which the step size is checked, each with its distance from the last one.
-
-    The first comes after 22 % of the steps; each distance is 3 % of the steps shorter than the one
-    before, and at least 6 %.
-    """
-    gap, shrink, least = (max(int(part * steps), 1) for part in (0.22, 0.03, 0.06))
-    found, at = {}, gap
-    while at <= steps:
-        found[at] = gap
-        gap = max(gap - shrink, least)
-        at += gap
-    return found
-
-
-def _start(x: Tensor, stream: Stream, threat: ThreatModel) -> Tensor:
-    """A random point on the surface of the ball, clamped to the box, as AutoAttack starts."""
-    shape = x.shape[1:]
-    delta = 2 * stream.uniform(*shape) - 1 if threat.family == "Linf" else stream.normal(*shape)
-    length = per_row(norm(delta, threat.family), delta).clamp_min(1e-12)
-    return project(x + float(threat.eps) * delta / length, x, threat)
-
-
-def _ascend(
-    oracle: Oracle,
-    state: _State,
-    threat: ThreatModel,
-    best: Best,
-    loss_towards: Callable[[Tensor], Loss],
-    attack: APGD | APGDTargeted,
-) -> None:
-    """One run from one start: `attack.steps` moves, every point judged, the last one too."""
-    best.restart()
-    checks = checkpoints(attack.steps)
-    for step in range(attack.steps + 1):
-        reply = oracle.gradient(state.x_adv, state.y, loss_towards(state.target), state.rows, eot=attack.eot)
-        best.update(oracle, state.x_adv, state.rows, reply, eot=attack.eot)
-        state.learn(reply.loss, reply.grad)
-        state.drop_broken(oracle)
-        if step == attack.steps or not len(state):
+    def run(self, rows: Tensor, x: Tensor, y: Tensor, target: Tensor, stream: Stream) -> None:
+        """One run from one start, for the examples `rows` of the oracle."""
+        steps, eps = self.attack.steps, float(self.threat.eps)
+        if self.threat.family != "L1":
+            state = DenseState.at(rows, x, y, target, start(x, stream, self.threat), eps)
+            self._ascend(state, self.threat, steps)
             return
-        if step in checks:
-            state.check(checks[step], attack.rho)
-        state.move(threat, first=step == 0)
+        large = self.attack.large_reps
+        balls = apgd_l1.radii(self.threat, steps) if large else [(self.threat, steps)]
+        point = apgd_l1.start(x, stream, balls[0][0])
+        for ball, some in balls:
+            point = project(point, x, ball)
+            found = SparseState.at(rows, x, y, target, point, float(ball.eps), resumed=large)
+            self._ascend(found, ball, some)
+            point = found.x_best
+
+    def _ascend(self, state: DenseState | SparseState, ball: ThreatModel, steps: int) -> None:
+        """`steps` moves, every point judged, the last one too; in a larger ball none of them counts."""
+        counts = ball == self.threat
+        self.best.restart()
+        for step in range(steps + 1):
+            reply = self.oracle.gradient(
+                state.x_adv,
+                state.y,
+                self.loss_towards(state.target),
+                state.rows,
+                eot=self.attack.eot,
+                inside=None if counts else torch.zeros_like(state.rows, dtype=torch.bool),
+            )
+            if counts:
+                self.best.update(self.oracle, state.x_adv, state.rows, reply, eot=self.attack.eot)
+            state.learn(reply.loss, reply.grad)
+            if counts:
+                state.drop_broken(self.oracle)
+            if step == steps or not len(state):
+                return
+            state.review(step, steps, self.attack.rho, ball)
+            state.move(ball, first=step == 0)
 
 
 def _require_sane(attack: APGD | APGDTargeted) -> None:
@@ -156,19 +80,28 @@ def _require_sane(attack: APGD | APGDTargeted) -> None:
         raise BenchError(f"{type(attack).__name__}: rho={attack.rho} must be between 0 and 1")
 
 
+def _require_defined(attack: APGD | APGDTargeted, threat: ThreatModel) -> None:
+    require_family(attack, threat, LP_FAMILIES)
+    if attack.large_reps and threat.family != "L1":
+        raise BenchError(f"{type(attack).__name__}: large_reps is defined for L1 only, not for {threat}: leave it out")
+
+
 @dataclass(frozen=True)
 class APGD:
     """Untargeted Auto-PGD on the cross-entropy (`ce`), the difference of logits ratio (`dlr`) or the `margin`.
 
-    The step starts at 2 eps and halves where progress stalls. With fewer than three classes the
-    DLR loss is not defined and the margin takes its place.
+    In Linf and L2 the step starts at 2 eps and halves where progress stalls; in L1 it starts at eps,
+    moves a share of the pixels only, and both adapt. With fewer than three classes the DLR loss is
+    not defined and the margin takes its place. attacks.md 3.1.
 
     Attributes:
         loss: `"ce"`, `"dlr"` or `"margin"`.
         steps: gradient steps per restart.
         n_restarts: independent runs; a later one attacks what the earlier ones left.
         eot: draws per gradient of a stochastic defense.
-        rho: share of steps that must raise the loss for the step size to stay.
+        rho: share of steps that must raise the loss for the step size to stay (Linf and L2).
+        large_reps: in L1, take 30 % of the steps in a ball of 3 eps and 30 % in one of 2 eps first;
+            AutoAttack's standard version in L1 does, with 5 restarts. Two more queries per run.
     """
 
     loss: str = "ce"
@@ -176,22 +109,21 @@ class APGD:
     n_restarts: int = 1
     eot: int = 1
     rho: float = 0.75
+    large_reps: bool = False
 
     def __post_init__(self) -> None:
         _require_sane(self)
         require_loss(self.loss)
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
-        require_family(self, threat, _FAMILIES)
-        best = Best(x)
+        _require_defined(self, threat)
+        search = _Search(self, oracle, threat, lambda _: LOSSES[self.loss], Best(x))
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.n_restarts):
             rows = oracle.open(rows)
             if len(rows):
-                start = _start(x[rows], stream.at("start", restart).rows(rows), threat)
-                state = _State.at(rows, x[rows], y[rows], y[rows], start, float(threat.eps))
-                _ascend(oracle, state, threat, best, lambda _: LOSSES[self.loss], self)
-        return best.x_adv
+                search.run(rows, x[rows], y[rows], y[rows], stream.at("start", restart).rows(rows))
+        return search.best.x_adv
 
 
 @dataclass(frozen=True)
@@ -200,14 +132,15 @@ class APGDTargeted:
 
     Targets are taken in the order of the logits of the image. With fewer classes than targets every
     wrong class has its turn; with fewer than four the targeted DLR loss is not defined and the
-    margin of the target over the true class takes its place.
+    margin of the target over the true class takes its place. attacks.md 3.1.
 
     Attributes:
         steps: gradient steps per target and restart.
         targets: how many wrong classes to aim at.
         n_restarts: independent runs per target.
         eot: draws per gradient of a stochastic defense.
-        rho: share of steps that must raise the loss for the step size to stay.
+        rho: share of steps that must raise the loss for the step size to stay (Linf and L2).
+        large_reps: as in `APGD`; AutoAttack's standard version in L1 does, with 5 targets.
     """
 
     steps: int = 100
@@ -215,23 +148,35 @@ class APGDTargeted:
     n_restarts: int = 1
     eot: int = 1
     rho: float = 0.75
+    large_reps: bool = False
 
     def __post_init__(self) -> None:
         _require_sane(self)
         require_at_least(self, 1, "targets")
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
-        require_family(self, threat, _FAMILIES)
-        best = Best(x)
+        _require_defined(self, threat)
+        order, _ = likely(oracle, x, y, eot=self.eot)
+        return self.towards(order, oracle, x, y, threat, stream=stream)
+
+    def towards(
+        self, order: Tensor, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream
+    ) -> Tensor:
+        """The attack with the wrong classes of each example in the order `order` `[B, some]`."""
+        _require_defined(self, threat)
+        search = _Search(self, oracle, threat, dlr_targeted, Best(x))
         rows = torch.arange(len(x), device=x.device)
-        logits = torch.nan_to_num(oracle.logits(x, rows, eot=self.eot), nan=torch.inf)
-        order = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
-        for rank in range(min(self.targets, logits.shape[1] - 1)):
+        for rank in range(min(self.targets, order.shape[1])):
             for restart in range(self.n_restarts):
                 rows = oracle.open(rows)
                 if len(rows):
                     draws = stream.at("start", rank, restart).rows(rows)
-                    start = _start(x[rows], draws, threat)
-                    state = _State.at(rows, x[rows], y[rows], order[rows, rank], start, float(threat.eps))
-                    _ascend(oracle, state, threat, best, dlr_targeted, self)
-        return best.x_adv
+                    search.run(rows, x[rows], y[rows], order[rows, rank], draws)
+        return search.best.x_adv
+
+
+def likely(oracle: Oracle, x: Tensor, y: Tensor, *, eot: int) -> tuple[Tensor, Tensor]:
+    """The wrong classes of each example, likeliest first, `[B, classes - 1]`, and the logits `[B, classes]`."""
+    logits = oracle.logits(x, torch.arange(len(x), device=x.device), eot=eot)
+    ranked = torch.nan_to_num(logits, nan=torch.inf).scatter(1, y[:, None], -torch.inf)
+    return ranked.argsort(dim=1, descending=True, stable=True)[:, :-1], logits

@@ -9,30 +9,40 @@ from torch import Tensor
 
 from bench.attacks.losses import cross_entropy
 from bench.attacks.trajectory import direction, require_at_least, require_family
-from bench.geometry import project, random_in_ball
+from bench.errors import BenchError
+from bench.families import LP_FAMILIES
+from bench.geometry import fill, project, random_in_ball
 from bench.oracle import Oracle
 from bench.random import Stream
-from bench.types import LP_FAMILIES, ThreatModel
+from bench.types import ThreatModel
 
 
 @dataclass(frozen=True)
 class FGSM:
-    """One step of length eps along the steepest direction of the cross-entropy; never judged.
+    """One step along the steepest direction of the cross-entropy; never judged.
 
-    For L2 and L1 it is the fast gradient method: the steepest direction of that norm. An example
-    that its only query shows broken already stays where it is.
+    For L2 it is the fast gradient method, the steepest direction of that norm. For L1 the steepest
+    direction is a single pixel, which the box stops; the step goes on with the next strongest one,
+    so that from the image it ends where a linear loss is greatest in the ball and the box. An
+    example that its only query shows broken already stays where it is.
+
+    From a random start, with a step of 1.25 eps, it is the attack that Wong, Rice and Kolter train
+    with (arXiv:2001.03994).
 
     Attributes:
         eot: draws per gradient of a stochastic defense.
-        random_start: start at a random point of the ball (as in arXiv:2001.03994) instead of at the
-            image.
+        random_start: start at a random point of the ball instead of at the image.
+        step_size: length of the step, in units of eps.
     """
 
     eot: int = 1
     random_start: bool = False
+    step_size: float = 1.0
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "eot")
+        if not self.step_size > 0:
+            raise BenchError(f"FGSM: step_size={self.step_size} must be positive: it is in units of eps")
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         require_family(self, threat, LP_FAMILIES)
@@ -41,7 +51,11 @@ class FGSM:
             x_adv = random_in_ball(x, stream.at("start", 0).uniform(*x.shape[1:]), threat)
         rows = torch.arange(len(x), device=x.device)
         reply = oracle.gradient(x_adv, y, cross_entropy, rows, eot=self.eot)
-        step = float(threat.eps) * direction(reply.grad, threat.family)
+        length = self.step_size * float(threat.eps)
+        if threat.family == "L1":
+            step = fill(reply.grad, x_adv, length)
+        else:
+            step = length * direction(reply.grad, threat.family)
         rows = oracle.open(rows)
         x_adv[rows] = project(x_adv + step, x, threat)[rows]
         return x_adv

@@ -15,11 +15,19 @@ from bench.attacks.trajectory import (
     require_at_least,
     require_family,
     require_loss,
+    sparse_step,
 )
+from bench.families import LP_FAMILIES
 from bench.geometry import norm, per_row, project, random_in_ball
 from bench.oracle import Oracle
 from bench.random import Stream
-from bench.types import LP_FAMILIES, ThreatModel
+from bench.types import ThreatModel
+
+# Entries that a step in L1 moves. From the middle of the box the budget takes two of them per unit of
+# eps to the edge. On the robust CIFAR-10 network at eps 3 to 24, 20 steps with 2.5 to 6 entries per
+# unit differed little, and with 10 entries or one they reached less; on linear models, 4 reach 99 %.
+_ENTRIES_PER_EPS = 4
+_GRADE = 1.0
 
 
 @dataclass
@@ -37,7 +45,8 @@ class PGD:
     Every iterate is judged, the start and the last one too, and the best one is returned. With
     `eot` above 1 a stochastic defense is attacked through the gradient averaged over its draws
     (Athalye et al., arXiv:1802.00420), as Lee and Kim (arXiv:2303.09051) do. On the `margin` it is
-    the bounded form of Carlini and Wagner's attack (arXiv:1608.04644, f6 without a bound).
+    the bounded form of Carlini and Wagner's attack (arXiv:1608.04644, f6 without a bound). In L1
+    a step moves the strongest pixels only (`sparse_step`).
 
     Attributes:
         steps: gradient steps per restart.
@@ -76,7 +85,6 @@ class PGD:
 
     def _run(self, oracle: Oracle, state: _State, threat: ThreatModel, best: Best) -> None:
         best.restart()
-        length = self.step_size * float(threat.eps)
         for step in range(self.steps + 1):
             if not len(state):
                 return
@@ -85,9 +93,16 @@ class PGD:
             if step == self.steps:  # the last iterate is judged, too
                 return
             state.velocity = self.momentum * state.velocity + _unit(reply.grad)
-            ahead = state.x_adv + length * direction(state.velocity, threat.family)
-            state.x_adv = project(ahead, state.x, threat)
+            state.x_adv = project(state.x_adv + self._step(state, threat), state.x, threat)
             state.drop_broken(oracle)
+
+    def _step(self, state: _State, threat: ThreatModel) -> Tensor:
+        length = self.step_size * float(threat.eps)
+        if threat.family != "L1":
+            return length * direction(state.velocity, threat.family)
+        count = torch.full_like(state.rows, max(round(_ENTRIES_PER_EPS * float(threat.eps)), 1))
+        lengths = torch.full_like(count, length, dtype=state.x.dtype)
+        return sparse_step(state.velocity, state.x_adv, count, lengths, grade=_GRADE)
 
 
 def _unit(grad: Tensor) -> Tensor:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from bench.attacks.losses import margin
+from bench.attacks.square_budget import move_budget, signs, span, tiles
 from bench.attacks.trajectory import Unbroken, require_at_least, require_family
 from bench.errors import BenchError
-from bench.geometry import norm, per_row, project
+from bench.families import LP_FAMILIES
+from bench.geometry import per_row, project
 from bench.oracle import CONFIRMING_DRAWS, EVIDENCE_DRAWS, Oracle, misclassified
 from bench.random import Stream
 from bench.types import ThreatModel
 
-_FAMILIES = ("Linf", "L2")
 _BLOCK = 50  # queries whose random numbers are drawn at once
 # The share of the image a square covers is halved after each of these queries, of 10,000.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -41,10 +41,10 @@ class _State(Unbroken):
 class Square:
     """Random search on the margin: a move is kept if it raises the margin or fools the model.
 
-    A move sets a square of the image to a corner of the Linf ball, or moves the L2 budget of two
-    squares into one of them. Squares shrink with the published schedule, stretched to `queries`
-    (AutoAttack runs the first half of the schedule for 10,000 queries). A move that would change
-    nothing takes the opposite signs instead.
+    A move sets a square of the image to a corner of the Linf ball, or moves the L2 or L1 budget of two
+    squares into one of them (`square_budget`). Squares shrink with the published schedule, stretched
+    to `queries` (AutoAttack runs the first half of the schedule for 10,000 queries). A move that would
+    change nothing takes the opposite signs instead. attacks.md 3.1.
 
     A stochastic defense is searched by the mean of sigmoid(margin) over `eot` draws. The largest of
     many noisy means is a lucky one: once such a mean is held, nothing honest ever beats it. So the
@@ -74,7 +74,7 @@ class Square:
             raise BenchError(f"Square: p_init={self.p_init} must be in (0, 1]: it is a share of the image")
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
-        require_family(self, threat, _FAMILIES)
+        require_family(self, threat, LP_FAMILIES)
         found = _Found(x.clone(), torch.full((len(x),), -torch.inf, device=x.device))
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.n_restarts):
@@ -87,8 +87,7 @@ class Square:
     ) -> Tensor:
         """One search; returns the rows it leaves unbroken."""
         x, y = x[rows], y[rows]
-        start = _stripes if threat.family == "Linf" else _tiles
-        move = _set_square if threat.family == "Linf" else _move_budget
+        start = _stripes if threat.family == "Linf" else tiles
         x_best = start(x, stream.at("start").rows(rows), threat)
         lowest = torch.full((len(rows),), -torch.inf, device=x.device)
         zero, none = torch.zeros_like(lowest), torch.zeros_like(rows)
@@ -104,7 +103,7 @@ class Square:
                 draws = stream.at("move", query // _BLOCK).rows(state.rows)
                 state.uniform = draws.uniform(_BLOCK, 5 + 2 * x.shape[1])
             side = math.sqrt(share(query, self.queries, self.p_init) * x.shape[2] * x.shape[3])
-            x_new = move(state, round(side), state.uniform[:, query % _BLOCK], threat)
+            x_new = _move(state, round(side), state.uniform[:, query % _BLOCK], threat)
             if oracle.stochastic:
                 _challenge(oracle, state, x_new, self.eot)
                 _recount(oracle, state, self.eot, found)
@@ -184,9 +183,15 @@ def _draw(oracle: Oracle, state: _State, x: Tensor, eot: int) -> tuple[Tensor, T
     return torch.stack(values), wrong
 
 
+def _move(state: _State, side: int, uniform: Tensor, threat: ThreatModel) -> Tensor:
+    if threat.family == "Linf":
+        return _set_square(state, side, uniform, threat)
+    return move_budget(state.x, state.x_best, side, uniform, threat)
+
+
 def _stripes(x: Tensor, stream: Stream, threat: ThreatModel) -> Tensor:
     """The start for Linf: vertical stripes one pixel wide, each channel at +eps or -eps."""
-    sign = _signs(stream.uniform(x.shape[1], 1, x.shape[3]))
+    sign = signs(stream.uniform(x.shape[1], 1, x.shape[3]))
     return project(x + float(threat.eps) * sign, x, threat)
 
 
@@ -194,103 +199,16 @@ def _set_square(state: _State, side: int, uniform: Tensor, threat: ThreatModel) 
     """Set a square of every image to x + eps or x - eps, one sign per channel."""
     channels, height, width = state.x.shape[1:]
     side = min(max(side, 1), height, width)
-    rows, columns = _span(uniform[:, 0], side, height), _span(uniform[:, 1], side, width)
+    rows, columns = span(uniform[:, 0], side, height), span(uniform[:, 1], side, width)
     inside = _mask(rows, height)[:, None, :, None] & _mask(columns, width)[:, None, None, :]
-    push = float(threat.eps) * _signs(uniform[:, 2 : 2 + channels])[:, :, None, None]
+    push = float(threat.eps) * signs(uniform[:, 2 : 2 + channels])[:, :, None, None]
     x_new = torch.where(inside, (state.x + push).clamp(0, 1), state.x_best)
     same = (x_new == state.x_best).flatten(1).all(1)
     opposite = torch.where(inside, (state.x - push).clamp(0, 1), state.x_best)
     return torch.where(per_row(same, x_new), opposite, x_new)
 
 
-def _tiles(x: Tensor, stream: Stream, threat: ThreatModel) -> Tensor:
-    """The start for L2: the image tiled with bumps a fifth of its height wide, of random signs."""
-    channels, height, width = x.shape[1:]
-    side = max(min(height, width) // 5, 1)
-    down, across = height // side, width // side
-    sign = _signs(stream.uniform(channels, down, across)).repeat_interleave(side, 2).repeat_interleave(side, 3)
-    delta = torch.zeros_like(x)
-    delta[:, :, : down * side, : across * side] = sign * _bump(side).to(x.device).repeat(down, across)
-    return _fill_ball(delta, x, threat)
-
-
-def _move_budget(state: _State, side: int, uniform: Tensor, threat: ThreatModel) -> Tensor:
-    """Move the L2 budget of two squares of every image, and what is unused, into one of them.
-
-    Args:
-        state: where the search stands.
-        side: of the squares; rounded up to an odd number, at least 3 where the image allows.
-        uniform: `[B, 5 + 2 C]` in [0, 1).
-        threat: an L2 threat model.
-    """
-    channels, height, width = state.x.shape[1:]
-    side = min(max(side, 3) // 2 * 2 + 1, height, width)
-    delta = state.x_best - state.x
-    to = _window(uniform[:, 0], uniform[:, 1], side, state.x)
-    source = _window(uniform[:, 2], uniform[:, 3], side, state.x)
-    covered = torch.zeros_like(delta)
-    covered[source] = 1
-    covered[to] = 1
-    held = (delta * covered).square().sum((2, 3), keepdim=True)
-    unused = (float(threat.eps) ** 2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0)
-    bump = _bump(side).to(delta.device)
-    turned = (uniform[:, 4] < 0.5)[:, None, None, None]
-    shape = torch.where(turned, bump.T, bump) * _signs(uniform[:, 5 : 5 + channels])[:, :, None, None]
-    fresh = shape + _normalized(delta[to])
-    delta[source] = 0
-    delta[to] = _normalized(fresh) * (unused / channels + held).sqrt()
-    return _fill_ball(delta, state.x, threat)
-
-
-@lru_cache
-def _bump(side: int) -> Tensor:
-    """Two pyramids of opposite sign, one above the other, of L2 norm one: `[side, side]` (section 3.4)."""
-    half = side // 2
-    upper = _pyramid(half, side) if half else torch.zeros(0, side)
-    both = torch.cat([upper, -_pyramid(side - half, side)])
-    return both / both.square().sum().sqrt()
-
-
-def _pyramid(height: int, width: int) -> Tensor:
-    """Sum of centered squares of growing size, the k-th of height 1 / k^2, of L2 norm one."""
-    rows = (torch.arange(height) - height // 2).abs()
-    columns = (torch.arange(width) - width // 2).abs()
-    away = torch.maximum(rows[:, None], columns)
-    steps = 1 / torch.arange(1, max(height, width) // 2 + 2).square()
-    tail = steps.flip(0).cumsum(0).flip(0)
-    return tail[away] / tail[away].square().sum().sqrt()
-
-
-def _normalized(squares: Tensor) -> Tensor:
-    """Each channel of each square scaled to L2 norm one."""
-    return squares / squares.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-
-
-def _fill_ball(delta: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The perturbation scaled up or down to the surface of the ball, then clamped to the box."""
-    length = per_row(norm(delta, "L2"), delta).clamp_min(1e-12)
-    return project(x + delta * (float(threat.eps) / length), x, threat)
-
-
-def _signs(uniform: Tensor) -> Tensor:
-    return torch.where(uniform < 0.5, -1.0, 1.0)
-
-
-def _span(uniform: Tensor, side: int, size: int) -> Tensor:
-    """A random interval of `side` of `size` places for every row, `[B, side]`."""
-    first = (uniform * (size - side + 1)).long()
-    return first[:, None] + torch.arange(side, device=uniform.device)
-
-
 def _mask(places: Tensor, size: int) -> Tensor:
     """Which of `size` places an interval covers, `[B, size]`."""
     every = torch.arange(size, device=places.device)
     return (every >= places[:, :1]) & (every <= places[:, -1:])
-
-
-def _window(down: Tensor, across: Tensor, side: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The index of a random square in every channel of every row: `x[window]` is `[B, C, side, side]`."""
-    each = torch.arange(len(x), device=x.device)[:, None, None, None]
-    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
-    rows, columns = _span(down, side, x.shape[2]), _span(across, side, x.shape[3])
-    return each, channel, rows[:, None, :, None], columns[:, None, None, :]

@@ -19,6 +19,7 @@ from bench.oracle import EVIDENCE_DRAWS, Gradient, Oracle
 from bench.types import ThreatModel
 
 _FADING = 0.8
+_ALMOST = 0.99
 
 
 def require_family(attack: object, threat: ThreatModel, families: tuple[str, ...]) -> None:
@@ -49,9 +50,41 @@ def direction(grad: Tensor, family: str) -> Tensor:
     of 1e-23, which a confident model gives, are zero in float32. Entries that are not finite
     count as zero.
     """
+    return steepest(_to_scale(grad), family)
+
+
+def _to_scale(grad: Tensor) -> Tensor:
     grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
     largest = per_row(grad.flatten(1).abs().amax(1), grad)
-    return steepest(grad / torch.where(largest > 0, largest, 1), family)
+    return grad / torch.where(largest > 0, largest, 1)
+
+
+def sparse_step(grad: Tensor, x: Tensor, count: Tensor, length: Tensor, *, grade: float) -> Tensor:
+    """A step of L1 length `length` along about `count` entries: the strongest that can still move.
+
+    Entries that the box stops are pushed on, for then the projection keeps them where they are, but
+    they count for nothing. Where steps of equal size (SLIDE, Tramer and Boneh, arXiv:1904.13000;
+    APGD, arXiv:2103.01208) spread the budget evenly over all entries that move, here the stronger
+    ones move more, so that they outgrow the others under the projection.
+
+    Args:
+        grad: `[B, ...]`; entries that are not finite count as zero.
+        x: where the step starts, in the box [0, 1].
+        count: int64 `[B]`, at least 1.
+        length: `[B]`.
+        grade: an entry moves by this power of what its gradient exceeds that of the strongest entry
+            left out; near 0 all move alike, and 1 is the projection of a long gradient step.
+    """
+    grad = _to_scale(grad)
+    strength, at = grad.flatten(1).abs(), x.flatten(1)
+    movable = torch.where(grad.flatten(1) > 0, at < 1, at > 0)
+    ranked = (strength * movable).sort(dim=1, descending=True).values
+    # A hair below, so that entries of equal gradient move alike instead of not at all.
+    least = _ALMOST * ranked.gather(1, count.clamp(max=ranked.shape[1] - 1)[:, None])
+    weight = (strength - least).clamp_min(0).pow(grade)
+    moved = (weight * movable).sum(1)
+    scale = torch.where(moved > 0, length / moved.clamp_min(torch.finfo(moved.dtype).tiny), 0)
+    return grad.sign() * (weight * scale[:, None]).view_as(grad)
 
 
 class Best:
@@ -111,7 +144,7 @@ class Best:
 
 @dataclass
 class Unbroken:
-    """The state of the examples still under attack; every field is `[B, ...]`.
+    """The state of the examples still under attack; every field is `[B, ...]`, or a tuple of such.
 
     Attributes:
         rows: which rows of the oracle these are, int64.
@@ -132,4 +165,5 @@ class Unbroken:
     def keep(self, mask: Tensor) -> None:
         """Forget the examples outside `mask` `[B]`, in every field."""
         for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name)[mask])
+            value = getattr(self, each.name)
+            setattr(self, each.name, tuple(part[mask] for part in value) if isinstance(value, tuple) else value[mask])

@@ -1,4 +1,4 @@
-"""Transfer: attack a part of the defense and hope that the whole falls with it."""
+"""Transfer: attack a part of the defense, or another one, and hope that the whole falls with it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Transfer:
     loss: str = "ce"
 
     def __post_init__(self) -> None:
-        paths = [name for name in VARIANTS if name not in SAME_ANSWERS]
+        paths = [name for name in VARIANTS if name not in (*SAME_ANSWERS, "source")]
         if self.path not in paths:
             raise unknown("path", self.path, paths)
         self._method()
@@ -60,4 +60,46 @@ class Transfer:
             momentum=self.momentum,
             n_restarts=self.n_restarts,
             loss=self.loss,
+        )
+
+
+@dataclass(frozen=True)
+class TransferFrom:
+    """PGD with momentum on another registered defense; the defense that is judged is never asked.
+
+    Every step is taken and the deepest point is handed in, as by `Transfer`. From the defense itself
+    it is a white-box attack that does not stop at the boundary.
+
+    Attributes:
+        source: the name of a registered defense; the harness puts it beside the one under attack.
+        steps: gradient steps per restart.
+        step_size: length of a step, in units of eps.
+        momentum: as in `PGD`.
+        n_restarts: independent runs; the deepest point of all is returned.
+        loss: as in `PGD`.
+        eot: draws per gradient where the source is stochastic.
+    """
+
+    source: str = "standard"
+    steps: int = 40
+    step_size: float = 0.25
+    momentum: float = 0.75
+    n_restarts: int = 1
+    loss: str = "ce"
+    eot: int = 20
+
+    def __post_init__(self) -> None:
+        self._method()
+
+    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
+        return self._method()(oracle.through("source"), x, y, threat, stream=stream)
+
+    def _method(self) -> PGD:
+        return PGD(
+            steps=self.steps,
+            step_size=self.step_size,
+            momentum=self.momentum,
+            n_restarts=self.n_restarts,
+            loss=self.loss,
+            eot=self.eot,
         )

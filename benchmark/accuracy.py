@@ -231,9 +231,33 @@ class DefenseRow:
         """The passes of all finished attacks of a worst case."""
         return sum((outcome.cost for outcome in self._done(self.chosen(which))), Cost())
 
+    @property
+    def attacked(self) -> tuple[Column, ...]:
+        """The columns with an adversary."""
+        return tuple(column for column in self.columns if not column.threat.is_shift)
+
+    @property
+    def corruptions(self) -> dict[str, list[Column]]:
+        """The columns without one: the severities of each corruption, by its name."""
+        found: dict[str, list[Column]] = {}
+        for column in self.columns:
+            if column.threat.is_shift:
+                found.setdefault(column.attack, []).append(column)
+        return found
+
+    def corrupted(self, columns: Sequence[Column], judge: Judge) -> Entry:
+        """The mean accuracy over some corruptions and severities; each example counts once for the interval."""
+        outcomes = self._done(columns)
+        if len(outcomes) < len(columns):
+            return self._nothing(columns, judge)
+        # An image that is right only after the shift is right there: nobody chose the shift against it.
+        scores = np.mean([judge.scores(outcome.verdicts.adversarial) for outcome in outcomes], axis=0)
+        total, n = float(scores.sum()), len(scores)
+        return Entry("done", Accuracy(total / n, n, wilson(total, n), judge.name), alarmed=self._alarmed(columns))
+
     def chosen(self, which: Which) -> list[Column]:
-        """The columns of a worst case."""
-        return [column for column in self.columns if which == "all" or self.seen(column) == (which == "seen")]
+        """The columns of a worst case: of attacks, never of shifts without an adversary."""
+        return [column for column in self.attacked if which == "all" or self.seen(column) == (which == "seen")]
 
     def seen(self, column: Column) -> bool:
         return self.defense.has_seen(column.threat)

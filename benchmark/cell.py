@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from bench.checks.finding import Finding
 from bench.types import ThreatModel
 
+# What an attack needs that transfers from another registered defense, and the parameter that names it.
+SOURCE = "source"
+
 
 @dataclass(frozen=True)
 class DefenseRef:
@@ -59,6 +62,21 @@ class DefenseRef:
     def has_seen(self, threat: ThreatModel) -> bool:
         return any(trained.covers(threat) for trained in self.trained_on)
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "label": self.label,
+            "source": self.source,
+            "digest": self.digest,
+            "stochastic": self.stochastic,
+            "trained_on": [str(threat) for threat in self.trained_on],
+            "config": dict(self.config),
+            "variant": self.variant,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DefenseRef:
+        return cls(**{**data, "trained_on": tuple(ThreatModel.parse(text) for text in data["trained_on"])})
+
 
 @dataclass(frozen=True)
 class AttackRef:
@@ -66,6 +84,7 @@ class AttackRef:
 
     Attributes:
         needs: the variant of the defense it attacks through; empty for the defense itself.
+        surrogate: another defense, for an attack that transfers from it; its digest is part of the attack's.
     """
 
     label: str
@@ -77,6 +96,25 @@ class AttackRef:
     backwards: int = 0
     eot: int = 1
     needs: str = ""
+    surrogate: DefenseRef | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        told = {
+            "label": self.label,
+            "source": self.source,
+            "digest": self.digest,
+            "access": self.access,
+            "needs": self.needs,
+            "forwards": self.forwards,
+            "backwards": self.backwards,
+            "config": dict(self.config),
+        }
+        return told if self.surrogate is None else {**told, "surrogate": self.surrogate.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> AttackRef:
+        surrogate = data.get("surrogate")
+        return cls(**{**data, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
 
 
 @dataclass(frozen=True)
@@ -157,25 +195,8 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "defense": {
-                "label": self.defense.label,
-                "source": self.defense.source,
-                "digest": self.defense.digest,
-                "stochastic": self.defense.stochastic,
-                "trained_on": [str(threat) for threat in self.defense.trained_on],
-                "config": dict(self.defense.config),
-                "variant": self.defense.variant,
-            },
-            "attack": {
-                "label": self.attack.label,
-                "source": self.attack.source,
-                "digest": self.attack.digest,
-                "access": self.attack.access,
-                "needs": self.attack.needs,
-                "forwards": self.attack.forwards,
-                "backwards": self.attack.backwards,
-                "config": dict(self.attack.config),
-            },
+            "defense": self.defense.to_json(),
+            "attack": self.attack.to_json(),
             "threat": str(self.threat),
             "slice": {
                 "dataset": self.slice.dataset,
@@ -191,11 +212,9 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cell:
-        defense = dict(data["defense"])
-        defense["trained_on"] = tuple(ThreatModel.parse(text) for text in defense["trained_on"])
         return cls(
-            DefenseRef(**defense),
-            AttackRef(**data["attack"]),
+            DefenseRef.from_json(data["defense"]),
+            AttackRef.from_json(data["attack"]),
             ThreatModel.parse(data["threat"]),
             Slice(**data["slice"]),
             data["seed"],
@@ -244,11 +263,14 @@ class Evidence:
         nonfinite: examples answered with NaN or Inf under attack (check S01); they count as broken.
         borderline: indices of examples whose margin was below 1e-4 in absolute value, where another
             machine or batch may round to the other side; of a deterministic defense alone.
+        distances: of a minimum-norm attack, per example the Lp distance at which it is broken: 0 where
+            it is wrong without attack, `None` where it withstood. Empty for every other attack.
     """
 
     silent: int = 0
     nonfinite: int = 0
     borderline: tuple[int, ...] = ()
+    distances: tuple[float | None, ...] = ()
 
     def followed_by(self, other: Evidence, offset: int) -> Evidence:
         """The evidence of this shard and of another that begins at example `offset`."""
@@ -256,6 +278,7 @@ class Evidence:
             self.silent + other.silent,
             self.nonfinite + other.nonfinite,
             self.borderline + tuple(offset + index for index in other.borderline),
+            self.distances + other.distances,
         )
 
 

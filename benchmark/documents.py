@@ -73,7 +73,12 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
         draws = verdicts["draws"]
         counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
         noticed = document["evidence"]
-        evidence = Evidence(noticed["silent"], noticed["nonfinite"], tuple(noticed["borderline"]))
+        evidence = Evidence(
+            noticed["silent"],
+            noticed["nonfinite"],
+            tuple(noticed["borderline"]),
+            tuple(noticed.get("distances", ())),
+        )
         return Done(counts, Cost(cost["forwards"], cost["backwards"]), evidence)
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error

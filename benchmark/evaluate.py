@@ -7,7 +7,7 @@ defense itself, in eval mode, on draws the attack has never seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from bench.cell import Cell, Cost, Evidence, Verdicts
 from bench.checks.answers import check_logits, require_eval_mode
 from bench.checks.threat import Violation, verify
 from bench.datasets.examples import Examples
+from bench.geometry import distance
 from bench.oracle import Oracle, margin, misclassified
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything
@@ -83,6 +84,8 @@ def evaluate(
     y = torch.from_numpy(shard.y).to(device)
     scope = (cell.seed, shard.digest)
     with preserved_generators():
+        if cell.threat.is_shift:
+            return _shifted(cell, model, attack, shard, x, y)
         clean = judge(model, x, y, cell.draws, (*scope, "clean")).correct
         rows = clean.nonzero().squeeze(1)
         adversarial, x_adv = torch.zeros_like(clean), x.clone()
@@ -102,8 +105,23 @@ def evaluate(
             adversarial[rows] = judged.correct
             cost = Cost(int(oracle.forwards.sum()), int(oracle.backwards.sum()))
             evidence = _evidence(oracle, judged, rows, cell.draws)
+        if hasattr(attack, "nearest") and cell.threat.is_lp:
+            evidence = replace(evidence, distances=_distances(x, x_adv, clean, adversarial, cell.threat))
     verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(adversarial))
     return ShardVerdicts(verdicts, cost, evidence, x_adv.cpu().numpy())
+
+
+def _shifted(cell: Cell, model: nn.Module, shift: Any, shard: Examples, x: Tensor, y: Tensor) -> ShardVerdicts:  # noqa: ANN401  (it has `images`)
+    """What the defense says of the same examples after a shift of the data; nobody attacks, all are asked."""
+    moved = torch.from_numpy(shift.images(shard, int(cell.threat.eps))).to(x.device)
+    verify(x, moved, cell.threat)
+    scope = (cell.seed, shard.digest)
+    clean = judge(model, x, y, cell.draws, (*scope, "clean")).correct
+    judged = judge(model, moved, y, cell.draws, (*scope, "judge"))
+    borderline = () if cell.defense.stochastic else tuple(judged.borderline.nonzero().flatten().tolist())
+    evidence = Evidence(0, int(judged.nonfinite.sum()), borderline)
+    verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(judged.correct))
+    return ShardVerdicts(verdicts, Cost(), evidence, moved.cpu().numpy())
 
 
 def _propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:
@@ -150,6 +168,15 @@ def _evidence(oracle: Oracle, judged: Judgement, rows: Tensor, draws: int) -> Ev
     silent = (2 * judged.correct > draws) & oracle.broken.to(rows.device) & ~judged.borderline
     borderline = () if oracle.stochastic else tuple(rows[judged.borderline].tolist())
     return Evidence(int(silent.sum()), int(judged.nonfinite.sum()), borderline)
+
+
+def _distances(
+    x: Tensor, x_adv: Tensor, clean: Tensor, adversarial: Tensor, threat: ThreatModel
+) -> tuple[float | None, ...]:
+    """How far each example had to go to be broken, to 7 digits: what accuracy at any smaller eps follows from."""
+    far = distance(x_adv, x, threat.family)
+    found = torch.where(clean == 0, 0.0, torch.where(adversarial == 0, far, torch.inf))
+    return tuple(None if value == float("inf") else float(f"{value:.7g}") for value in found.tolist())
 
 
 def _as_counts(correct: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.types import LP_FAMILIES, ThreatModel
+from bench.families import LP_FAMILIES
+from bench.types import ThreatModel
 
 
 def per_row(values: Tensor, like: Tensor) -> Tensor:
@@ -31,9 +32,12 @@ def distance(x_adv: Tensor, x: Tensor, family: str) -> Tensor:
 
 
 def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The point of the ball around `x`, then of the box [0, 1], nearest to `x_adv`.
+    """A point near `x_adv` that lies in the ball around `x` and in the box [0, 1].
 
-    The clamp to the box is the last operation. It never leaves the ball, because `x` is in the box.
+    For Linf and L1 it is the nearest one there is: in L1 the ball and the box are taken together,
+    because the budget that a clamp to the box sets free belongs to the other pixels (Croce and Hein,
+    ICML 2021, arXiv:2103.01208, section 3). For L2 it is the nearest of the ball, then of the box.
+    The box comes last; it never leads out of the ball, because `x` is in the box.
     """
     eps = float(threat.eps)
     if threat.family == "Linf":
@@ -45,8 +49,20 @@ def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
         length = per_row(norm(delta, "L2"), delta).clamp_min(torch.finfo(delta.dtype).tiny)
         return (x + delta * (_inside(eps, delta[0].numel() ** 0.5) / length).clamp_max(1)).clamp(0, 1)
     if threat.family == "L1":
-        return (x + _onto_l1_ball(delta, _inside(eps, delta[0].numel()))).clamp(0, 1)
+        return _onto_l1_ball_in_box(x_adv, x, _inside(eps, delta[0].numel()))
     raise ValueError(f"{threat} has no projection here: only {', '.join(LP_FAMILIES)}")
+
+
+def onto_ball(delta: Tensor, eps: float, family: str) -> Tensor:
+    """The point of the ball of radius `eps` around zero nearest to each row of `delta`; there is no box."""
+    if family == "Linf":
+        return delta.clamp(-eps, eps)
+    if family == "L2":
+        length = per_row(norm(delta, "L2"), delta).clamp_min(torch.finfo(delta.dtype).tiny)
+        return delta * (eps / length).clamp_max(1)
+    if family == "L1":
+        return _onto_l1_ball(delta, eps)
+    raise ValueError(f"{family!r} is not one of {', '.join(LP_FAMILIES)}")
 
 
 def _inside(eps: float, rounding: float) -> float:
@@ -59,17 +75,68 @@ def _inside(eps: float, rounding: float) -> float:
 
 
 def _onto_l1_ball(delta: Tensor, eps: float) -> Tensor:
-    """Euclidean projection of each row onto the L1 ball (Duchi et al., ICML 2008)."""
-    flat = delta.flatten(1)
-    magnitude = flat.abs()
-    ordered = magnitude.sort(dim=1, descending=True).values
-    excess = ordered.cumsum(1) - eps
-    count = torch.arange(1, flat.shape[1] + 1, device=flat.device)
-    active = (ordered * count > excess).sum(1, keepdim=True).clamp_min(1)
-    threshold = excess.gather(1, active - 1) / active
-    shrunk = flat.sign() * (magnitude - threshold).clamp_min(0)
-    inside = magnitude.sum(1, keepdim=True) <= eps
-    return torch.where(inside, flat, shrunk).view_as(delta)
+    """The point of the L1 ball nearest to each row."""
+    magnitude = delta.double().flatten(1).abs()
+    near = _shrink(magnitude, torch.full_like(magnitude, torch.inf), eps)
+    return delta.sign() * near.to(delta.dtype).view_as(delta)
+
+
+def _onto_l1_ball_in_box(x_adv: Tensor, x: Tensor, eps: float) -> Tensor:
+    """The point of the L1 ball around `x` and of the box nearest to each row of `x_adv`."""
+    delta = x_adv.double() - x
+    room = torch.where(delta > 0, 1 - x.double(), x.double())
+    near = _shrink(delta.abs().flatten(1), room.flatten(1), eps).view_as(delta)
+    return (x + delta.sign() * near).to(x_adv.dtype).clamp(0, 1)
+
+
+def _shrink(magnitude: Tensor, room: Tensor, radius: float) -> Tensor:
+    """The point nearest to each row of `magnitude` among those from 0 to `room` of sum at most `radius`.
+
+    It is min(max(magnitude - t, 0), room) for the smallest t >= 0 whose sum fits. As t grows, entry i
+    begins to shrink at magnitude - room and is zero at magnitude; between such places the sum falls
+    by t times the number of entries on their way. So one sort of the places finds t (Duchi et al.,
+    ICML 2008, without the room).
+
+    Args:
+        magnitude: float64 `[B, d]`, not negative.
+        room: float64 `[B, d]`, not negative; inf where nothing bounds an entry but the sum.
+        radius: not negative.
+    """
+    shrunk = torch.minimum(magnitude, room)
+    total = shrunk.sum(1)
+    outside = (total > radius).nonzero().squeeze(1)
+    if not len(outside):
+        return shrunk
+    magnitude, room, total = magnitude[outside], room[outside], total[outside, None]
+    places, order = torch.cat([(magnitude - room).clamp_min(0), magnitude], 1).sort(dim=1)
+    moving = torch.where(order < magnitude.shape[1], 1, -1).cumsum(1)
+    falls = moving[:, :-1] * places.diff(dim=1)
+    sums = torch.cat([total, total - falls.cumsum(1)], 1)
+    last = ((sums >= radius).sum(1, keepdim=True) - 1).clamp_min(0)
+    excess = (sums.gather(1, last) - radius) / moving.gather(1, last).clamp_min(1)
+    threshold = places.gather(1, last) + excess
+    shrunk[outside] = torch.minimum((magnitude - threshold).clamp_min(0), room)
+    return shrunk
+
+
+def fill(grad: Tensor, x: Tensor, length: float) -> Tensor:
+    """The step of L1 length at most `length`, inside the box, along which a linear loss rises most.
+
+    It pushes the pixel of the largest gradient to the edge of the box, then the next one, until the
+    length is spent (Croce and Hein, ICML 2021, arXiv:2103.01208, proposition 3.3).
+
+    Args:
+        grad: `[B, ...]`; entries that are not finite count as zero.
+        x: where the step starts, in the box.
+        length: of the step.
+    """
+    flat, at = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0).flatten(1), x.flatten(1)
+    room = torch.where(flat > 0, 1 - at, at).masked_fill(flat == 0, 0)
+    order = flat.abs().argsort(dim=1, descending=True, stable=True)
+    room = room.gather(1, order)
+    before = room.double().cumsum(1) - room
+    taken = (length - before).clamp_min(0).to(room.dtype).minimum(room)
+    return (torch.zeros_like(flat).scatter(1, order, taken) * flat.sign()).view_as(grad)
 
 
 def random_in_ball(x: Tensor, uniform: Tensor, threat: ThreatModel) -> Tensor:

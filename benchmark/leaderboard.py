@@ -147,7 +147,7 @@ def render_ranking(results: Sequence[Result]) -> str:
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """One line per defense, judge and column (standard, each attack, worst seen, unseen and all).
+    """One line per defense, judge and column (standard, attacks, worst seen, unseen and all, corruptions).
 
     Numbers are text of fixed format: accuracies in percent with two decimals. The order of the lines
     depends on what the results are, not on the order they come in.
@@ -158,8 +158,9 @@ def rows(results: Sequence[Result]) -> list[dict[str, str]]:
     for row in defense_rows(results):
         for judge in row.judges:
             lines.append(_line(row, judge, "standard", row.standard(judge)))
-            lines += [_attack_line(row, judge, column) for column in row.columns]
+            lines += [_attack_line(row, judge, column) for column in row.attacked]
             lines += [_worst_line(row, judge, which, ranks) for which in WORST_CASES]
+            lines += _shift_lines(row, judge)
     return lines
 
 
@@ -210,6 +211,16 @@ def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str
         if isinstance(result.outcome, Done):
             more |= _cost(result.outcome.cost, row.slice.n)
     return _line(row, judge, "attack", row.entry(column, judge), **more)
+
+
+def _shift_lines(row: DefenseRow, judge: Judge) -> list[dict[str, str]]:
+    """Every corruption at every severity, then the mean of them all; no adversary in any of them."""
+    shifts = [column for column in row.columns if column.threat.is_shift]
+    lines = [
+        _line(row, judge, "corruption", row.corrupted([column], judge), attack=column.attack, threat=str(column.threat))
+        for column in shifts
+    ]
+    return [*lines, _line(row, judge, "corruption-mean", row.corrupted(shifts, judge))] if shifts else []
 
 
 def _worst_line(row: DefenseRow, judge: Judge, which: Which, ranks: Mapping[RowId, int | None]) -> dict[str, str]:

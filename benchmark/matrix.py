@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import fingerprint, selection
-from bench.catalogue import ATTACKS, DEFENSES
-from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
+from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFENSES
+from bench.cell import SOURCE, AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.examples import Examples
 from bench.errors import BenchError
+from bench.families import FAMILIES, LP_FAMILIES
 from bench.registry import AttackEntry
-from bench.types import FAMILIES, LP_FAMILIES, ThreatModel
+from bench.types import ThreatModel, family
 
 # Groups of attacks that are judged per defense, by what it was trained on.
 SEEN, UNSEEN = "seen", "unseen"
+# For a run that looks at corruptions alone.
+NO_ATTACKS = "none"
 
 DEFAULT_DRAWS = 10
 DEFAULT_BATCH = 128
@@ -44,7 +47,7 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
     """
     _check_numbers(request)
     defenses_ = defenses(request.defenses, examples, request.weights)
-    attacks = _attacks(request)
+    attacks = _attacks(request, examples.dataset)
     part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
     harness = fingerprint.of_harness()
     plan = []
@@ -55,7 +58,7 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                     continue
                 draws = request.draws if defense.stochastic else 1
                 cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, harness)
-                skip = _unwanted(request, cell) or _meaningless(entry, defense)
+                skip = _unwanted(request, cell) or _meaningless(entry, defense) or _elsewhere(threat, examples)
                 plan.append(_composite(cell) if entry.parts and skip is None else Planned(cell, skip))
     return plan
 
@@ -67,6 +70,7 @@ def _composite(cell: Cell) -> Planned:
         request,
         _kind(cell.defense),
         lambda entry: cell.threat.family in entry.families and _meaningless(entry, cell.defense) is None,
+        cell.threat.family,
     )
     return Planned(replace(cell, attack=whole), parts=tuple(replace(cell, attack=part) for part in parts))
 
@@ -80,9 +84,17 @@ def _meaningless(entry: AttackEntry, defense: DefenseRef) -> str | None:
     reason = entry.not_for.get(kind)
     if reason is not None:
         return f"{entry.name} is not for {kind} defenses: {reason}"
-    if entry.needs and entry.needs not in defense.offers:
+    if entry.needs not in ("", SOURCE, *defense.offers):
         return f"{entry.name} needs a {entry.needs} variant, which this defense does not declare"
+    if defense.stochastic and entry.needs_if_stochastic and not set(entry.needs_if_stochastic) & set(defense.offers):
+        wanted = " or ".join(entry.needs_if_stochastic)
+        return f"{entry.name} needs a {wanted} variant of a stochastic defense, which this one does not declare"
     return None
+
+
+def _elsewhere(threat: ThreatModel, examples: Examples) -> str | None:
+    """Why a threat makes no sense for these images."""
+    return FAMILIES[threat.family].refuses(examples.spec.shape)
 
 
 def _check_numbers(request: MatrixRequest) -> None:
@@ -105,7 +117,7 @@ def check_names(defenses: str, attacks: str) -> None:
             DEFENSES.get(item.name)
     for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
         if not item.is_file:
-            ATTACKS.get(item.name)
+            selection.entry(item)
 
 
 def defenses(text: str, examples: Examples, weights: Path | None) -> list[DefenseRef]:
@@ -134,16 +146,20 @@ def _groups(families: Collection[str]) -> dict[str, list[str]]:
 
     `seen` and `unseen` are all of them: which cells they leave out depends on the defense.
     """
-    there = [entry for entry in ATTACKS if set(families) & set(entry.families) and not entry.only_named]
-    everything = [entry.name for entry in there]
-    return {
+    there = [entry for entry in ATTACKS if set(families) & set(entry.families)]
+    everything = [entry for entry in there if not entry.only_named]
+    members = {
+        NO_ATTACKS: [],
+        "default": [entry for entry in there if entry.name in DEFAULT_ATTACKS],
         "all": everything,
         SEEN: everything,
         UNSEEN: everything,
-        "lp": [entry.name for entry in there if set(entry.families) & set(LP_FAMILIES)],
-        "non-lp": [entry.name for entry in there if not set(entry.families) & set(LP_FAMILIES)],
-        "score": [entry.name for entry in there if entry.access == "score"],
+        "lp": [entry for entry in everything if entry.group == "lp"],
+        "non-lp": [entry for entry in everything if entry.group == "non-lp"],
+        "score": [entry for entry in everything if entry.access == "score"],
+        "decision": [entry for entry in everything if entry.access == "decision"],
     }
+    return {group: [entry.name for entry in entries] for group, entries in members.items()}
 
 
 def _unwanted(request: MatrixRequest, cell: Cell) -> str | None:
@@ -156,8 +172,10 @@ def _unwanted(request: MatrixRequest, cell: Cell) -> str | None:
     return None
 
 
-def _attacks(request: MatrixRequest) -> list[tuple[AttackEntry, AttackRef]]:
+def _attacks(request: MatrixRequest, dataset: str) -> list[tuple[AttackEntry, AttackRef]]:
     families = {threat.family for threat in request.threats}
+    if request.attacks == NO_ATTACKS:
+        return []
     found = []
     for item in selection.parse_list(request.attacks, "attack", _groups(families)):
         if item.is_file:
@@ -165,32 +183,61 @@ def _attacks(request: MatrixRequest) -> list[tuple[AttackEntry, AttackRef]]:
 
             found.append(custom.attack_ref(item, LP_FAMILIES))
         else:
-            found.append(selection.attack(item))
+            found.append(selection.attack(item, dataset, request.weights))
     for entry, ref in found:
         if not families & set(entry.families):
-            known = " or ".join(entry.families)
             raise BenchError(
-                f"attack {ref.label!r} needs a {known} threat: add one to --threat, such as {entry.families[0]}:"
-                f"{'8/255' if entry.families[0] == 'Linf' else '0.4'}"
+                f"attack {ref.label!r} needs a {' or '.join(entry.families)} threat: add one to --threat, such as "
+                f"{entry.families[0]}:{FAMILIES[entry.families[0]].eps[1]}, or leave --threat out"
             )
+    if not found:
+        raise BenchError(
+            f"--attacks {request.attacks!r} has no member for {', '.join(map(str, request.threats))}: "
+            "name another group or --threat"
+        )
     return found
 
 
-def threats(text: str, eps: str, defaults: Sequence[ThreatModel]) -> tuple[ThreatModel, ...]:
-    """The threat models that `--threat` and `--eps` name; those of the dataset where they name none.
+def threats(
+    text: str, eps: str, attacks: str, headline: Sequence[str], usual: Callable[[str], ThreatModel]
+) -> tuple[ThreatModel, ...]:
+    """The threat models that `--threat` and `--eps` name, or those the attacks are usually run under.
+
+    Without either these are the headline families of the dataset; besides, every family that a group
+    of attacks holds, and those of a named attack that none of the others fit.
 
     Args:
-        text: `Linf:8/255,L2:0.5`; with `eps` the family alone will do: `Linf`.
-        eps: `2/255,4/255,8/255`: every family at each of them.
-        defaults: of the dataset.
+        text: `Linf:8/255,L2:0.5`; a family alone stands for its usual size: `Linf,recolor`.
+        eps: `2/255,4/255,8/255`: one family at each of them.
+        attacks: as in `--attacks`.
+        headline: families of the dataset's own threat models.
+        usual: the usual threat model of a family.
 
     Raises:
         BenchError: a family or an eps that is none, or two families for one list of eps.
     """
     if not eps:
-        return tuple(ThreatModel.parse(item) for item in text.split(",")) if text else tuple(defaults)
-    named = [item.partition(":")[0].strip() for item in text.split(",")] if text else []
-    families = list(dict.fromkeys(named)) or [threat.family for threat in defaults if threat.family == "Linf"]
-    if len(families) != 1:
+        if text:
+            return tuple(_threat(item.strip(), usual) for item in text.split(","))
+        return tuple(usual(family) for family in dict.fromkeys((*headline, *_families_of(attacks, headline))))
+    named = [family(item.partition(":")[0].strip()) for item in text.split(",")] if text else [headline[0]]
+    if len(set(named)) != 1:
         raise BenchError(f"--eps {eps!r} is a list for one family: name it with --threat, such as --threat L2")
-    return tuple(ThreatModel.parse(f"{families[0]}:{item}") for item in eps.split(","))
+    return tuple(ThreatModel.parse(f"{named[0]}:{item}") for item in eps.split(","))
+
+
+def _threat(item: str, usual: Callable[[str], ThreatModel]) -> ThreatModel:
+    return ThreatModel.parse(item) if ":" in item else usual(family(item))
+
+
+def _families_of(attacks: str, headline: Collection[str]) -> list[str]:
+    """The families beyond the headline ones that these attacks need, in the order of `FAMILIES`."""
+    groups = _groups(FAMILIES)
+    needed: set[str] = set()
+    for item in {item.strip() for item in attacks.split(",")} & set(groups) - {"default"}:
+        needed.update(family for name in groups[item] for family in ATTACKS.get(name).families)
+    for request in selection.parse_list(attacks, "attack", dict.fromkeys(groups, ())):
+        if not request.is_file:
+            families = selection.entry(request).families
+            needed.update(families if not set(headline) & set(families) else ())
+    return [family for family in FAMILIES if family in needed]

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
+from bench.features import Activations, Features
 from bench.seeding import seed_everything
 from bench.types import Defense
 from bench.variants import SAME_ANSWERS, variant
@@ -102,10 +104,13 @@ class Oracle:
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
-        """Predicted classes `[B]` of one draw: decision-based access."""
-        return self._forward(x, rows).argmax(1)
+        """Predicted classes `[B]` of one draw, -1 where the answer is not finite: decision-based access."""
+        logits = self._forward(x, rows)
+        return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
 
-    def gradient(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1) -> Gradient:
+    def gradient(
+        self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None
+    ) -> Gradient:
         """The gradient of the expected loss at `x`, through the whole defense.
 
         Args:
@@ -114,6 +119,8 @@ class Oracle:
             loss: per-example loss to ascend.
             rows: which examples these are, `[B]`.
             eot: draws to average over where the defense is stochastic.
+            inside: which images are inside the threat model, bool `[B]`, where an attack knows that some
+                are not; those break nothing.
         """
         if self.access != "gradient":
             raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
@@ -130,17 +137,18 @@ class Oracle:
             wrong = misclassified(logits, y)
             parts.append(Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid()))
         mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
+        within = torch.ones_like(mean.success, dtype=torch.bool) if inside is None else inside
         if self.stochastic and count >= EVIDENCE_DRAWS:
-            mean = mean._replace(success=self._confirmed(x.detach(), y, rows, mean.success, count))
+            mean = mean._replace(success=self._confirmed(x.detach(), y, rows, mean.success, count, within))
         if self._retires and (count >= EVIDENCE_DRAWS or not self.stochastic):
-            self._broken[rows.cpu()] |= (mean.success == 1).cpu()
+            self._broken[rows.cpu()] |= ((mean.success == 1) & within).cpu()
         return mean
 
     @torch.no_grad()
-    def _confirmed(self, x: Tensor, y: Tensor, rows: Tensor, success: Tensor, count: int) -> Tensor:
+    def _confirmed(self, x: Tensor, y: Tensor, rows: Tensor, success: Tensor, count: int, within: Tensor) -> Tensor:
         """The shares of wrong draws, those of 1 held against fresh draws until one of them is right."""
         wrong, drawn = success * count, torch.full_like(success, count)
-        open_ = (success == 1).nonzero().squeeze(1)
+        open_ = ((success == 1) & within).nonzero().squeeze(1)
         for _ in range(CONFIRMING_DRAWS // _CONFIRMING_AT_A_TIME):
             if not len(open_):
                 break
@@ -151,6 +159,51 @@ class Oracle:
             drawn[open_] += _CONFIRMING_AT_A_TIME
             open_ = open_[again == _CONFIRMING_AT_A_TIME]
         return wrong / drawn
+
+    def features(self, x: Tensor, rows: Tensor, network: Activations | None = None) -> list[Tensor]:
+        """The activations at images `[B, C, H, W]`, each `[B, c, h, w]`; differentiable where `x` is.
+
+        Every pass is booked, a backward when it happens. Nothing is judged: the images may be anywhere.
+
+        Args:
+            x: images `[B, C, H, W]`.
+            rows: which examples these are, `[B]`.
+            network: what to take the activations from; the defense's own (`ruler`) by default.
+        """
+        if self.access != "gradient":
+            raise PermissionError(f"this attack is registered as {self.access}-based and asked for activations")
+        where = rows.cpu()
+        if x.requires_grad:
+            x = x.view_as(x)
+
+            def book(_grad: Tensor) -> None:
+                self.backwards[where] += 1
+
+            x.register_hook(book)  # type: ignore[no-untyped-call]
+        self.forwards[where] += 1
+        if self._on_pass is not None:
+            self._on_pass(len(x))
+        return (network or self.ruler())(x)
+
+    def ruler(self) -> Features:
+        """The defense's own activations, for distances that may not change from one forward to the next.
+
+        Behind a purifier they are those of the classifier alone, and where that is not declared and the
+        defense is stochastic, those of the defense without its random transform.
+
+        Raises:
+            BenchError: the defense is stochastic and declares neither.
+        """
+        if self._defense.base is not None:
+            return Features(variant(self._defense, "base").model)
+        if not self.stochastic:
+            return Features(self._model)
+        if self._defense.derandomized is not None:
+            return Features(variant(self._defense, "derandomized").model)
+        raise BenchError(
+            "this defense is stochastic, and so are distances between its activations: "
+            "declare Defense.base, the classifier behind the purifier"
+        )
 
     def through(self, name: str) -> Oracle:
         """The same examples seen through a variant of the defense (`bench.variants`), on one ledger.

@@ -149,7 +149,7 @@ def groups(
     cells: dict[Key, dict[str, Cell]] = {}
     asked: dict[Key, dict[str, AttackRef]] = {}
     for each in planned:
-        if each.skip is not None or each.blocked:
+        if each.skip is not None or each.blocked or each.cell.threat.is_shift:
             continue
         key = group_of(each.cell)
         cells.setdefault(key, {}).update({cell.attack.label: cell for cell in (each.cell, *each.parts)})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from bench.errors import BenchError, unknown
+from bench.families import LP_FAMILIES
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,12 @@ class AttackEntry:
         eot: draws per query where the defense is stochastic.
         not_for: kinds of defense (`"deterministic"`, `"stochastic"`) it is not defined for, and why.
         needs: the variant of the defense (`bench.variants`) it attacks through; empty for none.
+        needs_if_stochastic: variants of which a stochastic defense must declare one.
         requires: distributions whose version can change its verdicts.
         parts: for an attack that is the worst case of others, their names by kind of defense; it has
             no target, and its cell is derived from theirs.
         only_named: left out of `all`.
+        powerless: datasets on which the undefended model survives it at the usual bound, and how often.
     """
 
     name: str
@@ -47,9 +50,16 @@ class AttackEntry:
     eot: int = 1
     not_for: Mapping[str, str] = field(default_factory=dict)
     needs: str = ""
+    needs_if_stochastic: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     only_named: bool = False
+    powerless: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """`lp`, or `non-lp` where it is bounded otherwise."""
+        return "lp" if set(self.families) & set(LP_FAMILIES) else "non-lp"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ their own, or a parameter of an attack, whose type only the attack knows.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 from bench import fingerprint
 from bench.catalogue import ATTACKS, DEFENSES
-from bench.cell import AttackRef, DefenseRef
+from bench.catalogue.attacks.peers import not_installed, peer_entry
+from bench.cell import SOURCE, AttackRef, DefenseRef
 from bench.checkpoints import card, locate
 from bench.errors import BenchError, unknown
 from bench.registry import AttackEntry, DefenseEntry, load
@@ -33,6 +35,11 @@ class Request:
     @property
     def is_file(self) -> bool:
         return self.name.partition(":")[0].endswith(".py")
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it names an attack of another library: `foolbox:LinfPGD`."""
+        return ":" in self.name and not self.is_file
 
     @property
     def label(self) -> str:
@@ -111,38 +118,142 @@ def _weight_names(entry: DefenseEntry, config: Mapping[str, str]) -> list[str]:
     return [name.format_map(config) for name in entry.weights]
 
 
-def attack(request: Request) -> tuple[AttackEntry, AttackRef]:
-    """The registered attack of a request.
+def entry(request: Request) -> AttackEntry:
+    """What is registered under the name of a request, or supported of another library."""
+    return peer_entry(request.name) if request.is_peer else ATTACKS.get(request.name)
+
+
+def attack(request: Request, dataset: str | None = None, weights: Path | None = None) -> tuple[AttackEntry, AttackRef]:
+    """The attack of a request, registered or of another library.
+
+    Args:
+        request: its name and parameters.
+        dataset: whose checkpoints an attack takes that transfers from another defense.
+        weights: as for `defense`.
 
     Raises:
         BenchError: an unknown name or parameter, or a package it needs is not installed.
     """
-    entry = ATTACKS.get(request.name)
-    if entry.parts and request.parameters:
+    found = entry(request)
+    if found.parts and request.parameters:
         raise BenchError(
-            f"{request.label!r}: {entry.name} has no parameters, its parts have: see bench show {entry.name}"
+            f"{request.label!r}: {found.name} has no parameters, its parts have: see bench show {found.name}"
         )
-    config = {**entry.config, **_typed(entry, request.parameters)}
-    versions = fingerprint.of_requirements(entry.requires)
-    code = fingerprint.of_code(entry.target or "bench.attacks")
-    return entry, AttackRef(
+    versions = _versions(found)
+    config, forwards, backwards = _configured(found, request)
+    ref = AttackRef(
         label=request.label,
-        source=entry.target,
-        digest=fingerprint.of_text(entry.target, config, versions, code),
-        access=entry.access,
+        source=found.target,
+        digest=fingerprint.of_text(
+            found.target, config, versions, fingerprint.of_code(found.target or "bench.attacks")
+        ),
+        access=found.access,
         config=config,
-        forwards=entry.forwards,
-        backwards=entry.backwards,
-        eot=entry.eot,
-        needs=entry.needs,
+        forwards=forwards,
+        backwards=backwards,
+        eot=found.eot,
+        needs=found.needs,
+    )
+    return found, _transferring(ref, dataset, weights) if found.needs == SOURCE else ref
+
+
+def _versions(found: AttackEntry) -> dict[str, str]:
+    """The versions of what an attack requires; whether it is installed is known without importing it."""
+    versions: dict[str, str] = {}
+    for name in found.requires:
+        try:
+            versions.update(fingerprint.of_requirements((name,)))
+        except BenchError:
+            raise not_installed(name, found.name) from None
+    return versions
+
+
+def _configured(found: AttackEntry, request: Request) -> tuple[dict[str, Any], int, int]:
+    """What an attack is built with, and the forwards and backwards it takes at most."""
+    config = dict(found.config)
+    if not request.parameters:
+        return config, found.forwards, found.backwards
+    if request.is_peer:
+        known = load(f"{found.target.partition(':')[0]}:parameters")(config["name"])
+        given = _typed(found.name, request.parameters, known)
+        config["parameters"] = given
+        usual = {name: default for name, (_, default) in known.items()}
+    else:
+        fields = {field.name: field.default for field in dataclasses.fields(load(found.target))}
+        usual = {**fields, **config}
+        given = _typed(found.name, request.parameters, {key: (type(fields[key]), None) for key in fields})
+        config.update(given)
+        told = getattr(load(found.target)(**config), "cost", None)
+        if told is not None:
+            forwards, backwards = told()
+            return config, forwards, backwards
+    return config, *_scaled((found.forwards, found.backwards), usual, given)
+
+
+def _typed(name: str, parameters: Mapping[str, str], known: Mapping[str, tuple[type, Any]]) -> dict[str, Any]:
+    """The parameters in the types that the attack has for them."""
+    typed = {}
+    for key, text in parameters.items():
+        if key not in known:
+            raise unknown(f"parameter of {name}", key, known or ["none"])
+        typed[key] = convert(text, known[key][0], f"{name}[{key}={text}]")
+    return typed
+
+
+# Parameters that the number of passes grows in proportion to, in our attacks and in other libraries'.
+_COUNTS = {
+    *("steps", "n_restarts", "targets", "queries", "n_draws"),
+    *("num_steps", "max_iter", "max_iterations", "n_iter", "iter", "nb_iter", "nb_sample", "query_limit", "n_queries"),
+    *("restarts", "nb_restarts", "nb_random_init", "num_random_init", "num_targets", "binary_search_steps", "eot_iter"),
+}
+# Of these a run is made for each.
+_RUNS = ("n_restarts", "targets")
+
+
+def _scaled(passes: tuple[int, int], usual: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[int, int]:
+    """The passes of an attack whose parameters are not the usual ones, rounded up."""
+    share, shorter = 1.0, 0
+    for key in _COUNTS & set(given):
+        before, now = (max(values.get(key) or 1, 1) for values in (usual, given))
+        share *= now / before
+        if key not in _RUNS and now < before:
+            # A pass or two of each run, such as the one that judges its last point, stay.
+            shorter = math.prod(int({**usual, **given}.get(name) or 1) for name in _RUNS) + 1
+    forwards, backwards = (math.ceil(share * count - 1e-9) + (shorter if count else 0) for count in passes)
+    return forwards, backwards
+
+
+def _transferring(ref: AttackRef, dataset: str | None, weights: Path | None) -> AttackRef:
+    """An attack together with the registered defense it transfers from; only that is asked."""
+    if dataset is None:
+        raise BenchError(f"{ref.label!r} attacks another defense: it can be asked for in a run only")
+    source = defense(Request(str(ref.config[SOURCE]), {}), dataset, weights)
+    draws = int(ref.config.get("eot", 1)) if source.stochastic else 1
+    return dataclasses.replace(
+        ref,
+        digest=fingerprint.of_text(ref.digest, source.digest),
+        surrogate=source,
+        forwards=draws * ref.forwards,
+        backwards=draws * ref.backwards,
     )
 
 
-def composite(request: Request, kind: str, fits: Callable[[AttackEntry], bool]) -> tuple[AttackRef, list[AttackRef]]:
-    """An attack that is the worst case of others on a kind of defense, and those of them that fit."""
-    entry = ATTACKS.get(request.name)
-    named = [attack(Request(name, {})) for name in entry.parts[kind]]
+def composite(
+    request: Request, kind: str, fits: Callable[[AttackEntry], bool], family: str
+) -> tuple[AttackRef, list[AttackRef]]:
+    """An attack that is the worst case of others on a kind of defense, and those of them that fit.
+
+    Parts that differ by threat family are under `"KIND FAMILY"`: AutoAttack takes other parameters in L1.
+
+    Raises:
+        BenchError: none of its parts fits.
+    """
+    found = entry(request)
+    names = found.parts.get(f"{kind} {family}") or found.parts[kind]
+    named = [attack(each) for name in names for each in parse_list(name, "attack", {})]
     parts = [ref for part, ref in named if fits(part)]
+    if not parts:
+        raise BenchError(f"no part of {found.name} is defined for {family} on a {kind} defense: leave it out")
     whole = AttackRef(
         label=request.label,
         source=" + ".join(part.label for part in parts),
@@ -153,20 +264,6 @@ def composite(request: Request, kind: str, fits: Callable[[AttackEntry], bool]) 
         eot=max(part.eot for part in parts),
     )
     return whole, parts
-
-
-def _typed(entry: AttackEntry, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters in the types of the attack's own fields."""
-    if not parameters:
-        return {}
-    fields = {field.name: field for field in dataclasses.fields(load(entry.target))}
-    typed = {}
-    for key, text in parameters.items():
-        if key not in fields:
-            raise unknown(f"parameter of {entry.name}", key, fields)
-        default = fields[key].default
-        typed[key] = convert(text, type(default), f"{entry.name}[{key}={text}]")
-    return typed
 
 
 def convert(text: str, kind: type, where: str) -> Any:  # noqa: ANN401  (the type is the argument)

@@ -10,9 +10,11 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.accuracy import WORST_CASES, DefenseRow, Entry, Judge, by_slice, defense_rows
+from bench.accuracy import WORST_CASES, Column, DefenseRow, Entry, Judge, by_slice, defense_rows
+from bench.catalogue import ATTACKS
 from bench.cell import Result
 from bench.errors import BenchError, unknown
+from bench.types import CORRUPTION
 
 STYLES = ("screen", "plain", "grid", "markdown", "latex")
 
@@ -22,6 +24,7 @@ ENOUGH = 500
 _SEEN = "*"
 _BOUND = "<="
 _ALARM = "!"
+_POWERLESS = "~"
 
 _ABOUT_INTERVALS = (
     "Accuracies in %, with Wilson 95 % intervals over the n examples: sampling error only. "
@@ -36,6 +39,7 @@ _ABOUT_DRAWS = (
     "draws are right; its standard accuracy too."
 )
 _ABOUT_SEEN = f"{_SEEN} seen: the defense was trained on this threat at this eps or a larger one."
+_ABOUT_SHIFTS = "corruption: mean accuracy over the severities of a shift without an adversary; in no worst case."
 _ABOUT_BOUND = f"{_BOUND} an upper bound: cells of this worst case failed or are missing."
 _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
 _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
@@ -93,7 +97,7 @@ def make_table(results: Sequence[Result]) -> Table:
         held = ", ".join(f"{item.dataset} {item.split} n={item.n}" for item in slices) or "none"
         raise BenchError(f"a table shows one slice of one dataset, these results hold {held}: select one")
     rows = defense_rows(results)
-    columns = rows[0].columns
+    columns = rows[0].attacked
     footnotes: dict[str, int] = {}
     label_seeds = len({row.seed for row in rows}) > 1
     lines = [
@@ -106,22 +110,40 @@ def make_table(results: Sequence[Result]) -> Table:
         for judge in row.judges
         if judge.rule in ("mean", "worst")
     ]
+    idle = _powerless(columns, slices[0].dataset)
     header = (
         ("defense",),
         ("n",),
         ("standard",),
-        *((_flat(column.attack), str(column.threat)) for column in columns),
-        *(("worst", which) for which in WORST_CASES),
+        *((_flat(column.attack) + _POWERLESS * (column in idle), str(column.threat)) for column in columns),
+        *(("worst", which) for which in WORST_CASES if columns),
+        *((_flat(name), CORRUPTION) for name in _shifts(rows[0])),
     )
     title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
-    return Table(title, header, tuple(lines), _notes(lines, slices[0].n, rows, footnotes))
+    notes = _notes(lines, slices[0].n, rows, footnotes)
+    idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
+    return Table(title, header, tuple(lines), (*notes, *idle_notes))
+
+
+def _shifts(row: DefenseRow) -> dict[str, list[Column]]:
+    """The corruption columns of a table: one per corruption over its severities, then the mean of them all."""
+    found = row.corruptions
+    return {**found, "mean": [column for columns in found.values() for column in columns]} if found else {}
+
+
+def _powerless(columns: Sequence[Column], dataset: str) -> dict[Column, str]:
+    """The columns whose attack the undefended model survives on this dataset, and how often."""
+    known = {entry.name: entry.powerless for entry in ATTACKS}
+    told = {column: known.get(column.attack.partition("[")[0], {}).get(dataset) for column in columns}
+    return {column: why for column, why in told.items() if why is not None}
 
 
 def _entries(row: DefenseRow, judge: Judge) -> list[tuple[Entry, bool]]:
     return [
         (row.standard(judge), False),
-        *((row.entry(column, judge), row.seen(column)) for column in row.columns),
-        *((row.worst(which, judge), False) for which in WORST_CASES),
+        *((row.entry(column, judge), row.seen(column)) for column in row.attacked),
+        *((row.worst(which, judge), False) for which in WORST_CASES if row.attacked),
+        *((row.corrupted(columns, judge), False) for columns in _shifts(row).values()),
     ]
 
 
@@ -142,6 +164,7 @@ def _notes(
     cells = [cell for line in lines for cell in line[1:]]
     texts = {cell.text for cell in cells}
     notes = [_ABOUT_INTERVALS, _ABOUT_WORST]
+    notes += [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
     notes += [_ABOUT_DRAWS] if any(row.draws > 1 for row in rows) else []
     notes += [_ABOUT_SEEN] if any(cell.seen for cell in cells) else []
     notes += [_ABOUT_BOUND] if any(cell.bound for cell in cells) else []

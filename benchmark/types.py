@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import BenchError, unknown
+from bench.families import FAMILIES, LP_FAMILIES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
     from bench.oracle import Oracle
     from bench.random import Stream
 
-LP_FAMILIES = ("Linf", "L2", "L1")
-NON_LP_FAMILIES = ("stadv",)
-FAMILIES = (*LP_FAMILIES, *NON_LP_FAMILIES)
-
 # Below this, x + eps == x for some x in [0, 1] in float32, and the threat model is empty.
 SMALLEST_EPS = Fraction(1, 10**6)
 _LONGEST_EPS = 40
+
+# The family of a shift without an adversary; its eps is the severity.
+CORRUPTION = "corruption"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class ThreatModel:
     """What the adversary may do.
 
     `eps` is exact, so 8/255 hashes and prints as 8/255. Its unit depends on the family: for an Lp
-    norm it is a distance between images in [0, 1]; for `stadv` it is the largest displacement of a
-    pixel, in pixels, along either axis.
+    norm it is a distance between images in [0, 1]; `bench.families` tells the others.
     """
 
     family: str
@@ -44,15 +43,10 @@ class ThreatModel:
         Raises:
             BenchError: an unknown family, or an eps that is no positive number in its range.
         """
-        family, colon, eps = text.strip().partition(":")
+        name, colon, eps = text.strip().partition(":")
         if not colon:
             raise BenchError(f"threat {text!r} has no eps: write FAMILY:EPS, such as Linf:8/255")
-        if family not in FAMILIES:
-            by_case = {name.lower(): name for name in FAMILIES}
-            if family.lower() not in by_case:
-                raise unknown("threat family", family, FAMILIES)
-            family = by_case[family.lower()]
-        return cls(family, parse_eps(eps, family))
+        return cls(family(name), parse_eps(eps, family(name)))
 
     def __str__(self) -> str:
         return f"{self.family}:{show_fraction(self.eps)}"
@@ -66,9 +60,26 @@ class ThreatModel:
     def is_lp(self) -> bool:
         return self.family in LP_FAMILIES
 
+    @property
+    def is_shift(self) -> bool:
+        """Whether nobody attacks: such a column is no part of any worst case."""
+        return self.family == CORRUPTION
+
     def covers(self, other: ThreatModel) -> bool:
         """Whether training against this threat model has shown a defense `other`."""
         return self.family == other.family and self.eps >= other.eps
+
+
+def family(name: str) -> str:
+    """The family of threat models of this name, whatever its case.
+
+    Raises:
+        BenchError: there is none.
+    """
+    by_case = {known.lower(): known for known in FAMILIES}
+    if name.lower() not in by_case:
+        raise unknown("threat family", name, FAMILIES)
+    return by_case[name.lower()]
 
 
 def parse_eps(text: str, family: str) -> Fraction:

@@ -6,7 +6,7 @@ of a defense comes from (its base beside it, its randomness frozen).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,24 @@ from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense
 
 # base: the classifier alone. derandomized: without the random transform. bpda: the same answers,
-# another gradient. frozen: the same random numbers in every forward.
-VARIANTS = ("base", "derandomized", "bpda", "frozen")
+# another gradient. frozen: the same random numbers in every forward. source: no variant, but another
+# defense that was put beside this one, to transfer from.
+VARIANTS = ("base", "derandomized", "bpda", "frozen", "source")
 
 # The forward answers of these are those of the defense itself.
 SAME_ANSWERS = ("bpda",)
+
+
+@dataclass(frozen=True)
+class Beside(Defense):
+    """A defense together with another one that attacks may transfer from."""
+
+    source: Defense | None = None
+
+
+def beside(defense: Defense, source: Defense) -> Defense:
+    """The defense, with `source` as a variant of it."""
+    return Beside(**{each.name: getattr(defense, each.name) for each in fields(Defense)}, source=source)
 
 
 class Identity(nn.Module):
@@ -80,6 +93,7 @@ def offered(defense: Defense) -> tuple[str, ...]:
         "derandomized": defense.stochastic and defense.derandomized is not None,
         "bpda": defense.surrogate is not None or (defense.purifier is not None and defense.base is not None),
         "frozen": defense.stochastic,
+        "source": isinstance(defense, Beside),
     }
     return tuple(name for name in VARIANTS if there[name])
 
@@ -98,10 +112,13 @@ def variant(defense: Defense, name: str) -> Defense:
             "derandomized": "declare Defense.derandomized, the model without its random transform",
             "bpda": "declare Defense.surrogate, or Defense.purifier and Defense.base",
             "frozen": "it draws no random numbers",
+            "source": "no other defense was put beside it",
         }[name]
         raise BenchError(f"this defense has no {name} variant: {wanted}")
     if name == "frozen":
         return replace(defense, model=Frozen(defense.model).eval(), stochastic=False)
+    if isinstance(defense, Beside) and name == "source" and defense.source is not None:
+        return defense.source
     if name == "bpda":
         return replace(defense, model=_bpda(defense).eval())
     other = defense.base if name == "base" else defense.derandomized

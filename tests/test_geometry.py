@@ -2,12 +2,14 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
-from bench.geometry import distance, norm, project, random_in_ball, steepest
+from bench.geometry import distance, fill, norm, project, random_in_ball, steepest
 from bench.types import ThreatModel
 
 NORMS = {"Linf": torch.inf, "L2": 2, "L1": 1}
@@ -87,3 +89,77 @@ def test_a_random_start_is_in_the_ball_and_differs_between_rows(family):
     far = distance(start, x, family)
     assert float(far.max()) <= 0.3 + 1e-6
     assert len({round(value, 6) for value in far.tolist()}) > 32
+
+
+def farthest(slope, x, eps):
+    """The point of the L1 ball around `x` and the box where `slope` is greatest, by linear programming."""
+    size = len(slope)
+    split = np.ones((1, 2 * size))  # what goes up, and what goes down
+    room = np.concatenate([1 - x, x])
+    best = linprog(-np.concatenate([slope, -slope]), A_ub=split, b_ub=[eps], bounds=[(0, r) for r in room])
+    return x + best.x[:size] - best.x[size:]
+
+
+@pytest.mark.parametrize("eps", ["0.01", "0.4", "1.5", "4"])
+def test_the_l1_projection_is_the_nearest_point_of_ball_and_box_together(eps):
+    """No point of both lies beyond the plane through the projection: an optimizer finds none."""
+    threat = ThreatModel("L1", Fraction(eps))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(12, 1, 1, 6, generator=generator).mul(1.6).sub(0.3).clamp(0, 1)  # many on the edge of the box
+    far = x + 1.5 * torch.randn(x.shape, generator=generator)
+
+    near = project(far, x, threat)
+
+    for point, target, center in zip(*(images.flatten(1).double().numpy() for images in (near, far, x)), strict=True):
+        away = target - point
+        beyond = away @ (farthest(away, center, float(threat.eps)) - point)
+        assert beyond <= 2e-5 * max(1, np.abs(away).sum())
+    assert float(distance(near, x, "L1").max()) <= float(threat.eps)
+
+
+def test_the_l1_projection_spends_what_the_box_leaves_unused():
+    """Pushed far out of the box at one pixel, a little at another: the rest of the budget goes there."""
+    x = torch.tensor([[0.9, 0.5, 0.5]]).view(1, 1, 1, 3)
+    far = torch.tensor([[5.0, 1.0, 0.5]]).view(1, 1, 1, 3)
+
+    near = project(far, x, ThreatModel.parse("L1:0.4"))
+
+    assert torch.allclose(near.flatten(), torch.tensor([1.0, 0.8, 0.5]), atol=1e-5)
+
+
+def test_the_l1_projection_keeps_to_the_ball_for_large_images():
+    """150,528 pixels, every one rounded to float32: the distance in float64 is still below eps."""
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    far = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+
+    for eps in ("0.3", "12", "255", "20000"):
+        reach = distance(project(far, x, ThreatModel.parse(f"L1:{eps}")), x, "L1")
+
+        assert float(reach.max()) <= float(eps)
+        assert float(reach.min()) >= 0.98 * float(eps)
+
+
+@pytest.mark.parametrize("length", [0.05, 0.7, 2, 10])
+def test_fill_is_the_best_step_for_a_linear_loss(length):
+    """As good as what linear programming finds: the strongest pixels go to the edge of the box, in turn."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(12, 1, 1, 6, generator=generator).mul(1.6).sub(0.3).clamp(0, 1)
+    grad = torch.randn(x.shape, generator=generator)
+
+    step = fill(grad, x, length)
+
+    assert float((x + step).min()) >= 0
+    assert float((x + step).max()) <= 1
+    assert float(norm(step, "L1").max()) <= length + 1e-5
+    for slope, center, move in zip(*(part.flatten(1).double().numpy() for part in (grad, x, step)), strict=True):
+        best = slope @ (farthest(slope, center, length) - center)
+        assert slope @ move == pytest.approx(best, abs=1e-5)
+
+
+def test_fill_spends_nothing_on_pixels_without_a_gradient():
+    """Zero and not-a-number say nothing about where to go."""
+    grad = torch.tensor([[0.0, torch.nan, 2.0, torch.inf]]).view(1, 1, 2, 2)
+
+    step = fill(grad, torch.full((1, 1, 2, 2), 0.5), 3)
+
+    assert step.flatten().tolist() == [0, 0, 0.5, 0]

@@ -275,3 +275,18 @@ def test_an_unknown_style_is_named(results):
     """The message says what there is instead."""
     with pytest.raises(BenchError, match="unknown table style 'markdwon': did you mean markdown"):
         render(make_table(results), "markdwon")
+
+
+def test_a_column_whose_attack_has_no_power_here_is_marked(monkeypatch):
+    """A number that no attack has earned must not look like robustness."""
+    from bench import tables
+    from bench.registry import AttackEntry
+
+    weak = AttackEntry("dust", "m:a", "", "", ("Linf",), powerless={"digits": "the undefended model keeps 54 %"})
+    monkeypatch.setattr(tables, "ATTACKS", [weak])
+
+    table = make_table([_result("at", "dust", LINF, _done(70)), _result("at", "pgd-20", LINF, _done(60))])
+
+    assert ("dust~", "Linf:8/255") in table.header
+    assert ("pgd-20", "Linf:8/255") in table.header
+    assert table.notes[-1] == "~ dust has no power here: the undefended model keeps 54 %"

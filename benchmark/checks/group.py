@@ -53,7 +53,7 @@ class Measured:
 
     @property
     def is_black_box(self) -> bool:
-        return self.attack.access in ("score", "decision") or self.attack.needs in ("base", "derandomized")
+        return self.attack.access in ("score", "decision") or self.attack.needs in ("base", "derandomized", "source")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def run(
         str | None, typer.Option(help="NAME,NAME[key=value],./file.py:function; all where no study says otherwise.")
     ] = None,
     attacks: Annotated[
-        str | None, typer.Option(help="all, seen, unseen, lp, non-lp, score, or names as for defenses.")
+        str | None,
+        typer.Option(help="default, all, seen, unseen, none, lp, non-lp, score, decision, or names as for defenses."),
     ] = None,
     study: Annotated[
         str, typer.Option(help="ladder, convergence, or your own FILE.toml; other options outrank it.")
@@ -48,7 +49,7 @@ def run(
     ] = None,
     data: Data = None,
     threat: Annotated[
-        str | None, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the dataset's.")
+        str | None, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the usual ones.")
     ] = None,
     eps: Annotated[str | None, typer.Option(help="A sweep over eps of one family: 2/255,4/255,8/255.")] = None,
     n: Annotated[int | None, typer.Option(help="How many test images, the same ones every time; 128.")] = None,
@@ -64,6 +65,9 @@ def run(
     checks: Annotated[
         str, typer.Option(help="auto: probes within a tenth of the run; all of them; none, and no preflight.")
     ] = "auto",
+    corruptions: Annotated[
+        Path | None, typer.Option(help="Also a folder of corrupted images: CIFAR-10-C, or NAME/SEVERITY/CLASS/FILE.")
+    ] = None,
     despite: Annotated[str, typer.Option(help="Compute cells in spite of these blocking checks: S05,S14.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
 ) -> int:
@@ -93,6 +97,7 @@ def run(
         csv=csv,
         checks=checks,
         despite=despite,
+        corruptions=corruptions,
     )
     return matrix.plan(request) if dry_run else matrix.fill(request)
 
@@ -161,6 +166,18 @@ def table(
     from bench.cli import outputs
 
     return outputs.findings(results) if checks else outputs.table(results, format)
+
+
+@app.command()
+def curve(
+    results: Results = Path("results"),
+    points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
+    csv: Annotated[Path | None, typer.Option(help="Also write every point with its interval to a CSV file.")] = None,
+) -> int:
+    """Print robust accuracy against eps, of minimum-norm attacks and of sweeps."""
+    from bench.cli import outputs
+
+    return outputs.curve(results, points, csv)
 
 
 @app.command()

@@ -11,18 +11,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import ladder, matrix, probes
+from bench import ladder, matrix, probes, shifts
 from bench import study as studies
 from bench.cell import Cell, Done, Failed, Planned, Result
 from bench.cli import TERMINATED
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
 from bench.datasets.examples import Examples
-from bench.datasets.load import beyond, load, threats
+from bench.datasets.load import HEADLINE, beyond, load, threat
 from bench.errors import BenchError
 from bench.executors import Executor, choose
 from bench.executors.task import load_defense, one_line
 from bench.run import lacking, pending, run
+from bench.shifts import ShiftRequest
 from bench.soundness import HELD_OUT, Bill, Examination, Images
 from bench.store import Store
 from bench.study import Study
@@ -51,11 +52,12 @@ class RunOptions:
     csv: Path | None
     checks: str
     despite: str
+    corruptions: Path | None
 
 
 _DEFAULTS: Mapping[str, Any] = {
     "defenses": "all",
-    "attacks": "all",
+    "attacks": "default",
     "dataset": "digits",
     "threat": "",
     "eps": "",
@@ -208,19 +210,27 @@ def plan(options: RunOptions) -> int:
 def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
     """Everything that can be wrong with the request is found here, before anything is computed."""
     store = Store(options.results)
-    chosen = matrix.threats(options.threat, "" if not options.threat else options.eps, ())
     matrix.check_names(options.defenses, options.attacks)
+    chosen = matrix.threats(
+        options.threat, options.eps, options.attacks, HEADLINE, lambda family: threat(family, options.dataset)
+    )
     examples = load(options.dataset, "test", n=options.n, data=options.data)
     request = matrix.MatrixRequest(
         options.defenses,
         options.attacks,
-        chosen or matrix.threats("", options.eps, threats(options.dataset)),
+        chosen,
         options.seed,
         options.draws,
         options.batch,
         options.weights,
     )
-    return matrix.build(request, examples), examples, store
+    plan = matrix.build(request, examples)
+    if options.corruptions is not None:
+        found = matrix.defenses(options.defenses, examples, options.weights)
+        plan += shifts.build(ShiftRequest(options.corruptions, options.data), found, examples, request)
+    if not plan:
+        raise BenchError("--attacks none leaves nothing to do: name attacks, or --corruptions FOLDER")
+    return plan, examples, store
 
 
 def _require_loadable(cells: Sequence[Cell], examples: Examples) -> None:

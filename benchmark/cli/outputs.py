@@ -57,6 +57,20 @@ def findings(results: Path) -> int:
     return 0
 
 
+def curve(results: Path, points: int, csv: Path | None) -> int:
+    """Print robust accuracy against eps, or write it as CSV."""
+    from bench import curves
+
+    if not 1 <= points <= 100:
+        raise BenchError(f"--points {points} is out of range: give 1 to 100")
+    found = curves.curves(_read(results), points)
+    print(curves.render(found))
+    if csv is not None:
+        curves.write_csv(found, csv)
+        print(f"\ncurves  {csv}")
+    return 0
+
+
 def leaderboard(results: Path, csv: Path | None) -> int:
     """Write the leaderboard as CSV, or print its ranks."""
     from bench import leaderboard as board

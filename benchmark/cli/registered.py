@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.checkpoints import card, locate
+from bench.cli.parameters import about, parameters
 from bench.datasets.names import known
 from bench.errors import BenchError, unknown
+from bench.families import FAMILIES, Family
 from bench.registry import AttackEntry, DefenseEntry
 
+_NEEDS = {"source": "another registered defense, named by the parameter source"}
 _KINDS = ("all", "attacks", "defenses", "datasets")
 
 
@@ -33,15 +38,28 @@ def list_(kind: str, as_json: bool) -> int:
         for defense in DEFENSES:
             print(f"  {defense.name:14s} {_cite(defense.cite):18s} {defense.summary}")
     if kind in ("all", "attacks"):
-        print("attacks")
-        for attack in ATTACKS:
-            threats = ",".join(attack.families)
-            print(f"  {attack.name:14s} {_cite(attack.cite):18s} {attack.access:9s} {threats:8s} {attack.summary}")
+        _list_attacks()
     if kind in ("all", "datasets"):
         print("datasets")
         for name in known():
             print(f"  {name}")
     return 0
+
+
+def _list_attacks() -> None:
+    rows = [
+        (entry.name, entry.group, ",".join(entry.families), entry.access, _cost(entry), entry.summary)
+        for entry in ATTACKS
+    ]
+    head = ("attacks", "group", "threats", "access", "cost", "forwards+backwards per example and draw")
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(5)]
+    for row in (head, *rows):
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[5]]))
+
+
+def _cost(entry: AttackEntry) -> str:
+    """`101+101`; that of an attack made of others is theirs."""
+    return "its parts'" if entry.parts else f"{entry.forwards}+{entry.backwards}"
 
 
 def show(name: str, dataset: str) -> int:
@@ -52,6 +70,11 @@ def show(name: str, dataset: str) -> int:
     """
     if name in ATTACKS.names():
         _show_attack(ATTACKS.get(name))
+    elif ":" in name:
+        from bench import selection  # it brings numpy, which listing does without
+
+        (request,) = selection.parse_list(name, "attack", {})
+        _show_attack(selection.entry(request))
     elif name in DEFENSES.names():
         _show_defense(DEFENSES.get(name), dataset)
     else:
@@ -63,16 +86,48 @@ def _show_attack(entry: AttackEntry) -> None:
     print(f"{entry.name}: {entry.summary}")
     _line("paper", _cite(entry.cite))
     _line("access", entry.access)
-    _line("threats", ", ".join(entry.families))
-    _line(
-        "parameters", ", ".join(f"{key}={value}" for key, value in entry.config.items()) or "the defaults of its class"
-    )
-    _line("cost", f"at most {entry.forwards} forwards and {entry.backwards} backwards per example and draw")
+    for name in entry.families:
+        _line("threat", _threat(FAMILIES[name]))
+    _line("images", _images([FAMILIES[name] for name in entry.families]))
+    for kind, parts in entry.parts.items():
+        _line("parts", f"{kind} defenses: {', '.join(parts)}")
+    if not entry.parts:
+        _line("cost", f"at most {entry.forwards} forwards and {entry.backwards} backwards per example and draw")
     if entry.eot > 1:
         _line("draws", f"{entry.eot} per query where the defense is stochastic")
     for kind, reason in entry.not_for.items():
         _line("not for", f"{kind} defenses: {reason}")
-    _line("code", entry.target)
+    if entry.needs:
+        _line("needs", _NEEDS.get(entry.needs, f"a {entry.needs} variant, which the defense declares"))
+    for dataset, measured in entry.powerless.items():
+        _line("no power", f"on {dataset}: {measured}")
+    if entry.requires:
+        _line("requires", ", ".join(entry.requires))
+    if entry.target:
+        _line("code", entry.target)
+        _show_parameters(entry)
+
+
+def _show_parameters(entry: AttackEntry) -> None:
+    for parameter in parameters(entry.target, entry.config):
+        _line("parameter", f"{parameter.name}={parameter.default}")
+        for line in textwrap.wrap(parameter.about, 100):
+            print(f"              {line}")
+    print()
+    print(textwrap.indent(about(entry.target), "  "))
+
+
+def _threat(family: Family) -> str:
+    small, medium, large = family.eps
+    return f"{family.name}: {family.unit}; usually {small} on 8x8 digits, {medium} up to 64 pixels, {large} above"
+
+
+def _images(families: Sequence[Family]) -> str:
+    """What the images must be like; any number of classes from two on will do everywhere."""
+    kinds = "color" if all(family.colors for family in families) else "gray or color"
+    smallest = min(family.smallest for family in families)
+    size = f"at least {smallest} pixels a side" if smallest > 1 else "any size"
+    return f"{kinds}, {size}; two classes or more"
 
 
 def _show_defense(entry: DefenseEntry, dataset: str) -> None:

@@ -16,9 +16,13 @@ from bench.datasets.folder import first_size, scan, subfolders
 from bench.datasets.listing import Listing, Rows, hashed, held_out
 from bench.datasets.names import FOLDER_PREFIX, known
 from bench.errors import BenchError, unknown
+from bench.families import FAMILIES
 from bench.types import ThreatModel
 
 SPLITS = ("train", "validation", "test")
+
+# The families a dataset is studied under unless the user names others.
+HEADLINE = ("Linf", "L2", "stadv")
 
 _TEST_FOLDERS = ("test", "val", "validation")
 _VALIDATION_FOLDERS = ("validation", "val")
@@ -70,26 +74,23 @@ def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Exampl
     return None
 
 
-def threats(name: str) -> tuple[ThreatModel, ...]:
-    """The threat models a dataset is studied under unless the user names others.
+def threat(family: str, name: str) -> ThreatModel:
+    """The usual threat model of a family for a dataset: that of `bench.families` for images of its size.
 
-    Digits: Linf 0.2, L2 1, stAdv 0.4 px. 32x32 color images: Linf 8/255, L2 0.5, stAdv 0.8 px. For
-    other sizes Linf stays 8/255 up to 64 pixels and is the 4/255 of ImageNet above; L2 keeps the
-    mean squared change per value, so it grows with the root of their number; stAdv keeps the share
-    of the image, 1/40 of its shorter side: the bound 0.05 of Laidlaw et al. (ICLR 2021,
-    arXiv:2006.12655) on coordinates from -1 to 1. CIFAR's own values are these rules at 32x32.
+    Two families follow the size of the image beyond that. L2 keeps the mean squared change per value
+    of CIFAR's 0.5, so it grows with the root of their number; stAdv keeps the share of the image,
+    1/40 of its shorter side: the bound 0.05 of Laidlaw et al. (ICLR 2021, arXiv:2006.12655) on
+    coordinates from -1 to 1.
     """
     if name == "digits":
-        return ThreatModel("Linf", Fraction(1, 5)), ThreatModel("L2", Fraction(1)), ThreatModel("stadv", Fraction(2, 5))
-    shape = (3, 32, 32) if name in CIFARS else first_size(_parts(_image_folder(name))[0])
-    side = min(shape[1:])
-    values_per_cifar_value = math.prod(shape) / (3 * 32 * 32)
-    l2 = max(1, round(5 * math.sqrt(values_per_cifar_value)))
-    return (
-        ThreatModel("Linf", Fraction(8 if side <= 64 else 4, 255)),
-        ThreatModel("L2", Fraction(l2, 10)),
-        ThreatModel("stadv", Fraction(side, 40)),
-    )
+        shape = (1, 8, 8)
+    else:
+        shape = (3, 32, 32) if name in CIFARS else first_size(_parts(_image_folder(name))[0])
+        if family == "L2":
+            return ThreatModel(family, Fraction(max(1, round(5 * math.sqrt(math.prod(shape) / 3072))), 10))
+        if family == "stadv":
+            return ThreatModel(family, Fraction(min(shape[1:]), 40))
+    return ThreatModel.parse(f"{family}:{FAMILIES[family].usual(shape)}")
 
 
 def data_folder(data: Path | None = None) -> Path:

@@ -77,7 +77,7 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
 
     began = time.perf_counter()
     try:
-        defense = load_defense(task.cell.defense, task.shard.spec)
+        defense = _faced(task.cell, task.shard.spec, device)
         attack = load_attack(task.cell.attack)
         result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass)
     except Exception as error:  # noqa: BLE001  (a crash of anybody's code is a failed cell, never a verdict)
@@ -85,6 +85,18 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
     seconds = time.perf_counter() - began
     kept = result.x_adv[: kept_images(task.shard.spec)] if task.index == 0 else None
     return Report(task, Done(result.verdicts, result.cost, result.evidence), "", seconds, kept)
+
+
+def _faced(cell: Cell, spec: ImageSpec, device: str) -> Defense:
+    """The defense of a cell, beside the one that its attack transfers from."""
+    from bench.variants import beside
+
+    defense = load_defense(cell.defense, spec)
+    if cell.attack.surrogate is None:
+        return defense
+    source = load_defense(cell.attack.surrogate, spec)
+    source.model.to(device).eval()
+    return beside(defense, source)
 
 
 def kept_images(spec: ImageSpec) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from bench.errors import BenchError, unknown
-from bench.types import LP_FAMILIES, ThreatModel
+from bench.families import LP_FAMILIES
+from bench.types import ThreatModel
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.attacks.adapters import pyautoattack as adapter
-from bench.attacks.adapters.pyautoattack import AutoAttack, FABTargeted
+from bench.attacks.adapters.pyautoattack import AutoAttack
 from bench.errors import BenchError
 from bench.types import ThreatModel
 
@@ -97,15 +97,3 @@ def test_a_tiny_image_is_refused_where_the_library_would_divide_by_zero(launch, 
     """Its L2 Square tiles the image in fifths of its height."""
     with pytest.raises(BenchError, match="at least 5 pixels high, these have 4"):
         launch(AutoAttack(), halfspace(shape=(1, 4, 4)), images(1, (1, 4, 4)), torch.tensor([0]), "L2:0.1")
-
-
-def test_all_nine_targets_are_aimed_at(launch, halfspace, images):
-    """100 steps for each of nine classes where there are ten, for each of three where there are four."""
-    x = images(1)
-    costs = []
-    for classes in (10, 4):
-        model = halfspace(classes=classes)
-        _, oracle = launch(FABTargeted(steps=10), model, x, model(x).argmax(1), "Linf:0.000001")
-        costs.append(oracle.backwards.item())
-
-    assert costs == [90, 30]

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from bench.attacks import apgd
-from bench.attacks.apgd import APGD, APGDTargeted, _State, checkpoints
+from bench.attacks.apgd import APGD, APGDTargeted
+from bench.attacks.apgd_state import DenseState, checkpoints
 from bench.errors import BenchError
 
 
@@ -16,7 +17,7 @@ def test_the_checkpoints_are_those_of_autoattack():
 def state(*, rises, halved, best, before):
     """One example at 0.5 whose best point is at 0.7, at a checkpoint."""
     here = torch.full((1, 1, 1, 1), 0.5)
-    found = _State.at(torch.tensor([0]), here, torch.tensor([0]), torch.tensor([0]), here, eps=0.1)
+    found = DenseState.at(torch.tensor([0]), here, torch.tensor([0]), torch.tensor([0]), here, eps=0.1)
     found.x_best = torch.full_like(here, 0.7)
     found.grad_best = torch.full_like(here, 9.0)
     found.rises = torch.tensor([rises])
@@ -100,10 +101,17 @@ def test_targets_come_in_the_order_of_the_logits(launch, halfspace, images, monk
     assert aimed_at[::2] == ranked.T.tolist()
 
 
-def test_l1_is_refused(launch, halfspace, images):
-    """Its projection and sparse steps are another algorithm; the message says what is left."""
-    with pytest.raises(BenchError, match="APGD is not defined for L1:2: it attacks Linf, L2"):
-        launch(APGD(), halfspace(), images(1), torch.tensor([0]), "L1:2")
+@pytest.mark.parametrize("attack", [APGD(large_reps=True), APGDTargeted(large_reps=True)])
+def test_larger_balls_first_are_for_l1_alone(launch, halfspace, images, attack):
+    """In the other norms nobody has asked whether they help; a setting without effect would mislead."""
+    with pytest.raises(BenchError, match="large_reps is defined for L1 only, not for L2:2: leave it out"):
+        launch(attack, halfspace(), images(1), torch.tensor([0]), "L2:2")
+
+
+def test_a_family_of_another_kind_is_refused(launch, halfspace, images):
+    """One line that says what is left, before anything is asked."""
+    with pytest.raises(BenchError, match="APGD is not defined for stadv:2: it attacks Linf, L2, L1"):
+        launch(APGD(), halfspace(), images(1), torch.tensor([0]), "stadv:2")
 
 
 def test_a_misspelt_loss_is_refused():

@@ -68,7 +68,7 @@ def test_targeted_attacks_find_the_nearest_of_many_classes(launch, halfspace, im
     assert left == [factor < 1]
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd-ce", "apgd-dlr", "apgd-t"])
 @pytest.mark.parametrize("factor", [0.95, 1.05], ids=["ball-inside", "ball-crosses"])
 def test_the_l1_ball_is_attacked_along_its_strongest_pixel(launch, halfspace, images, name, factor):
     """In L1 all of the budget belongs in the pixel with the largest weight."""

@@ -6,7 +6,9 @@ import torch
 from bench.attacks.apgd import APGD
 from bench.attacks.losses import LOSSES
 from bench.attacks.pgd import PGD
+from bench.catalogue import ATTACKS
 from bench.errors import BenchError
+from bench.registry import load
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
@@ -32,3 +34,14 @@ def test_an_unknown_loss_is_refused_with_those_there_are(attack):
     """One line that names the value and what may stand in its place."""
     with pytest.raises(BenchError, match="unknown loss 'hinge': known are ce, dlr, margin"):
         attack(loss="hinge")
+
+
+def test_the_preset_of_lee_and_kim_has_their_parameters():
+    """attacks.md 3.9: 200 steps of 0.007 at eps 8/255, EOT 20, from the image itself."""
+    entry = ATTACKS.get("pgd-eot-200")
+
+    attack = load(entry.target)(**entry.config)
+
+    assert (attack.steps, attack.eot, attack.n_restarts, attack.momentum) == (200, 20, 1, 0)
+    assert attack.random_start is False
+    assert attack.step_size * 8 / 255 == pytest.approx(0.007)

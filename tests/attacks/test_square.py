@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from bench.attacks.square import Square, _bump, _challenge, _move_budget, _set_square, _State, _stripes, _tiles, share
+from bench.attacks.square import Square, _challenge, _set_square, _State, _stripes, share
+from bench.attacks.square_budget import _bump, move_budget, tiles
 from bench.geometry import norm
 from bench.oracle import Oracle
 from bench.types import Defense, ThreatModel
 
-LINF, L2 = ThreatModel.parse("Linf:0.1"), ThreatModel.parse("L2:0.5")
+LINF, L2, L1 = (ThreatModel.parse(text) for text in ("Linf:0.1", "L2:0.5", "L1:2"))
 
 
 @pytest.fixture
@@ -66,40 +67,55 @@ def test_no_query_is_spent_on_a_move_that_changes_nothing(state):
     assert ((x_new != moving.x_best).flatten(1).sum(1) == 1).all()
 
 
-def test_a_bump_is_two_pyramids_of_opposite_sign_and_norm_one():
+@pytest.mark.parametrize(("family", "order"), [("L2", 2), ("L1", 1)])
+def test_a_bump_is_two_pyramids_of_opposite_sign_and_norm_one(family, order):
     """Section 3.4: its two halves push apart, and it spends exactly one unit of budget."""
-    bump = _bump(5)
+    bump = _bump(5, family)
 
-    assert bump.square().sum().item() == pytest.approx(1)
+    assert bump.norm(order).item() == pytest.approx(1)
     assert (bump[:2] > 0).all()
     assert (bump[2:] < 0).all()
     assert bump[:2].argmax() == 7  # row 1, column 2: the top of the upper pyramid
     assert bump[1, 2] > bump[1, 1] > bump[1, 0] > 0
 
 
+def test_an_l1_bump_is_the_steeper_one():
+    """Heights 1 / k^4 instead of 1 / k^2: the budget of L1 belongs in few pixels."""
+    tops = {family: (_bump(5, family)[1, 2] / _bump(5, family)[1, 0]).item() for family in ("L2", "L1")}
+
+    assert tops["L2"] == pytest.approx((1 + 1 / 4 + 1 / 9) / (1 / 9))
+    assert tops["L1"] == pytest.approx((1 + 1 / 16 + 1 / 81) / (1 / 81))
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 3, 3), (2, 6, 9)])
 @pytest.mark.parametrize("side", [1, 2, 5])
-def test_l2_moves_stay_on_the_sphere_for_images_of_any_size(state, stream, shape, side):
+@pytest.mark.parametrize("threat", [L2, L1], ids=str)
+def test_moves_stay_on_the_sphere_for_images_of_any_size(state, stream, shape, side, threat):
     """The budget is moved, not spent twice: away from the box the perturbation has length eps."""
-    moving = state(8, lambda x: _tiles(x, stream(8), L2), shape)
+    moving = state(8, lambda x: tiles(x, stream(8), threat), shape)
     uniform = torch.rand(8, 5 + 2 * shape[0], generator=torch.Generator().manual_seed(0))
+    eps = float(threat.eps)
 
-    start = norm(moving.x_best - moving.x, "L2")
-    length = norm(_move_budget(moving, side, uniform, L2) - moving.x, "L2")
+    start = norm(moving.x_best - moving.x, threat.family)
+    moved = move_budget(moving.x, moving.x_best, side, uniform, threat)
+    length = norm(moved - moving.x, threat.family)
 
     inside = (moving.x_best > 0).all() and (moving.x_best < 1).all()
-    assert (length <= 0.5 + 1e-6).all()
-    assert torch.allclose(start, torch.tensor(0.5), atol=1e-4) or not inside
-    assert (length > 0.4).all()
+    assert (length <= eps * (1 + 2e-6)).all()
+    assert torch.allclose(start, torch.tensor(eps), rtol=2e-4) or not inside
+    assert (length > 0.8 * eps).all()
+    assert moved.min() >= 0
+    assert moved.max() <= 1
 
 
-def test_l2_moves_empty_the_source(state, stream):
+@pytest.mark.parametrize("threat", [L2, ThreatModel.parse("L1:0.5")], ids=str)
+def test_moves_empty_the_source(state, stream, threat):
     """A square that gives its budget away holds nothing afterwards, unless it is the target itself."""
-    moving = state(1, lambda x: _tiles(x, stream(1), L2), (1, 9, 9))
+    moving = state(1, lambda x: tiles(x, stream(1), threat), (1, 9, 9))
     # Target square at the top left, source at the bottom right.
     uniform = torch.tensor([[0.0, 0.0, 0.999, 0.999, 0.2, 0.2, 0.2]])
 
-    delta = (_move_budget(moving, 3, uniform, L2) - moving.x)[0, 0]
+    delta = (move_budget(moving.x, moving.x_best, 3, uniform, threat) - moving.x)[0, 0]
 
     assert delta[6:, 6:].abs().max() < 1e-6
     assert delta[:3, :3].abs().min() > 0

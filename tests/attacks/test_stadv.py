@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.attacks.stadv import StAdv, render, verify
+from bench.attacks.rendered import Proof
+from bench.attacks.stadv import StAdv, render
 from bench.errors import BenchError
 from bench.oracle import Oracle
 from bench.types import Defense, ThreatModel
@@ -100,11 +101,11 @@ def test_the_proof_renders_the_proposal_and_fills_the_bound(launch, small_cnn, i
     y = model(x).argmax(1)
     threat = ThreatModel.parse("stadv:0.5")
 
-    x_adv, flow = StAdv(steps=30).propose(Oracle(Defense(model), 6), x, y, threat, stream=stream(6))
+    x_adv, proof = StAdv(steps=30).propose(Oracle(Defense(model), 6), x, y, threat, stream=stream(6))
 
-    assert verify(x, x_adv, flow, threat) == []
-    assert torch.equal(render(x, flow), x_adv)
-    assert flow.abs().max() == 0.5
+    assert StAdv().violations(x, x_adv, proof, threat) == []
+    assert torch.equal(render(x, proof.latent), x_adv)
+    assert proof.latent.abs().max() == 0.5
     assert torch.equal(launch(StAdv(steps=30), model, x, y, threat)[0], x_adv)
 
 
@@ -112,12 +113,12 @@ def test_a_false_proof_is_named(x):
     """A flow beyond the bound, an image it does not render and a flow that is no number are each told."""
     threat = ThreatModel.parse("stadv:0.5")
     flow = torch.full((3, 9, 7, 2), 0.4)
-    x_adv = render(x, flow)
+    x_adv, claims = render(x, flow), StAdv().violations
 
-    too_far = verify(x, render(x, flow + 0.2), flow + 0.2, threat)
-    other = verify(x, x_adv + 1e-4, flow, threat)
-    broken = verify(x, x_adv, flow * float("nan"), threat)
-    honest = StAdv().violations(x, x_adv, flow, threat)
+    too_far = claims(x, render(x, flow + 0.2), Proof(flow + 0.2, ()), threat)
+    other = claims(x, x_adv + 1e-4, Proof(flow, ()), threat)
+    broken = claims(x, x_adv, Proof(flow * float("nan"), ()), threat)
+    honest = claims(x, x_adv, Proof(flow, ()), threat)
 
     assert "0.6" in too_far[0]
     assert "differs from x_adv by 0.0001" in other[0]
@@ -127,7 +128,9 @@ def test_a_false_proof_is_named(x):
 
 def test_a_false_image_that_is_not_a_number_is_named(x):
     """NaN compares false with everything; the check must not pass because of that."""
-    faults = verify(x, x * float("nan"), torch.zeros(3, 9, 7, 2), ThreatModel.parse("stadv:0.5"))
+    proof = Proof(torch.zeros(3, 9, 7, 2), ())
+
+    faults = StAdv().violations(x, x * float("nan"), proof, ThreatModel.parse("stadv:0.5"))
 
     assert len(faults) == 1
 

@@ -1,12 +1,14 @@
 """Attacks on a part of the defense: what they propose, and that the whole defense is the judge."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
 from bench import selection
 from bench.attacks.pgd import PGD
-from bench.attacks.transfer import Transfer
+from bench.attacks.transfer import Transfer, TransferFrom
 from bench.catalogue import ATTACKS
 from bench.datasets.digits import digits
 from bench.errors import BenchError
@@ -16,6 +18,7 @@ from bench.oracle import Oracle
 from bench.registry import load
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense, ThreatModel
+from bench.variants import beside, offered
 
 THREAT = ThreatModel.parse("Linf:0.05")
 LEVELS = 8
@@ -133,6 +136,78 @@ def test_a_defense_that_declares_no_base_is_refused(attack, small_cnn, images):
 
     with pytest.raises(BenchError, match=r"declare Defense\.base"):
         attack(Transfer("base"), Defense(small_cnn()), x, torch.tensor([0, 1]))
+
+
+class TestFromAnotherDefense:
+    """The other defense is attacked; the one that is judged is never asked."""
+
+    def pair(self, halfspace, images, source_weight):
+        """A defense and another one, the boundary of the first in the middle of the ball."""
+        target, source, x = halfspace(), halfspace(), images(8)
+        with torch.no_grad():
+            source.weight.copy_(source_weight(target.weight))
+        y = target(x).argmax(1)
+        eps = 1.5 * target.distance(x, y, "Linf").max().item()
+        return target, source, x, y, ThreatModel.parse(f"Linf:{eps:.4f}")
+
+    def test_equal_boundaries_let_every_point_through(self, attack, halfspace, images):
+        target, source, x, y, threat = self.pair(halfspace, images, lambda weight: 3 * weight)
+        defense = beside(Defense(target), Defense(source))
+
+        x_adv, oracle = attack(TransferFrom(), defense, x, y, threat)
+
+        assert (target(x_adv).argmax(1) != y).all()
+        assert oracle.forwards.tolist() == oracle.backwards.tolist() == [41] * 8
+        assert len(oracle.open(torch.arange(8))) == 8
+
+    def test_boundaries_that_have_nothing_in_common_let_none_through(self, attack, halfspace, images):
+        """Each looks at its own half of the pixels."""
+        keep = (torch.arange(64) < 32).float()
+        target, source, x, y, threat = self.pair(halfspace, images, lambda weight: weight * (1 - keep))
+        with torch.no_grad():
+            target.weight.mul_(keep)
+        # Out of reach of a random start, within reach of an attack that knows the way.
+        length = target.distance(x, target(x).argmax(1), "Linf") / float(threat.eps)
+        x = x[(length > 0.4) & (length < 1)]
+        y = target(x).argmax(1)
+
+        x_adv, _ = attack(TransferFrom(), beside(Defense(target), Defense(source)), x, y, threat)
+
+        assert len(x) >= 2
+        assert (source(x_adv).argmax(1) != y).any()
+        assert (target(x_adv).argmax(1) == y).all()
+
+    def test_the_defense_that_is_judged_is_never_asked(self, attack, halfspace, images):
+        class Mute(nn.Module):
+            def forward(self, x):
+                raise AssertionError("asked")
+
+        x = images(2)
+
+        x_adv, _ = attack(TransferFrom(), beside(Defense(Mute()), Defense(halfspace())), x, torch.tensor([0, 1]))
+
+        assert (x_adv != x).any()
+
+    def test_a_stochastic_source_is_averaged_over_its_draws(self, attack, noisy_halfspace, halfspace, images):
+        source, x = noisy_halfspace(noise=0.1), images(3)
+        defense = beside(Defense(halfspace()), Defense(source, stochastic=True))
+
+        _, oracle = attack(TransferFrom(eot=5), defense, x, source.halfspace(x).argmax(1))
+
+        assert oracle.forwards.tolist() == [5 * 41] * 3
+
+    def test_without_another_defense_there_is_nothing_to_transfer_from(self, attack, halfspace, images):
+        with pytest.raises(BenchError, match="no other defense was put beside it"):
+            attack(TransferFrom(), Defense(halfspace()), images(2), torch.tensor([0, 1]))
+
+    def test_the_defense_stays_what_it_is(self, halfspace):
+        """Beside another one it has the same fields and variants, and one more."""
+        mine = Defense(halfspace(), stochastic=True, base=halfspace(), trained_on=(THREAT,))
+
+        both = beside(mine, Defense(halfspace(seed=1)))
+
+        assert all(getattr(both, field.name) is getattr(mine, field.name) for field in dataclasses.fields(Defense))
+        assert set(offered(both)) == {*offered(mine), "source"}
 
 
 @pytest.mark.slow

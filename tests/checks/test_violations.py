@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.attacks.rendered import Proof
 from bench.attacks.stadv import StAdv, render
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
 from bench.checks.threat import Violation
@@ -127,7 +128,7 @@ def test_a_flow_that_proves_nothing_is_caught(kind, seed):
             if kind == "flow too long":
                 flow[0, 0, 0, 0] = 0.4001
             x_adv = render(x, flow)
-            return (x_adv + 1e-5 * (x_adv < 0.9)) if kind == "another image" else x_adv, flow
+            return (x_adv + 1e-5 * (x_adv < 0.9)) if kind == "another image" else x_adv, Proof(flow, ())
 
     attack = (lambda oracle, x, y, threat, *, stream: x) if kind == "no proof" else Odd()
 

@@ -8,28 +8,60 @@ import pytest
 import torch
 
 from bench.catalogue import ATTACKS
+from bench.families import FAMILIES
 from bench.geometry import distance
 from bench.oracle import Oracle
 from bench.registry import load
 from bench.types import Defense, ThreatModel
+from bench.variants import beside
 
 # An entry without a target is the worst case of other entries, which are checked themselves.
 PAIRS = [(entry.name, family) for entry in ATTACKS if entry.target for family in entry.families]
 # Each family at a size that breaks some of the examples of `robust_digits`, and leaves some.
-MIXED = {"Linf": "Linf:0.12", "L2": "L2:0.6", "L1": "L1:3", "stadv": "stadv:0.4"}
+MIXED = {
+    **{name: f"{name}:{family.eps[0]}" for name, family in FAMILIES.items()},
+    "Linf": "Linf:0.12",
+    "L2": "L2:0.6",
+    "L1": "L1:3",
+}
 # What has no aim breaks hardly any of them at that size.
 FLOOR = ("noise",)
 # At a size that breaks nearly every example of an untrained network.
-LARGE = {"Linf": "Linf:0.4", "L2": "L2:12", "L1": "L1:40", "stadv": "stadv:3"}
+LARGE = {
+    **{name: f"{name}:{5 * float(family.eps[0]):g}" for name, family in FAMILIES.items()},
+    "Linf": "Linf:0.4",
+    "L2": "L2:12",
+    "L1": "L1:40",
+    "stadv": "stadv:3",
+}
+# What they lay over an image is there whatever eps is; eps bounds how it may be bent.
+OVERLAID = ("wood", "kaleidoscope")
 # One batch seeds the library's global generators, so its points depend on the shard by design.
 PER_BATCH = "bench.attacks.adapters."
-SHAPES = {"gray 8x8": (1, 8, 8), "RGB 32x32": (3, 32, 32)}
+SHAPES = {"gray 8x8": (1, 8, 8), "RGB 32x32": (3, 32, 32), "RGB 40x24": (3, 40, 24), "RGB 224x224": (3, 224, 224)}
 
 
-def build(entry):
+def small(family):
+    """The smallest images a family is defined for, of the sizes tested."""
+    return (1, 8, 8) if FAMILIES[family].refuses((1, 8, 8)) is None else (3, 8, 8)
+
+
+def thin(family):
+    """Images with as few pixels as the family allows, so that thousands of queries are quick."""
+    return (1, 5, 5) if FAMILIES[family].refuses((1, 5, 5)) is None else small(family)
+
+
+def installed(entry):
+    """Skip an attack of a library that is not there."""
+    for name in entry.requires:
+        pytest.importorskip(name)
+
+
+def build(entry, **fewer):
     """The attack of a catalogue entry, with few steps where it has a parameter for them."""
+    installed(entry)
     attack = load(entry.target)(**entry.config)
-    fewer = {"steps": 5, "queries": 40, "targets": 2, "eot": 2, "n_draws": 40}
+    fewer = {"steps": 5, "queries": 40, "targets": 2, "eot": 2, "n_draws": 40, **fewer}
     return replace(attack, **{name: value for name, value in fewer.items() if hasattr(attack, name)})
 
 
@@ -38,6 +70,17 @@ class Proposal:
     x_adv: torch.Tensor
     oracle: Oracle
     faults: list
+
+
+class Steady(torch.nn.Module):
+    """A model with a gradient and always the same answer."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return 1e-3 * self.model(x) + 50 * torch.eye(10)[0]
 
 
 class Contrast(torch.nn.Module):
@@ -63,10 +106,22 @@ def defended(entry, model):
     return Purified(model).eval() if entry.needs else model
 
 
+def eye(entry, model):
+    """What a distance between activations is measured by, for a model that shows none."""
+    if "lpips" not in entry.families or isinstance(model, torch.nn.Sequential):
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.LazyConv2d(4, 3, padding=1), torch.nn.Flatten()).eval()
+
+
 def declared(entry, model, stochastic):
     """A defense that offers what the entry needs; what holds no randomness may be declared random."""
     if not entry.needs:
-        return Defense(model, stochastic=stochastic)
+        return Defense(model, stochastic=stochastic, base=eye(entry, model))
+    if entry.needs == "source":
+        source = model.base if isinstance(model, Purified) else model.halfspace
+        return beside(Defense(model, stochastic=stochastic), Defense(source))
     stochastic = stochastic or entry.needs == "derandomized"
     if isinstance(model, Purified):
         return Defense(
@@ -114,6 +169,17 @@ def for_every_attack(test):
     return pytest.mark.parametrize(("name", "family"), PAIRS, ids=[" ".join(pair) for pair in PAIRS])(test)
 
 
+@pytest.fixture
+def trained(robust_digits, tinted_digits):
+    """A trained network and `n` of its examples that a family is defined for."""
+
+    def choose(family, n):
+        model, x, y = tinted_digits if FAMILIES[family].colors else robust_digits
+        return model, x[:n], y[:n]
+
+    return choose
+
+
 def slow_adapter(entry):
     """AutoAttack has no parameter that shortens it: it is run where it finishes soon."""
     return not hasattr(build(entry), "steps") and entry.target.startswith(PER_BATCH)
@@ -123,12 +189,19 @@ def slow_adapter(entry):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_proposal_is_an_image_within_the_threat_model(propose, small_cnn, name, family, shape):
     """Shape, dtype, box and ball, for gray and color images that touch the edges of the box."""
-    entry = ATTACKS.get(name)
+    entry, refused = ATTACKS.get(name), FAMILIES[family].refuses(shape)
+    if refused:
+        pytest.skip(refused)
+    large = shape[1] > 100
     model = defended(entry, small_cnn(channels=shape[0]))
-    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1)).mul(1.4).sub(0.2).clamp(0, 1)
+    x = torch.rand(1 if large else 3, *shape, generator=torch.Generator().manual_seed(1))
+    x = x.mul(1.4).sub(0.2).clamp(0, 1)
     y = model(x).argmax(1)
+    if large and slow_adapter(entry):
+        pytest.skip("it has no parameter that shortens it")
+    attack = build(entry, steps=2, queries=10, n_draws=5) if large else None
 
-    proposal = propose(entry, model, x, y, LARGE[family])
+    proposal = propose(entry, model, x, y, LARGE[family], attack=attack)
 
     assert_within(proposal, x, LARGE[family])
 
@@ -137,7 +210,9 @@ def test_a_proposal_is_an_image_within_the_threat_model(propose, small_cnn, name
 def test_nothing_but_the_proposal_changes(propose, small_cnn, name, family):
     """Images, labels, weights, their gradients and the global generators are as they were."""
     entry = ATTACKS.get(name)
-    model, x = defended(entry, small_cnn()), torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    shape = small(family)
+    model = defended(entry, small_cnn(channels=shape[0]))
+    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(2))
     y = model(x).argmax(1)
     images, labels = x.clone(), y.clone()
     weights = {key: value.clone() for key, value in model.state_dict().items()}
@@ -160,7 +235,9 @@ def test_nothing_but_the_proposal_changes(propose, small_cnn, name, family):
 def test_the_same_stream_gives_the_same_proposal(propose, small_cnn, name, family):
     """Bit for bit, whatever the global generators held before."""
     entry = ATTACKS.get(name)
-    model, x = defended(entry, small_cnn()), torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    shape = small(family)
+    model = defended(entry, small_cnn(channels=shape[0]))
+    x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(3))
     y = model(x).argmax(1)
 
     first = propose(entry, model, x, y, LARGE[family])
@@ -172,12 +249,13 @@ def test_the_same_stream_gives_the_same_proposal(propose, small_cnn, name, famil
 
 
 @for_every_attack
-def test_verdicts_do_not_depend_on_the_batch(propose, robust_digits, name, family):
+def test_verdicts_do_not_depend_on_the_batch(propose, trained, name, family):
     """Batches of 7, 1, 2 and 3 examples give the verdicts, and all but the last bits, of one batch of 13."""
     entry = ATTACKS.get(name)
     if entry.target.startswith(PER_BATCH):
         pytest.skip("pyautoattack draws once per batch: its points depend on the shard")
-    model, x, y = defended(entry, robust_digits[0]), robust_digits[1][:13], robust_digits[2][:13]
+    model, x, y = trained(family, 13)
+    model = defended(entry, model)
 
     whole = propose(entry, model, x, y, MIXED[family]).x_adv
     parts = [
@@ -192,14 +270,14 @@ def test_verdicts_do_not_depend_on_the_batch(propose, robust_digits, name, famil
 
 
 @for_every_attack
-def test_a_success_seen_is_a_success_returned(propose, robust_digits, name, family):
+def test_a_success_seen_is_a_success_returned(propose, trained, name, family):
     """What the oracle calls broken is broken at the returned point; and something is broken at all."""
     entry = ATTACKS.get(name)
     if slow_adapter(entry):
         pytest.skip("its parts are tested one by one")
-    model, x, y = defended(entry, robust_digits[0]), robust_digits[1][:16], robust_digits[2][:16]
-
-    threat = LARGE[family] if name in FLOOR else MIXED[family]
+    model, x, y = trained(family, 16)
+    model = defended(entry, model)
+    threat = LARGE[family] if name in FLOOR or entry.powerless else MIXED[family]
 
     proposal = propose(entry, model, x, y, threat)
 
@@ -214,10 +292,15 @@ def test_a_success_seen_is_a_success_returned(propose, robust_digits, name, fami
 def test_examples_wrong_from_the_start_stay_wrong(propose, small_cnn, name, family):
     """An attack that is given a misclassified image must neither fail nor mend it."""
     entry = ATTACKS.get(name)
-    model, x = defended(entry, small_cnn()), torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+    shape = small(family)
+    model = defended(entry, small_cnn(channels=shape[0]))
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(4))
     y = (model(x).argmax(1) + 1) % 10
 
-    proposal = propose(entry, model, x, y, {"Linf": "Linf:1e-5", "L2": "L2:1e-5", "stadv": "stadv:1e-5"}[family])
+    if family in OVERLAID:
+        pytest.skip("its rings or shapes are there whatever eps is")
+
+    proposal = propose(entry, model, x, y, f"{family}:1e-5")
 
     assert (model(proposal.x_adv).argmax(1) != y).all()
 
@@ -227,8 +310,9 @@ def test_examples_wrong_from_the_start_stay_wrong(propose, small_cnn, name, fami
 def test_few_classes_and_one_example_will_do(propose, small_cnn, name, family, classes):
     """DLR losses are not defined for so few classes and nine targets do not exist; neither is fatal."""
     entry = ATTACKS.get(name)
-    model = defended(entry, small_cnn(classes=classes))
-    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(classes))
+    shape = small(family)
+    model = defended(entry, small_cnn(channels=shape[0], classes=classes))
+    x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(classes))
     y = model(x).argmax(1)
 
     proposal = propose(entry, model, x, y, LARGE[family])
@@ -242,13 +326,14 @@ def test_a_stochastic_defense_is_attacked_or_declined_in_the_catalogue(propose, 
     entry = ATTACKS.get(name)
     if "stochastic" in entry.not_for:
         pytest.skip(entry.not_for["stochastic"])
-    model, x = noisy_halfspace(noise=0.2), images(6)
+    shape = small(family)
+    model, x = noisy_halfspace(noise=0.2, shape=shape), images(6, shape)
     y = model.halfspace(x).argmax(1)
 
     proposal = propose(entry, model, x, y, LARGE[family], stochastic=True)
 
     assert_within(proposal, x, LARGE[family])
-    if family != "stadv":  # a halfspace has no shape that moving pixels could follow
+    if ThreatModel.parse(LARGE[family]).is_lp:  # a halfspace has no shapes and no colors
         assert (model.error_rate(proposal.x_adv, y) > 0.5).sum() >= 5
 
 
@@ -261,8 +346,11 @@ def test_the_ledger_stays_within_the_catalogue(propose, halfspace, images, name,
         pytest.skip(entry.not_for["deterministic"])
     if entry.forwards > 3000 and family == "L2":
         pytest.skip("the same queries as for Linf, and a long wait")
+    installed(entry)
     attack = load(entry.target)(**entry.config)
-    model, x = defended(entry, halfspace(classes=10, shape=(1, 5, 5))), images(1, (1, 5, 5))
+    shape = thin(family)
+    steady = Steady(halfspace(classes=10, shape=shape)) if family in OVERLAID else halfspace(classes=10, shape=shape)
+    model, x = defended(entry, steady), images(1, shape)
 
     oracle = propose(entry, model, x, model(x).argmax(1), f"{family}:1e-6", attack=attack).oracle
 
@@ -277,9 +365,11 @@ def test_the_ledger_of_a_stochastic_defense_stays_within_the_catalogue(propose, 
     entry = ATTACKS.get(name)
     if "stochastic" in entry.not_for:
         pytest.skip(entry.not_for["stochastic"])
+    installed(entry)
     attack = load(entry.target)(**entry.config)
-    model = noisy_halfspace(noise=0.01, shape=(1, 5, 5))
-    x = (0.5 + 0.1 * model.halfspace.weight[0].sign()).view(1, 1, 5, 5)
+    shape = thin(family)
+    model = noisy_halfspace(noise=0.01, shape=shape)
+    x = (0.5 + 0.1 * model.halfspace.weight[0].sign()).view(1, *shape)
     y = model.halfspace(x).argmax(1)
 
     oracle = propose(entry, model, x, y, f"{family}:1e-6", stochastic=True, attack=attack).oracle
@@ -287,6 +377,63 @@ def test_the_ledger_of_a_stochastic_defense_stays_within_the_catalogue(propose, 
     draws = entry.eot
     assert oracle.forwards.item() <= entry.forwards * draws
     assert oracle.backwards.item() <= entry.backwards * draws
-    if not entry.target.startswith(PER_BATCH):  # whose two versions differ in cost
+    # Two versions of a library's attack differ in cost; activations are looked at once, not once per draw.
+    if not entry.target.startswith(PER_BATCH) and family != "lpips":
         assert oracle.forwards.item() >= 0.9 * entry.forwards * draws - 1
         assert oracle.backwards.item() >= 0.9 * entry.backwards * draws - 1
+
+
+@for_every_attack
+def test_nearly_no_eps_changes_nearly_nothing(propose, trained, name, family):
+    """With a budget of a millionth the verdicts are the clean ones."""
+    entry = ATTACKS.get(name)
+    if family in OVERLAID:
+        pytest.skip("its rings or shapes are there whatever eps is")
+    if slow_adapter(entry):
+        pytest.skip("its parts are tested one by one")
+    model, x, y = trained(family, 8)
+    model = defended(entry, model)
+
+    proposal = propose(entry, model, x, y, f"{family}:1e-6")
+
+    assert (model(proposal.x_adv).argmax(1) == y).all()
+
+
+@for_every_attack
+def test_a_larger_ball_breaks_no_fewer(propose, trained, name, family):
+    """Twice the budget, the same stream: robust accuracy does not rise by more than one example."""
+    entry = ATTACKS.get(name)
+    if slow_adapter(entry):
+        pytest.skip("its parts are tested one by one")
+    model, x, y = trained(family, 16)
+    model = defended(entry, model)
+    threat = ThreatModel.parse(MIXED[family])
+
+    small_, large = (propose(entry, model, x, y, f"{family}:{factor * float(threat.eps):g}").x_adv for factor in (1, 2))
+
+    right = [int((model(x_adv).argmax(1) == y).sum()) for x_adv in (small_, large)]
+    assert right[1] <= right[0] + 1
+
+
+@for_every_attack
+@pytest.mark.parametrize("more", ["steps", "n_restarts"])
+def test_more_work_breaks_no_fewer(propose, trained, name, family, more):
+    """Three times the steps or restarts: robust accuracy does not rise by more than one example."""
+    entry = ATTACKS.get(name)
+    if slow_adapter(entry):
+        pytest.skip("its parts are tested one by one")
+    attack = build(entry)
+    if not hasattr(attack, more):
+        pytest.skip(f"it has no {more}")
+    model, x, y = trained(family, 16)
+    model = defended(entry, model)
+
+    little, much = (
+        propose(
+            entry, model, x, y, MIXED[family], attack=replace(attack, **{more: factor * getattr(attack, more)})
+        ).x_adv
+        for factor in (1, 3)
+    )
+
+    right = [int((model(x_adv).argmax(1) == y).sum()) for x_adv in (little, much)]
+    assert right[1] <= right[0] + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.datasets.load import data_folder, known, load, threats
+from bench.datasets.load import HEADLINE, data_folder, known, load, threat
 from bench.errors import BenchError
 
 
@@ -49,7 +49,7 @@ def test_a_wrong_name_is_answered_with_the_nearest_one(name: str, split: str, me
 )
 def test_threats_of_the_named_datasets(name: str, expected: list[str]) -> None:
     """The threat models a study takes where the user names none."""
-    assert [str(threat) for threat in threats(name)] == expected
+    assert [str(threat(family, name)) for family in HEADLINE] == expected
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_threats_of_an_image_folder_follow_its_size(
     """At 32x32 they are CIFAR's; L2 and the displacement grow with the image, Linf is ImageNet's above 64."""
     write(tmp_path / layout, count=1, size=side)
 
-    assert [str(threat) for threat in threats(f"imagefolder:{tmp_path}")] == expected
+    assert [str(threat(family, f"imagefolder:{tmp_path}")) for family in HEADLINE] == expected
 
 
 def test_the_data_folder_is_the_argument_then_the_variable_then_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,17 @@ from bench.registry import AttackEntry
 _LP = ("Linf", "L2")
 _EOT = 20
 
+# By kind of defense, and by threat family where AutoAttack has other parameters for it (attacks.md 3.1).
+_STANDARD = {
+    "deterministic": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "deterministic L1": (
+        "apgd-ce[n_restarts=5,large_reps=true]",
+        "apgd-t[targets=5,large_reps=true]",
+        "fab-t",
+        "square",
+    ),
+}
+
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         "autoattack",
@@ -14,7 +25,46 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "2003.01690",
         "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) on others",
         _LP,
-        parts={"deterministic": ("apgd-ce", "apgd-t", "fab-t", "square"), "stochastic": ("apgd-ce", "apgd-dlr")},
+        parts={**_STANDARD, "stochastic": ("apgd-ce", "apgd-dlr")},
+    ),
+    AttackEntry(
+        "autoattack-standard",
+        "",
+        "2003.01690",
+        "AutoAttack(version='standard'): 4 parts; in L1 with 5 restarts, large reps and 5 targets",
+        _LP,
+        parts=_STANDARD,
+        not_for={"stochastic": "it trusts single answers: use autoattack-rand"},
+        only_named=True,
+    ),
+    AttackEntry(
+        "autoattack-plus",
+        "",
+        "2003.01690",
+        "AutoAttack(version='plus'): 6 parts, untargeted APGD and FAB with 5 restarts",
+        ("Linf", "L2"),
+        parts={
+            "deterministic": (
+                "apgd-ce[n_restarts=5]",
+                "apgd-dlr[n_restarts=5]",
+                "fab[n_restarts=5]",
+                "square",
+                "apgd-t",
+                "fab-t",
+            )
+        },
+        not_for={"stochastic": "it trusts single answers: use autoattack-rand"},
+        only_named=True,
+    ),
+    AttackEntry(
+        "autoattack-rand",
+        "",
+        "2003.01690",
+        "AutoAttack(version='rand'): APGD on cross-entropy and DLR with EOT 20, judged by counts of draws",
+        _LP,
+        parts={"stochastic": ("apgd-ce", "apgd-dlr")},
+        not_for={"deterministic": "without randomness its draws are one draw: use autoattack-standard"},
+        only_named=True,
     ),
     AttackEntry(
         "adaptive",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bench.registry import AttackEntry
 
-_LP = ("Linf", "L2")
+_LP = ("Linf", "L2", "L1")
 _EOT = 20  # draws per gradient of a stochastic defense, as in AutoAttack's rand version
 
 _ONE_DRAW = "without draws to average over it is PGD under another name: use pgd-20"
+_NINE_TARGETS = "9 targets x 100 steps x 20 draws: AutoAttack's rand version leaves it out too"
 
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
@@ -19,6 +20,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
         forwards=1,
         backwards=1,
         config={"eot": _EOT},
+        eot=_EOT,
+    ),
+    AttackEntry(
+        "fgsm-rs",
+        "bench.attacks.fgsm:FGSM",
+        "2001.03994",
+        "one step of 1.25 eps from a random start, the attack of fast adversarial training",
+        _LP,
+        forwards=1,
+        backwards=1,
+        config={"random_start": True, "step_size": 1.25, "eot": _EOT},
         eot=_EOT,
     ),
     AttackEntry(
@@ -52,6 +64,19 @@ ENTRIES: tuple[AttackEntry, ...] = (
         forwards=123,
         backwards=123,
         config={"steps": 40, "eot": _EOT, "momentum": 0.75, "n_restarts": 3},
+        eot=_EOT,
+        not_for={"deterministic": _ONE_DRAW},
+        only_named=True,
+    ),
+    AttackEntry(
+        "pgd-eot-200",
+        "bench.attacks.pgd:PGD",
+        "2303.09051",
+        "200 steps of 0.007 at eps 8/255 from the image, each averaged over 20 draws (EOT): Lee and Kim's preset",
+        _LP,
+        forwards=201,
+        backwards=201,
+        config={"steps": 200, "step_size": 0.007 * 255 / 8, "eot": _EOT, "random_start": False},
         eot=_EOT,
         not_for={"deterministic": _ONE_DRAW},
         only_named=True,
@@ -98,6 +123,18 @@ ENTRIES: tuple[AttackEntry, ...] = (
         _LP,
         forwards=910,
         backwards=909,
-        not_for={"stochastic": "9 targets x 100 steps x 20 draws: AutoAttack's rand version leaves it out too"},
+        not_for={"stochastic": _NINE_TARGETS},
+    ),
+    AttackEntry(
+        "malt",
+        "bench.attacks.malt:MALT",
+        "2407.02240",
+        "apgd-t with its 9 targets chosen among 100 classes, and ordered, by linearized distance",
+        _LP,
+        # Of 10 classes. One query ranks them by logit, 9 gradients by distance; then as apgd-t.
+        forwards=919,
+        backwards=918,
+        not_for={"stochastic": _NINE_TARGETS},
+        only_named=True,
     ),
 )

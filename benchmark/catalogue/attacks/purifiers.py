@@ -46,4 +46,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
         needs="bpda",
         only_named=True,
     ),
+    AttackEntry(
+        "transfer",
+        "bench.attacks.transfer:TransferFrom",
+        "1602.02697",
+        "transfer from another registered defense, transfer[source=at]: 40 steps of PGD with momentum on it",
+        _LP,
+        forwards=41,
+        backwards=41,
+        # The draws are the source's: selection multiplies the cost where it is stochastic.
+        config={"source": "standard", "eot": _EOT},
+        needs="source",
+        only_named=True,
+    ),
 )

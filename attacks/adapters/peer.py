@@ -1,0 +1,248 @@
+"""What the adapters of other attack libraries share.
+
+A library is run on a view of the oracle, so that every pass is counted and nothing of the defense is
+touched; silent, seeded from the examples, and with every global put back. What it returns is brought
+into the threat model here, because libraries differ in what they promise: some return points outside
+the ball, some not-a-number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import logging
+import sys
+import unicodedata
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.geometry import per_row, project
+from bench.oracle import Oracle
+from bench.random import Stream, seed_of
+from bench.seeding import preserved_generators, seed_everything
+from bench.types import ThreatModel
+
+# Stands for an answer that is not a number, and bounds those that are infinite.
+_EXTREME = 1e6
+
+
+def imported(module: str, install: str) -> Any:  # noqa: ANN401  (an untyped library)
+    """The module of an optional library.
+
+    Raises:
+        BenchError: it does not import; `install` is the command that mends it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BenchError(f"{module} does not load ({' '.join(str(error).split())}): {install}") from error
+
+
+@contextlib.contextmanager
+def session(stream: Stream, library: str) -> Iterator[int]:
+    """Run a library: silent, seeded from the examples alone, with no global changed afterwards.
+
+    Yields:
+        the seed, below 2^31, for libraries that want one.
+    """
+    seed = seed_of(library, *stream.keys.tolist()) % 2**31
+    disabled, tracer = logging.root.manager.disable, sys.gettrace()
+    logging.disable(logging.CRITICAL)
+    with preserved_generators(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        seed_everything(seed)
+        try:
+            yield seed
+        finally:
+            logging.disable(disabled)
+            if sys.gettrace() is not tracer:
+                sys.settrace(tracer)
+
+
+class View(nn.Module):
+    """The oracle as a library sees it: finite logits, and gradients towards the images alone.
+
+    Libraries call `backward`, which would leave gradients on the weights of the defense and spend a
+    third of the pass on them; and one gradient that is not a number would end the attack of a row.
+    """
+
+    def __init__(self, oracle: Oracle, like: Tensor) -> None:
+        super().__init__()
+        # Outside the module tree: nobody may move or retrain the defense through this view.
+        self._module = [oracle.module()]
+        self._differentiable = oracle.access == "gradient"
+        # Libraries look for a parameter to learn the device.
+        self.place = nn.Parameter(torch.zeros(0, device=like.device), requires_grad=False)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        if self._differentiable and x.requires_grad and torch.is_grad_enabled():
+            logits: Tensor = _TowardsImages.apply(x, self._module[0])  # type: ignore[no-untyped-call]
+            return logits
+        with torch.no_grad():
+            return _finite(self._module[0](x))
+
+
+class _TowardsImages(torch.autograd.Function):
+    """A module whose backward pass reaches its input and nothing else."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, module: nn.Module) -> Tensor:  # noqa: ANN401  (autograd's own)
+        with torch.enable_grad():
+            ctx.x = x.detach().requires_grad_()
+            ctx.logits = _finite(module(ctx.x))
+        result: Tensor = ctx.logits.detach()
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        # Kept: a library may ask for the gradient of one logit after the other.
+        (grad,) = torch.autograd.grad(ctx.logits, ctx.x, grads[0], retain_graph=True)
+        return torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0), None
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """Not-a-number entries read as the lowest: a library would call such a row robust."""
+    return torch.nan_to_num(logits.float(), nan=-_EXTREME, posinf=_EXTREME, neginf=-_EXTREME)
+
+
+class Decisions(nn.Module):
+    """The oracle as a decision-based attack of a library sees it: one-hot answers of labels alone.
+
+    A library compares answers with the labels it attacks. So one place is enough for all classes that
+    are no label of the batch, and the number of classes need not be known.
+    """
+
+    def __init__(self, oracle: Oracle, y: Tensor) -> None:
+        super().__init__()
+        self._oracle = [oracle]
+        self._most = int(y.max())
+        self._turn = 0
+        self.place = nn.Parameter(torch.zeros(0, device=y.device), requires_grad=False)
+        self.eval()
+
+    @property
+    def classes(self) -> int:
+        """How wide the answers are."""
+        return self._most + 2
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        size = len(self._oracle[0].forwards)
+        labels = torch.cat([self._labels(part, size) for part in torch.split(x.detach().float(), size)])
+        known = (labels >= 0) & (labels <= self._most)
+        return F.one_hot(torch.where(known, labels, self._most + 1), self.classes).float()
+
+    def _labels(self, x: Tensor, size: int) -> Tensor:
+        # Whose row a point is of is unknown: the ledger shares the queries out in turn.
+        rows = (torch.arange(len(x), device=x.device) + self._turn) % size
+        self._turn = (self._turn + len(x)) % size
+        return self._oracle[0].labels(x, rows)
+
+
+def view_of(oracle: Oracle, x: Tensor, y: Tensor) -> View | Decisions:
+    """The oracle as a library may see it, by its access rights."""
+    return Decisions(oracle, y) if oracle.access == "decision" else View(oracle, x)
+
+
+def classes_of(oracle: Oracle, x: Tensor, view: View | Decisions) -> int:
+    """How many logits the view answers with; one query where it has to be asked."""
+    if isinstance(view, Decisions):
+        return view.classes
+    return oracle.logits(x[:1], torch.zeros(1, dtype=torch.int64, device=x.device)).shape[1]
+
+
+def cut(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """A library's points brought into the box and the ball; a row that is not finite keeps its image.
+
+    The nearest point of the ball is what a library that clips (foolbox) would have judged, and never
+    weaker than the image itself.
+
+    Raises:
+        BenchError: they are not of the shape of the images.
+    """
+    x_adv = x_adv.detach().to(device=x.device, dtype=x.dtype)
+    if x_adv.shape != x.shape:
+        raise BenchError(f"the library returned images of shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
+    usable = x_adv.isfinite().flatten(1).all(1)
+    return project(torch.where(per_row(usable, x), x_adv, x), x, threat)
+
+
+def starting_points(model: nn.Module, x: Tensor, y: Tensor, stream: Stream, tries: int) -> tuple[Tensor, Tensor]:
+    """For every image one that the model does not take for its label, as far from it as may be.
+
+    Tried are the negative of the image, black, white, and random images of uniform and of extreme
+    pixels; at most `tries` in all.
+
+    Returns:
+        the starting points `[B, C, H, W]`, and which rows have one, bool `[B]`.
+    """
+    start, open_ = x.clone(), torch.arange(len(x), device=x.device)
+    for number in range(tries):
+        if not len(open_):
+            break
+        fixed = (1 - x[open_], torch.zeros_like(x[open_]), torch.ones_like(x[open_]))
+        if number < len(fixed):
+            tried = fixed[number]
+        else:
+            tried = stream.at("beginning", number).rows(open_).uniform(*x.shape[1:])
+            tried = tried if number % 2 else tried.round()
+        wrong = model(tried).argmax(1) != y[open_]
+        start[open_[wrong]] = tried[wrong]
+        open_ = open_[~wrong]
+    there = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    there[open_] = False
+    return start, there
+
+
+def spelled(name: str) -> str:
+    """A parameter's name without Greek letters: `alpha_init` for the letter and `_init`."""
+    return "".join(_letter(character) for character in name)
+
+
+def _letter(character: str) -> str:
+    if character.isascii():
+        return character
+    return unicodedata.name(character, character).rsplit(" ", 1)[-1].lower()
+
+
+def settable(function: Callable[..., Any], reserved: Collection[str], real: Collection[str] = ()) -> dict[str, Any]:
+    """The parameters of a library's attack that a user may set, as `(type, default)` by spelled name.
+
+    Args:
+        function: the constructor or function of the attack.
+        reserved: what the harness sets itself, and what no command line can express.
+        real: parameters whose default is a whole number but which need not be one.
+    """
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in reserved and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            kind = _kind(str(parameter.annotation), parameter.default, name in real)
+            if kind is not None:
+                found[spelled(name)] = (kind, parameter.default)
+    return found
+
+
+def _kind(annotation: str, default: object, real: bool) -> type | None:
+    """The type of a parameter, from its annotation or else its default; `None` if it is an object."""
+    if real or "float" in annotation:
+        return float
+    for kind in (bool, int, str):
+        if kind.__name__ in annotation or isinstance(default, kind):
+            return kind
+    return float if isinstance(default, float) else str if "Literal" in annotation else None
+
+
+def unspelled(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters under the names the library's function has for them."""
+    names = {spelled(name): name for name in inspect.signature(function).parameters}
+    return {names[name]: value for name, value in parameters.items()}

@@ -1,0 +1,68 @@
+"""Attacks of torchattacks (Kim, 2020, arXiv:2010.01950) by their names there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from bench import repairs
+from bench.attacks.adapters import peer
+from bench.oracle import Oracle
+from bench.random import Stream
+from bench.types import ThreatModel
+
+# With its dependencies it would take `requests` back by four years.
+INSTALL = "pip install --no-deps torchattacks"
+
+_RESERVED = ("self", "model", "eps", "max_epsilon", "norm", "seed", "verbose", "n_classes")
+_REAL = ("c", "kappa", "decay", "scale", "lam", "amplification", "momentum")
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """What a user may set of an attack: `(type, default)` by name."""
+    return peer.settable(_kind(name).__init__, _RESERVED, _REAL)
+
+
+@dataclass(frozen=True)
+class Torchattacks:
+    """An attack of torchattacks with its own defaults; its step size keeps its share of eps.
+
+    Attributes:
+        name: of a class in `torchattacks`.
+        parameters: of its constructor; `alpha` is absolute there, and here.
+    """
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
+        kind = _kind(self.name)
+        with peer.session(stream, "torchattacks") as seed:
+            view = peer.view_of(oracle, x, y)
+            there = inspect.signature(kind.__init__).parameters
+            given = _set_by_harness(there, threat, seed)
+            if "n_classes" in there:
+                given["n_classes"] = peer.classes_of(oracle, x, view)
+            x_adv = kind(view, **{**given, **self.parameters})(x, y)
+        return peer.cut(x_adv, x, threat)
+
+
+def _set_by_harness(there: Mapping[str, inspect.Parameter], threat: ThreatModel, seed: int) -> dict[str, Any]:
+    """The arguments that the threat model and the examples decide."""
+    eps = float(threat.eps)
+    given: dict[str, Any] = {"norm": threat.family, "seed": seed} if "norm" in there else {}
+    for name in ("eps", "max_epsilon"):
+        if name in there:
+            given[name] = eps
+            if "alpha" in there:
+                given["alpha"] = there["alpha"].default * eps / there[name].default
+    return given
+
+
+def _kind(name: str) -> Any:  # noqa: ANN401  (a class of an untyped library)
+    repairs.torchvision()
+    return getattr(peer.imported("torchattacks", INSTALL), name)

@@ -1,0 +1,190 @@
+"""Fast Adaptive Boundary attack (Croce and Hein, ICML 2020, arXiv:1907.02044), targeted and not.
+
+With the hyper-parameters of AutoAttack (attacks.md 3.1). Each step takes the boundary for the plane
+that the logits and their gradients say it is, projects the point and the image onto it, and goes
+somewhat beyond a mixture of the two; from a misclassified point the next step starts nearer to the
+image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.attacks.hyperplane import normalize, onto_hyperplane, reach
+from bench.attacks.nearest import MinimumNorm, Nearest
+from bench.attacks.trajectory import Unbroken, require_at_least
+from bench.errors import BenchError
+from bench.geometry import norm, per_row
+from bench.oracle import Loss, Oracle, margin
+from bench.random import Stream
+
+_FINAL_SEARCH = 3  # steps, section 3.4
+_START = {"Linf": 0.3, "L2": 1.0, "L1": 5.0}  # of restarts where no radius is known, as in AutoAttack
+
+
+@dataclass
+class _State(Unbroken):
+    x: Tensor
+    y: Tensor
+    target: Tensor  # the class aimed at; the true one where the attack is untargeted
+    point: Tensor  # where the search stands
+
+    @classmethod
+    def of(cls, found: Nearest, y: Tensor, target: Tensor) -> _State:
+        """The unfinished examples, each at its image."""
+        rows = found.open(torch.arange(len(y), device=y.device)).nonzero().squeeze(1)
+        return cls(rows, found.x[rows], y[rows], target[rows], found.x[rows])
+
+
+@dataclass(frozen=True)
+class _Boundary(MinimumNorm):
+    """What both attacks have in common.
+
+    Attributes:
+        steps: per run.
+        targets: how many wrong classes; all of them where there are fewer.
+        n_restarts: runs; the first starts at the image, the others within half of eps from it.
+        alpha_max: the largest weight of the step from the image.
+        eta: how far a step goes, in units of the distance to the plane.
+        beta: what is left of the distance from the image after a misclassified point.
+    """
+
+    families: ClassVar[tuple[str, ...]] = ("Linf", "L2", "L1")
+
+    steps: int = 100
+    targets: int = 9
+    n_restarts: int = 1
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "steps", "targets", "n_restarts", "eta")
+        for name in ("alpha_max", "beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BenchError(f"{type(self).__name__}: {name}={getattr(self, name)} must be between 0 and 1")
+
+    def _descend(self, oracle: Oracle, found: Nearest, state: _State, ranks: int) -> None:
+        """One run from `state.point`, with the boundaries to `ranks` classes in sight (0: to the target)."""
+        for _ in range(self.steps):
+            if not len(state):
+                return
+            gap, normal = _nearest_plane(oracle, found, state, ranks)
+            state.point = self._step(state, gap, normal, found.family)
+            wrong, _ = found.judge(oracle, state.point, state.y, state.rows)
+            back = state.x + self.beta * (state.point - state.x)
+            state.point = torch.where(per_row(wrong, back), back, state.point)
+            still = found.open(state.rows)
+            if not bool(still.all()):
+                state.keep(still)
+
+    def _step(self, state: _State, gap: Tensor, normal: Tensor, family: str) -> Tensor:
+        """Beyond the plane `gap + <normal, z - point> = 0`, biased towards the image."""
+        gap_at_x = gap + (normal * (state.x - state.point)).flatten(1).sum(1)
+        there, here = torch.cat([state.point, state.x]), torch.cat([gap, gap_at_x])
+        delta, delta_at_x = onto_hyperplane(there, here, torch.cat([normal, normal]), family).chunk(2)
+        length, length_at_x = norm(delta, family).clamp_min(1e-8), norm(delta_at_x, family).clamp_min(1e-8)
+        bias = per_row((length / (length + length_at_x)).clamp_max(self.alpha_max), delta)
+        ahead = (1 - bias) * (state.point + self.eta * delta) + bias * (state.x + self.eta * delta_at_x)
+        return ahead.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class FAB(_Boundary):
+    """Untargeted: each step goes to the nearest of the boundaries to the likeliest wrong classes.
+
+    Which classes these are is decided anew at each point. A step costs a gradient per class.
+    """
+
+    def search(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
+        rows = torch.arange(len(y), device=y.device)
+        _, clean = found.judge(oracle, found.x, y, rows)
+        ranks = min(self.targets, clean.shape[1] - 1)
+        for restart in range(self.n_restarts):
+            state = _State.of(found, y, y)
+            if restart:
+                state.point = _random_start(found, state, stream.at("start", restart))
+            self._descend(oracle, found, state, ranks)
+        _final_search(oracle, found, y, clean)
+
+
+@dataclass(frozen=True)
+class FABTargeted(_Boundary):
+    """One run for each of the likeliest wrong classes, towards the boundary between it and the true one.
+
+    Targets are taken in the order of the logits of the image.
+    """
+
+    def search(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
+        rows = torch.arange(len(y), device=y.device)
+        _, clean = found.judge(oracle, found.x, y, rows)
+        order = _wrong_classes(clean, y)
+        for rank in range(min(self.targets, order.shape[1])):
+            for restart in range(self.n_restarts):
+                state = _State.of(found, y, order[:, rank])
+                if restart:
+                    state.point = _random_start(found, state, stream.at("start", rank, restart))
+                self._descend(oracle, found, state, 0)
+        _final_search(oracle, found, y, clean)
+
+
+def _wrong_classes(logits: Tensor, y: Tensor) -> Tensor:
+    """The classes other than `y`, the likeliest first, `[B, classes - 1]`."""
+    logits = torch.nan_to_num(logits, nan=torch.inf)
+    return logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
+
+
+def _gap_to(target: Tensor | None, rank: int) -> Loss:
+    """Logit of a class minus that of the true one: of `target`, or of the wrong class of this rank."""
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        other = _wrong_classes(logits.detach(), y)[:, rank] if target is None else target
+        logits = logits.float()
+        return (logits.gather(1, other[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+
+    return loss
+
+
+def _nearest_plane(oracle: Oracle, found: Nearest, state: _State, ranks: int) -> tuple[Tensor, Tensor]:
+    """The boundary as it looks from `point`, `[B]` and `[B, ...]`: gap + <normal, z - point> = 0."""
+    losses = [_gap_to(None, rank) for rank in range(ranks)] or [_gap_to(state.target, 0)]
+    normal = torch.zeros_like(state.point)
+    gap = normal.new_zeros(len(state))
+    nearest = torch.full_like(gap, torch.inf)
+    for loss in losses:
+        reply = found.gradient(oracle, state.point, state.y, loss, state.rows)
+        its_gap, its_normal = normalize(reply.loss, reply.grad)
+        away = reach(its_gap, its_normal, found.family)
+        closer = away < nearest
+        gap, nearest = torch.where(closer, its_gap, gap), torch.where(closer, away, nearest)
+        normal = torch.where(per_row(closer, normal), its_normal, normal)
+    return gap, normal
+
+
+def _random_start(found: Nearest, state: _State, stream: Stream) -> Tensor:
+    """A random direction of half the length of eps, or of the distance of the nearest point known."""
+    draws, shape = stream.rows(state.rows), state.x.shape[1:]
+    radius = found.distance[state.rows].clamp_max(found.eps or _START[found.family]).to(state.x.dtype)
+    delta = 2 * draws.uniform(*shape) - 1 if found.family == "Linf" else draws.normal(*shape)
+    length = per_row(norm(delta, found.family), delta).clamp_min(1e-12)
+    return (state.x + per_row(radius / 2, delta) * delta / length).clamp(0, 1)
+
+
+def _final_search(oracle: Oracle, found: Nearest, y: Tensor, clean: Tensor) -> None:
+    """From the nearest point towards the image, to where the margin would be zero if it were linear."""
+    low, low_margin = found.x.clone(), margin(clean.float(), y)
+    every = torch.arange(len(y), device=y.device)
+    for _ in range(_FINAL_SEARCH):
+        rows = every[found.open(every) & found.distance.isfinite()]
+        if not len(rows):
+            return
+        high, lead = found.x_adv[rows], found.margin[rows]
+        share = torch.nan_to_num(lead / (lead - low_margin[rows]), nan=0.5).clamp(0, 1)
+        between = high + per_row(share, high) * (low[rows] - high)
+        wrong, logits = found.judge(oracle, between, y[rows], rows)
+        low[rows] = torch.where(per_row(wrong, between), low[rows], between)
+        low_margin[rows] = torch.where(wrong, low_margin[rows], margin(logits.float(), y[rows]))

@@ -1,0 +1,132 @@
+"""What minimum-norm attacks share: the nearest adversarial point so far, and what is done with it.
+
+A minimum-norm attack looks for the nearest point that is misclassified, wherever it is. Asked for the
+distance (`nearest`) it goes on to the end. Asked for a proposal within a ball it stops at an example
+as soon as a misclassified point lies inside, because nothing nearer could change the verdict.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.attacks.trajectory import require_family
+from bench.errors import BenchError, unknown
+from bench.geometry import distance, norm, per_row, project
+from bench.oracle import Gradient, Loss, Oracle, margin, misclassified
+from bench.random import Stream
+from bench.types import ThreatModel
+
+
+class Nearest:
+    """The nearest misclassified point of every example, among those the defense was asked about.
+
+    Until there is one, the point with the largest margin of a wrong class stands in for it.
+
+    Attributes:
+        x: the images, `[B, C, H, W]`.
+        family: the norm distances are taken in.
+        eps: an example with a misclassified point no farther than this is finished; 0 looks for the
+            nearest point of all.
+        x_adv: `[B, C, H, W]`; rows never judged hold the image.
+        distance: of `x_adv` from `x` in float64, `[B]`; infinite where nothing is misclassified.
+        margin: best wrong logit minus the true one at `x_adv`, `[B]`; -inf where never judged.
+    """
+
+    def __init__(self, x: Tensor, family: str, eps: float = 0.0) -> None:
+        self.x, self.family, self.eps = x, family, eps
+        self.x_adv = x.clone()
+        self.distance = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
+        self.margin = torch.full((len(x),), -torch.inf, device=x.device)
+
+    def gradient(self, oracle: Oracle, x_adv: Tensor, y: Tensor, loss: Loss, rows: Tensor) -> Gradient:
+        """Ask for a gradient, and take in what the answer says of the point itself."""
+        away = distance(x_adv, self.x[rows], self.family)
+        # A success outside the ball breaks nothing: the oracle must not take it for evidence.
+        reply = oracle.gradient(x_adv, y, loss, rows, inside=away <= self.eps)
+        self._take(x_adv, rows, reply.logits, reply.success == 1, y, away)
+        return reply
+
+    def judge(self, oracle: Oracle, x_adv: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask for the logits alone and take them in; returns which rows are misclassified, and the logits."""
+        logits = oracle.logits(x_adv, rows)
+        wrong = misclassified(logits, y)
+        self._take(x_adv, rows, logits, wrong, y, distance(x_adv, self.x[rows], self.family))
+        return wrong, logits
+
+    def _take(self, x_adv: Tensor, rows: Tensor, logits: Tensor, wrong: Tensor, y: Tensor, away: Tensor) -> None:
+        held, lead = self.distance[rows], torch.nan_to_num(margin(logits.float(), y), nan=torch.inf)
+        closer = torch.where(wrong, away < held, held.isinf() & (lead > self.margin[rows]))
+        self.x_adv[rows] = torch.where(per_row(closer, x_adv), x_adv, self.x_adv[rows])
+        self.distance[rows] = torch.where(closer & wrong, away, held)
+        self.margin[rows] = torch.where(closer, lead, self.margin[rows])
+
+    def open(self, rows: Tensor) -> Tensor:
+        """Which of these rows are not finished, bool `[len(rows)]`."""
+        return self.distance[rows] > self.eps
+
+    def proposal(self, threat: ThreatModel) -> Tensor:
+        """The nearest point where it is within the ball, and its projection where it is not."""
+        inside = per_row(self.distance <= float(threat.eps), self.x)
+        return torch.where(inside, self.x_adv, project(self.x_adv, self.x, threat))
+
+
+class MinimumNorm(ABC):
+    """An attack that looks for the nearest misclassified point: a subclass says how, in `search`.
+
+    Deterministic defenses only: the search follows the boundary between the predictions of single
+    images, and an image of a stochastic defense has no single prediction.
+
+    Attributes:
+        families: the norms it is defined for.
+    """
+
+    families: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def search(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
+        """Ask about points through `found`, which keeps the nearest, until `found.open` leaves none."""
+
+    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
+        require_family(self, threat, self.families)
+        found = Nearest(x, threat.family, float(threat.eps))
+        self._run(oracle, found, y, stream)
+        return found.proposal(threat)
+
+    def nearest(self, oracle: Oracle, x: Tensor, y: Tensor, family: str, *, stream: Stream) -> tuple[Tensor, Tensor]:
+        """The nearest misclassified point found for every example, and how far away it is.
+
+        Args:
+            oracle: the only way to query the defense; row i of `x` is row i of the oracle.
+            x: images, float32 `[B, C, H, W]` in [0, 1]; left untouched.
+            y: labels, int64 `[B]`.
+            family: the norm: one of `families`.
+            stream: per-example random numbers.
+
+        Returns:
+            `x_adv`, float32 `[B, C, H, W]` in [0, 1], and its distance from `x` in float64, `[B]`: 0
+            where the image itself is misclassified, infinite where no point is.
+
+        Raises:
+            BenchError: a norm it is not defined for, or a stochastic defense.
+        """
+        if family not in self.families:
+            raise unknown(f"norm of {type(self).__name__}", family, self.families)
+        found = Nearest(x, family)
+        self._run(oracle, found, y, stream)
+        return found.x_adv, found.distance
+
+    def _run(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
+        if oracle.stochastic:
+            name = type(self).__name__
+            raise BenchError(f"{name} is not defined for a stochastic defense: use apgd-ce or pgd-eot-20")
+        if len(y):
+            self.search(oracle, found, y, stream)
+
+
+def farthest(x: Tensor, family: str) -> Tensor:
+    """The largest distance there is in the box [0, 1] from each image, `[B]`."""
+    return norm(torch.maximum(x, 1 - x), family)

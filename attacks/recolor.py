@@ -1,0 +1,155 @@
+"""ReColorAdv (Laidlaw and Feizi, NeurIPS 2019, arXiv:1906.00001): one function recolors every pixel.
+
+The threat model is a function of color: what moves a pixel depends on its color alone, and moves it
+by at most eps along each axis of CIELUV, scaled to [0, 1]. The function is a grid of shifts between
+which is interpolated. No Lp distance is claimed; the grid itself is the proof.
+
+The conversions are those of sRGB (IEC 61966-2-1) and of CIE 1976 L*u*v* with its own white, D65. They
+are written so that black, where hue is not defined, has finite values and finite slopes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bench.attacks.rendered import Rendered, Scene
+from bench.errors import BenchError
+from bench.random import Stream
+
+_GRID = (16, 32, 32)  # points along L*, u* and v*, as published
+
+# Rows X, Y, Z of linear sRGB.
+_TO_XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
+_KNEE_OF_RGB = 0.04045  # below it the gamma curve of sRGB is a straight line,
+_KNEE_OF_LINEAR = _KNEE_OF_RGB / 12.92
+_KNEE_OF_Y = (6 / 29) ** 3  # and below this the lightness is one
+_KNEE_OF_L = 8.0
+_SLOPE_OF_L = (29 / 3) ** 3
+# A color without light has no chromaticity. Below a hundredth, which no L* above 0.002 of sRGB reaches,
+# the denominator of the way back is held.
+_LEAST_V = 0.01
+
+
+def _white() -> tuple[float, float]:
+    """The chromaticity (u', v') of RGB (1, 1, 1)."""
+    red, green, blue = (math.fsum(row) for row in _TO_XYZ)
+    total = red + 15 * green + 3 * blue
+    return 4 * red / total, 9 * green / total
+
+
+_WHITE_U, _WHITE_V = _white()
+
+
+def to_luv(x: Tensor) -> Tensor:
+    """CIELUV of sRGB.
+
+    Args:
+        x: images `[B, 3, H, W]` in [0, 1].
+
+    Returns:
+        `[B, 3, H, W]`: L* / 100, (u* + 100) / 200 and (v* + 100) / 200. The first is in [0, 1]; the
+        others leave it for the most saturated colors.
+    """
+    linear = torch.where(x <= _KNEE_OF_RGB, x / 12.92, ((x.clamp_min(_KNEE_OF_RGB) + 0.055) / 1.055).pow(2.4))
+    red, green, blue = torch.einsum("ij,bjhw->bihw", x.new_tensor(_TO_XYZ), linear).unbind(1)
+    light = torch.where(green <= _KNEE_OF_Y, _SLOPE_OF_L * green, 116 * green.clamp_min(_KNEE_OF_Y).pow(1 / 3) - 16)
+    total = (red + 15 * green + 3 * blue).clamp_min(torch.finfo(x.dtype).tiny)
+    u = 13 * light * (4 * red / total - _WHITE_U)
+    v = 13 * light * (9 * green / total - _WHITE_V)
+    return torch.stack([light / 100, (u + 100) / 200, (v + 100) / 200], 1)
+
+
+def to_rgb(luv: Tensor) -> Tensor:
+    """The way back from `to_luv`; colors that sRGB lacks are clamped to [0, 1]."""
+    light, u, v = luv.unbind(1)
+    light, u, v = 100 * light.clamp_min(0), 200 * u - 100, 200 * v - 100
+    green = torch.where(light <= _KNEE_OF_L, light / _SLOPE_OF_L, ((light + 16) / 116).pow(3))
+    # u' and v' times 13 L*, so that nothing is divided by the lightness.
+    u, v = u + 13 * light * _WHITE_U, (v + 13 * light * _WHITE_V).clamp_min(_LEAST_V)
+    red = green * 9 * u / (4 * v)
+    blue = green * (12 * 13 * light - 3 * u - 20 * v) / (4 * v)
+    back = torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).to(luv)
+    linear = torch.einsum("ij,bjhw->bihw", back, torch.stack([red, green, blue], 1)).clamp(0, 1)
+    curve = 1.055 * linear.clamp_min(_KNEE_OF_LINEAR).pow(1 / 2.4) - 0.055
+    return torch.where(linear <= _KNEE_OF_LINEAR, 12.92 * linear, curve).clamp(0, 1)
+
+
+def interpolate(grid: Tensor, luv: Tensor) -> Tensor:
+    """The shift of every color, trilinear between the points of the grid.
+
+    Args:
+        grid: `[B, *_GRID, 3]`, a shift at each point; the points span [0, 1] along each axis.
+        luv: colors `[B, 3, H, W]`; beyond the grid its nearest face is read.
+
+    Returns:
+        `[B, 3, H, W]`, differentiable in `grid`.
+    """
+    batch, _, height, width = luv.shape
+    sizes = grid.shape[1:4]
+    most = torch.tensor([size - 1 for size in sizes], device=luv.device, dtype=luv.dtype)
+    place = luv.flatten(2).clamp(0, 1) * most[:, None]
+    low = torch.minimum(place.floor(), most[:, None] - 1)
+    part = place - low
+    low = low.long()
+    indices, weights = [], []
+    for corner in range(8):
+        index, weight = torch.zeros_like(low[:, 0]), torch.ones_like(part[:, 0])
+        for axis, size in enumerate(sizes):
+            upper = corner >> axis & 1
+            index = index * size + low[:, axis] + upper
+            weight = weight * (part[:, axis] if upper else 1 - part[:, axis])
+        indices.append(index)
+        weights.append(weight)
+    # One gather for all corners: its backward is one scatter.
+    index = torch.stack(indices, 1).view(batch, -1, 1).expand(-1, -1, 3)
+    values = grid.flatten(1, 3).gather(1, index).view(batch, 8, -1, 3)
+    shift = (torch.stack(weights, 1)[..., None] * values).sum(1)
+    return shift.transpose(1, 2).reshape(batch, 3, height, width)
+
+
+def render(x: Tensor, grid: Tensor) -> Tensor:
+    """Recolor `x` `[B, 3, H, W]` by a grid of shifts `[B, *_GRID, 3]`.
+
+    What the way to CIELUV and back rounds off is taken out again, so a grid of zeros gives exactly `x`.
+    """
+    luv = to_luv(x)
+    return (x + (to_rgb(luv + interpolate(grid, luv)) - to_rgb(luv))).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class ReColor(Rendered):
+    """Ascent of the margin in the grid by Adam; after each step every shift is clamped to the bound.
+
+    Row 3.4 of the published settings (PAT: bound 0.06, 100 steps, a grid of 16 x 32 x 32 shifts in
+    CIELUV) without its penalty on rough grids: the bound alone is the threat model.
+
+    Attributes:
+        steps: gradient steps per restart.
+        step_size: Adam's learning rate in units of eps, so that an attack is as fast for any bound.
+        eot: draws per gradient of a stochastic defense.
+        n_restarts: independent runs; a later one attacks what the earlier ones left.
+        begin: the random start is uniform within this share of the bound; 0 starts at the image.
+    """
+
+    step_size: float = 0.1
+    optimizer: str = "adam"
+    begin: float = 0.5
+
+    family: ClassVar[str] = "recolor"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.begin <= 1:
+            raise BenchError(f"ReColor: begin={self.begin} must be between 0 and 1: it is a share of the bound")
+
+    def start(self, x: Tensor, scene: Scene, eps: float, stream: Stream) -> Tensor:
+        """A grid `[B, *_GRID, 3]` in units of the scaled axes."""
+        return self.begin * eps * (2 * stream.uniform(*_GRID, 3) - 1)
+
+    def render(self, x: Tensor, latent: Tensor, scene: Scene) -> Tensor:
+        return render(x, latent)

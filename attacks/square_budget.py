@@ -1,0 +1,131 @@
+"""The moves of Square in L2 and L1: the budget of two squares goes into one of them, shaped as a bump.
+
+L2 is section 3.4 of the paper (arXiv:1912.00049), L1 its adaptation by Croce and Hein (ICML 2021,
+arXiv:2103.01208): steeper bumps, shares of a sum in place of shares of squares, and the projection on
+the ball and the box together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bench.geometry import norm, per_row, project
+from bench.random import Stream
+from bench.types import ThreatModel
+
+_STEEPNESS = {"L2": 2, "L1": 4}  # the k-th square of a pyramid has height 1 / k^this
+
+
+def tiles(x: Tensor, stream: Stream, threat: ThreatModel) -> Tensor:
+    """The start: the image tiled with bumps a fifth of its height wide, of random signs."""
+    channels, height, width = x.shape[1:]
+    side = max(min(height, width) // 5, 1)
+    down, across = height // side, width // side
+    sign = signs(stream.uniform(channels, down, across)).repeat_interleave(side, 2).repeat_interleave(side, 3)
+    delta = torch.zeros_like(x)
+    bump = _bump(side, threat.family).to(x.device)
+    delta[:, :, : down * side, : across * side] = sign * bump.repeat(down, across)
+    return _fill_ball(delta, x, threat)
+
+
+def move_budget(x: Tensor, x_best: Tensor, side: int, uniform: Tensor, threat: ThreatModel) -> Tensor:
+    """Move the budget of two squares of every image, and what is unused, into one of them.
+
+    Args:
+        x: the images, `[B, C, H, W]`.
+        x_best: the points held.
+        side: of the squares; rounded up to an odd number, at least 3 where the image allows.
+        uniform: `[B, 5 + 2 C]` in [0, 1).
+        threat: an L2 or L1 threat model.
+    """
+    channels, height, width = x.shape[1:]
+    family, eps = threat.family, float(threat.eps)
+    side = min(max(side, 3) // 2 * 2 + 1, height, width)
+    delta = x_best - x
+    to = _window(uniform[:, 0], uniform[:, 1], side, x)
+    source = _window(uniform[:, 2], uniform[:, 3], side, x)
+    covered = torch.zeros_like(delta)
+    covered[source] = 1
+    covered[to] = 1
+    bump = _bump(side, family).to(delta.device)
+    turned = (uniform[:, 4] < 0.5)[:, None, None, None]
+    shape = torch.where(turned, bump.T, bump) * signs(uniform[:, 5 : 5 + channels])[:, :, None, None]
+    fresh = shape + _normalized(delta[to], family)
+    if family == "L2":
+        held = (delta * covered).square().sum((2, 3), keepdim=True)
+        unused = (eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0)
+        budget = (unused / channels + held).sqrt()
+    else:
+        held = (delta * covered).abs().sum((2, 3), keepdim=True)
+        unused = (eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0)
+        # As published, more than there is: the projection takes it from the weakest pixels of the image.
+        budget = unused + channels * held
+    delta[source] = 0
+    delta[to] = _normalized(fresh, family) * budget
+    return _fill_ball(delta, x, threat)
+
+
+@lru_cache
+def _bump(side: int, family: str) -> Tensor:
+    """Two pyramids of opposite sign, one above the other, of norm one: `[side, side]` (section 3.4)."""
+    half = side // 2
+    upper = _pyramid(half, side, family) if half else torch.zeros(0, side)
+    both = torch.cat([upper, -_pyramid(side - half, side, family)])
+    return both / _size(both, family)
+
+
+def _pyramid(height: int, width: int, family: str) -> Tensor:
+    """Sum of centered squares of growing size, the k-th of height 1 / k^2 (L1: 1 / k^4), of norm one."""
+    rows = (torch.arange(height) - height // 2).abs()
+    columns = (torch.arange(width) - width // 2).abs()
+    away = torch.maximum(rows[:, None], columns)
+    steps = 1 / torch.arange(1, max(height, width) // 2 + 2).pow(_STEEPNESS[family])
+    tail = steps.flip(0).cumsum(0).flip(0)
+    return tail[away] / _size(tail[away], family)
+
+
+def _size(square: Tensor, family: str) -> Tensor:
+    """The norm of one square, or of each channel of each square."""
+    if family == "L2":
+        return square.square().sum((-2, -1), keepdim=True).sqrt()
+    return square.abs().sum((-2, -1), keepdim=True)
+
+
+def _normalized(squares: Tensor, family: str) -> Tensor:
+    """Each channel of each square scaled to norm one."""
+    return squares / _size(squares, family).clamp_min(1e-12)
+
+
+def _fill_ball(delta: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """The perturbation on the surface of the ball, in the box.
+
+    In L2 it is scaled up or down, then clamped. In L1 it is scaled up where it is too short, and
+    projected where it is too long, which spares its strong pixels.
+    """
+    length = per_row(norm(delta, threat.family), delta).clamp_min(1e-12)
+    scale = float(threat.eps) / length
+    if threat.family == "L1":
+        scale = scale.clamp_min(1)
+    return project(x + delta * scale, x, threat)
+
+
+def signs(uniform: Tensor) -> Tensor:
+    """-1 or 1 for numbers in [0, 1)."""
+    return torch.where(uniform < 0.5, -1.0, 1.0)
+
+
+def span(uniform: Tensor, side: int, size: int) -> Tensor:
+    """A random interval of `side` of `size` places for every row, `[B, side]`."""
+    first = (uniform * (size - side + 1)).long()
+    return first[:, None] + torch.arange(side, device=uniform.device)
+
+
+def _window(down: Tensor, across: Tensor, side: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The index of a random square in every channel of every row: `x[window]` is `[B, C, side, side]`."""
+    each = torch.arange(len(x), device=x.device)[:, None, None, None]
+    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
+    rows, columns = span(down, side, x.shape[2]), span(across, side, x.shape[3])
+    return each, channel, rows[:, None, :, None], columns[:, None, None, :]

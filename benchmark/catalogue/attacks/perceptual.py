@@ -1,0 +1,48 @@
+"""Attacks bounded by what is seen: colors moved as one, and distances between activations."""
+
+from __future__ import annotations
+
+from bench.registry import AttackEntry
+
+_EOT = 20
+# Where the distance is measured: the activations of a network that answers an image always alike.
+_STILL = ("base", "derandomized")
+
+ENTRIES: tuple[AttackEntry, ...] = (
+    AttackEntry(
+        "recolor",
+        "bench.attacks.recolor:ReColor",
+        "1906.00001",
+        "one bounded function of color, a grid in CIELUV, found by Adam on the margin (ReColorAdv)",
+        ("recolor",),
+        forwards=101,
+        backwards=101,
+        config={"eot": _EOT},
+        eot=_EOT,
+    ),
+    # Beside the queries of the defense itself, every pass of the network that measures the distance.
+    AttackEntry(
+        "ppgd",
+        "bench.attacks.ppgd:PPGD",
+        "2006.12655",
+        "40 steps of equal perceptual length, by conjugate gradients, bounded by the classifier's own activations",
+        ("lpips",),
+        needs_if_stochastic=_STILL,
+        forwards=405,
+        backwards=241,
+        config={"eot": _EOT},
+        eot=_EOT,
+    ),
+    AttackEntry(
+        "lpa",
+        "bench.attacks.lpa:LPA",
+        "2006.12655",
+        "5 rounds of 40 steps on the margin less a growing penalty on the perceptual distance (Lagrangian)",
+        ("lpips",),
+        needs_if_stochastic=_STILL,
+        forwards=646,
+        backwards=405,
+        config={"eot": _EOT},
+        eot=_EOT,
+    ),
+)

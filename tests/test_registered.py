@@ -1,0 +1,69 @@
+"""`bench list` and `bench show`: what they say is what runs."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from bench.catalogue import ATTACKS
+from bench.cli.parameters import about, parameters
+from bench.cli.registered import list_, show
+from bench.families import FAMILIES
+from bench.registry import load
+
+TARGETS = sorted({entry.target for entry in ATTACKS if entry.target})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_parameters_shown_are_those_of_the_class(target):
+    """Read from the source, they are the fields that Python finds, with the same defaults and a text each."""
+    fields = {field.name: str(field.default) for field in dataclasses.fields(load(target))}
+
+    shown = parameters(target, {})
+
+    assert {each.name: each.default for each in shown} == fields
+    assert all(each.about for each in shown), [each.name for each in shown if not each.about]
+    assert about(target)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ATTACKS if entry.target], ids=lambda entry: entry.name)
+def test_what_the_catalogue_sets_is_shown(entry):
+    shown = {each.name: each.default for each in parameters(entry.target, entry.config)}
+
+    assert {key: str(value) for key, value in entry.config.items()}.items() <= shown.items()
+
+
+def test_the_list_has_a_line_per_attack_with_group_threats_access_and_cost(capsys):
+    list_("attacks", as_json=False)
+
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == len(ATTACKS.names())
+    stadv = next(line.split() for line in lines if line.startswith("stadv "))
+    assert stadv[1:5] == ["non-lp", "stadv", "gradient", "101+101"]
+
+
+@pytest.mark.parametrize("entry", list(ATTACKS), ids=lambda entry: entry.name)
+def test_every_attack_can_be_shown(entry, capsys):
+    """With the unit of every threat it is defined for."""
+    show(entry.name, "digits")
+
+    text = capsys.readouterr().out
+    assert all(FAMILIES[family].unit in text for family in entry.families)
+    for dataset, measured in entry.powerless.items():
+        assert f"on {dataset}: {measured}" in text
+
+
+def test_neither_imports_torch():
+    code = (
+        "import sys\n"
+        "from bench.cli.registered import list_, show\n"
+        "list_('all', False)\n"
+        "show('stadv', 'digits')\n"
+        "show('apgd-ce', 'digits')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
