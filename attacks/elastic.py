@@ -66,9 +66,7 @@ class Elastic(Rendered):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.std < math.inf:
-            raise BenchError(
-                f"Elastic: std={self.std} must be a number of pixels, or 0 to take the size of the image"
-            )
+            raise BenchError(f"Elastic: std={self.std} must be a number of pixels, or 0 to take the size of the image")
 
     def start(self, x: Tensor, scene: Scene, eps: float, stream: Stream) -> Tensor:
         """A flow `[B, H, W, 2]` in pixels, before it is smoothed."""

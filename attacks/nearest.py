@@ -1,8 +1,9 @@
 """What minimum-norm attacks share: the nearest adversarial point so far, and what is done with it.
 
 A minimum-norm attack looks for the nearest point that is misclassified, wherever it is. Asked for the
-distance (`nearest`) it goes on to the end. Asked for a proposal within a ball it stops at an example
-as soon as a misclassified point lies inside, because nothing nearer could change the verdict.
+distance (`nearest`) it goes on to the end. Asked for a proposal within a ball it may stop at an example
+as soon as a misclassified point lies inside, because nothing nearer could change the verdict; those
+whose distances are of use go on all the same (`measures`).
 """
 
 from __future__ import annotations
@@ -82,9 +83,12 @@ class MinimumNorm(ABC):
 
     Attributes:
         families: the norms it is defined for.
+        measures: whether it goes on to the nearest point even where one within the ball is found, so
+            that accuracy at every smaller eps can be read off its distances. AutoAttack's part does not.
     """
 
     families: ClassVar[tuple[str, ...]]
+    measures: ClassVar[bool] = True
 
     @abstractmethod
     def search(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
@@ -92,7 +96,7 @@ class MinimumNorm(ABC):
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         require_family(self, threat, self.families)
-        found = Nearest(x, threat.family, float(threat.eps))
+        found = Nearest(x, threat.family) if self.measures else Nearest(x, threat.family, float(threat.eps))
         self._run(oracle, found, y, stream)
         return found.proposal(threat)
 

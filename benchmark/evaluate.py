@@ -105,7 +105,7 @@ def evaluate(
             adversarial[rows] = judged.correct
             cost = Cost(int(oracle.forwards.sum()), int(oracle.backwards.sum()))
             evidence = _evidence(oracle, judged, rows, cell.draws)
-        if hasattr(attack, "nearest") and cell.threat.is_lp:
+        if getattr(attack, "measures", False):
             evidence = replace(evidence, distances=_distances(x, x_adv, clean, adversarial, cell.threat))
     verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(adversarial))
     return ShardVerdicts(verdicts, cost, evidence, x_adv.cpu().numpy())

@@ -95,3 +95,25 @@ def test_sizes_are_exact_fractions():
     (curve,) = curves([result("fmn", "Linf:8/255", [1], (None,))], points=3)
 
     assert Fraction(8, 765) in curve.points
+
+
+def test_a_curve_reads_the_nearest_points_not_the_first_ones(halfspace, images):
+    """On a halfspace the distances of FMN are the analytic ones, however large the ball it may use."""
+    import torch
+
+    from bench.attacks.fmn import FMN
+    from bench.datasets.examples import Examples
+    from bench.evaluate import evaluate
+    from bench.types import Defense, ImageSpec
+
+    model, x = halfspace(), images(6)
+    y = model(x).argmax(1)
+    examples = Examples("digits", "test", list("abcdef"), x.numpy(), y.numpy(), ImageSpec((1, 8, 8), 2))
+    reach = model.distance(x, y, "L2")
+    cell = result("fmn", "L2:4", [1] * 6).cell
+
+    found = evaluate(cell, Defense(model), FMN(), examples)
+
+    ratio = torch.tensor(found.evidence.distances, dtype=torch.float64) / reach
+    assert ratio.min() > 0.999
+    assert ratio.max() < 1.05

@@ -1,9 +1,8 @@
-"""AutoAttack and FAB-T as published, run by the `pyautoattack` distribution.
+"""AutoAttack as published, run by the `pyautoattack` distribution.
 
 AutoAttack (Croce and Hein, ICML 2020, arXiv:2003.01690) is the reference the other attacks here are
-held against, FAB (Croce and Hein, ICML 2020, arXiv:1907.02044) its minimum-distance part. Both draw
-from global generators, once per batch, so their points depend on the shard; the generators are
-seeded from the examples and put back afterwards.
+held against. It draws from global generators, once per batch, so its points depend on the shard; the
+generators are seeded from the examples and put back afterwards.
 """
 
 from __future__ import annotations
@@ -29,36 +28,6 @@ from bench.types import ThreatModel
 _FAMILIES = ("Linf", "L2")
 _TARGETS = 9
 _SMALLEST_L2_IMAGE = 5  # the L2 start of its Square divides by height // 5
-
-
-@dataclass(frozen=True)
-class FABTargeted:
-    """Targeted Fast Adaptive Boundary: the nearest point on the boundary to each likely class.
-
-    Rows for which it finds no adversarial example inside the ball keep their image. Deterministic
-    defenses only: its steps assume that one image has one prediction.
-
-    Attributes:
-        steps: per target class.
-        targets: how many wrong classes to aim at; all of them where there are fewer.
-    """
-
-    steps: int = 100
-    targets: int = _TARGETS
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "steps", "targets")
-
-    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
-        require_family(self, threat, _FAMILIES)
-        if oracle.stochastic:
-            raise BenchError("FAB-T is not defined for a stochastic defense: use apgd-ce or pgd-eot-20")
-        classes = _classes(oracle, x)
-        with _library(stream) as (_, seed):
-            model = _Finite(oracle.module())
-            attack = _fab(model, threat, seed, x.device, steps=self.steps, targets=min(self.targets, classes - 1))
-            x_adv = attack.perturb(x, y)
-        return _within(x_adv, x, threat)
 
 
 @dataclass(frozen=True)

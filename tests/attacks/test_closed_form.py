@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from bench.attacks.adapters.pyautoattack import AutoAttack, FABTargeted
+from bench.attacks.adapters.pyautoattack import AutoAttack
 from bench.attacks.apgd import APGD, APGDTargeted
+from bench.attacks.fab import FABTargeted
 from bench.attacks.fgsm import FGSM
 from bench.attacks.pgd import PGD
 from bench.attacks.square import Square

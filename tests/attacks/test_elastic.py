@@ -74,9 +74,9 @@ def test_a_constant_flow_shifts_the_image(images):
 
 def test_the_gradient_of_the_variables_is_that_of_the_pixels(flow):
     """Central differences in float64."""
-    x = torch.rand(2, 1, 12, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x = torch.rand(2, 1, 6, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
-    exact = torch.autograd.gradcheck(lambda v: Elastic().render(x, v, ()), (0.3 * flow).requires_grad_())
+    exact = torch.autograd.gradcheck(lambda v: Elastic().render(x, v, ()), (0.3 * flow[:, :6, :4]).requires_grad_())
 
     assert exact
 

@@ -31,7 +31,7 @@ def test_the_first_level_is_known():
 
 
 def test_the_second_level_counts_half():
-    """n = 4, a draw of the second level only: it raises its own point by draw / decay, and its neighbors by a quarter."""
+    """n = 4, one draw of the second level: it raises its own point by draw / decay, and its neighbors by a quarter."""
     draws = torch.zeros(1, 15, dtype=torch.float64)
     draws[0, 3] = 1  # the middle of the first square
 

@@ -12,7 +12,7 @@ from bench.attacks.malt import MALT
 from bench.attacks.pgd import PGD
 from bench.attacks.square import Square
 from bench.attacks.trajectory import sparse_step
-from bench.geometry import distance
+from bench.geometry import distance, project
 from bench.types import ThreatModel
 
 ATTACKS = {
@@ -290,6 +290,27 @@ def test_a_point_outside_the_ball_breaks_nothing(launch, edged):
     assert oracle.backwards.tolist() == [2 * 43]
     assert distance(x_adv, x, "L1").max().item() <= eps
     assert (model(x_adv).argmax(1) == 0).all()
+
+
+def test_each_ball_is_entered_at_the_best_point_of_the_larger_one(launch, edged, monkeypatch):
+    """Projected, and with as many pixels moving as that point tells."""
+    asked, (model, x, y) = [], edged
+    x, y = x[:1], y[:1]
+    build, resumed = SparseState.at, []
+    monkeypatch.setattr(SparseState, "at", lambda *args, **how: resumed.append(how["resumed"]) or build(*args, **how))
+
+    class Watched(torch.nn.Module):
+        def forward(self, x):
+            asked.append(x.detach().clone())
+            return model(x)
+
+    launch(APGD(steps=10, large_reps=True), Watched(), x, y, "L1:2")
+
+    assert len(asked) == 13  # 1 + 3, 1 + 3 and 1 + 4
+    for first, last, text in ((0, 4, "L1:4"), (4, 8, "L1:2")):
+        best = max(asked[first:last], key=lambda point: model.gain(x, point).item())
+        assert torch.equal(asked[last], project(best, x, ThreatModel.parse(text)))
+    assert resumed == [True] * 3
 
 
 def test_larger_balls_find_better_starts(launch, robust_digits):

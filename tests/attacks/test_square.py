@@ -108,9 +108,21 @@ def test_moves_stay_on_the_sphere_for_images_of_any_size(state, stream, shape, s
     assert moved.max() <= 1
 
 
+def test_in_l1_what_is_too_short_grows_and_what_is_too_long_loses_its_weak_pixels(images, stream):
+    """36 bumps of norm one, 5 pixels wide: scaled up to eps 45; at eps 5 their tops alone remain."""
+    x = images(1, (1, 32, 32))
+
+    large, small = (tiles(x, stream(1), ThreatModel.parse(f"L1:{eps}")) - x for eps in (45, 5))
+
+    assert 40 < norm(large, "L1").item() <= 45  # the box stops some of the tops
+    assert norm(small, "L1").item() == pytest.approx(5, rel=1e-4)
+    assert (large[:, :, :30, :30] != 0).all()
+    assert (small != 0).sum() <= 4 * 36
+
+
 @pytest.mark.parametrize("threat", [L2, ThreatModel.parse("L1:0.5")], ids=str)
-def test_moves_empty_the_source(state, stream, threat):
-    """A square that gives its budget away holds nothing afterwards, unless it is the target itself."""
+def test_moves_empty_the_source_and_lose_nothing(state, stream, threat):
+    """A square that gives its budget away holds nothing afterwards; what both held is in the target."""
     moving = state(1, lambda x: tiles(x, stream(1), threat), (1, 9, 9))
     # Target square at the top left, source at the bottom right.
     uniform = torch.tensor([[0.0, 0.0, 0.999, 0.999, 0.2, 0.2, 0.2]])
@@ -119,6 +131,9 @@ def test_moves_empty_the_source(state, stream, threat):
 
     assert delta[6:, 6:].abs().max() < 1e-6
     assert delta[:3, :3].abs().min() > 0
+    before, order = (moving.x_best - moving.x)[0, 0], 2 if threat is L2 else 1
+    both = torch.stack([before[6:, 6:], before[:3, :3]])
+    assert delta[:3, :3].norm(order).item() == pytest.approx(both.norm(order).item(), rel=1e-2)
 
 
 def test_an_example_broken_at_the_start_costs_one_query(launch, halfspace, images):

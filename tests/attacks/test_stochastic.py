@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.attacks.adapters.pyautoattack import AutoAttack, FABTargeted
+from bench.attacks.adapters.pyautoattack import AutoAttack
 from bench.attacks.apgd import APGD
+from bench.attacks.fab import FABTargeted
 from bench.attacks.pgd import PGD
 from bench.attacks.square import Square
 from bench.attacks.stadv import StAdv

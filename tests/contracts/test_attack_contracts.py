@@ -36,6 +36,8 @@ LARGE = {
 }
 # What they lay over an image is there whatever eps is; eps bounds how it may be bent.
 OVERLAID = ("wood", "kaleidoscope")
+# Descents that stall are given up, which on a plane is soon.
+GIVES_UP = ("cw-l2",)
 # One batch seeds the library's global generators, so its points depend on the shard by design.
 PER_BATCH = "bench.attacks.adapters."
 SHAPES = {"gray 8x8": (1, 8, 8), "RGB 32x32": (3, 32, 32), "RGB 40x24": (3, 40, 24), "RGB 224x224": (3, 224, 224)}
@@ -354,8 +356,9 @@ def test_the_ledger_stays_within_the_catalogue(propose, halfspace, images, name,
 
     oracle = propose(entry, model, x, model(x).argmax(1), f"{family}:1e-6", attack=attack).oracle
 
-    assert 0.9 * entry.forwards - 1 <= oracle.forwards.item() <= entry.forwards
-    assert 0.9 * entry.backwards - 1 <= oracle.backwards.item() <= entry.backwards
+    least = 0.1 if name in GIVES_UP else 0.9
+    assert least * entry.forwards - 1 <= oracle.forwards.item() <= entry.forwards
+    assert least * entry.backwards - 1 <= oracle.backwards.item() <= entry.backwards
 
 
 @for_every_attack
