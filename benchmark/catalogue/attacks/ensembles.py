@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.registry import AttackEntry
 
-_LP = ("Linf", "L2")
+_LP = ("Linf", "L2", "L1")
 _EOT = 20
 
 # By kind of defense, and by threat family where AutoAttack has other parameters for it (attacks.md 3.1).
@@ -92,7 +92,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "bench.attacks.adapters.pyautoattack:AutoAttack",
         "2003.01690",
         "the pyautoattack package's own standard (rand on stochastic defenses) run, for cross-checking",
-        _LP,
+        ("Linf", "L2"),
         forwards=7865,
         backwards=1910,
         eot=_EOT,

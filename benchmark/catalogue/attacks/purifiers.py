@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.registry import AttackEntry
 
-_LP = ("Linf", "L2")
+_LP = ("Linf", "L2", "L1")
 _EOT = 20
 
 ENTRIES: tuple[AttackEntry, ...] = (
