@@ -153,4 +153,5 @@ class Snow(Rendered):
     def _direction(self, state: _State, grad: Tensor, step: int) -> Tensor:
         if self.optimizer != "steepest":
             return super()._direction(state, grad, step)
-        return direction(grad, "L2") * grad[0].numel() ** 0.5
+        along: Tensor = direction(grad, "L2")
+        return along * math.sqrt(grad[0].numel())

@@ -30,16 +30,16 @@ def test_the_first_level_is_known():
     assert torch.allclose(cloud, expected)
 
 
-def test_the_second_level_counts_half():
-    """n = 4, one draw of the second level: it raises its own point by draw / decay, and its neighbors by a quarter."""
-    draws = torch.zeros(1, 15, dtype=torch.float64)
-    draws[0, 3] = 1  # the middle of the first square
+def test_the_third_level_counts_a_quarter():
+    """n = 8, one draw: it raises its own point by draw / decay^2, and its four neighbors by a quarter of that."""
+    draws = torch.zeros(1, 63, dtype=torch.float64)
+    draws[0, 15] = 1  # the middle of the first square
 
     cloud = plasma(draws, 2.0)
 
-    assert cloud[0, 1, 1] == 0.5
-    assert [cloud[0, 0, 1], cloud[0, 1, 0], cloud[0, 2, 1], cloud[0, 1, 2]] == [0.125] * 4
-    assert cloud.abs().sum() == 1
+    assert cloud[0, 1, 1] == 1 / 4
+    assert [cloud[0, 0, 1], cloud[0, 1, 0], cloud[0, 2, 1], cloud[0, 1, 2]] == [1 / 16] * 4
+    assert cloud.abs().sum() == 1 / 2
 
 
 def test_a_lower_decay_is_finer(draws):

@@ -38,10 +38,10 @@ def attack_of(name, **changed):
 
 @pytest.fixture
 def drawn(images, stream):
-    """Images of a shape with a scene and variables within a bound."""
+    """Images of a shape that touch the edges of the box, with a scene and variables within a bound."""
 
     def draw(attack, shape, eps=0.3, n=4):
-        x, draws = images(n, shape), stream(n)
+        x, draws = (0.5 + 7 * (images(n, shape) - 0.5)).clamp(0, 1), stream(n)
         scene = attack.scene(x, draws)
         return x, attack.start(x, scene, eps, draws), scene
 
