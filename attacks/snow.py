@@ -63,12 +63,14 @@ def snowfall(weights: Tensor, streak: Tensor, height: int, width: int) -> Tensor
         height: of the image.
         width: of the image.
     """
-    rows, columns = weights.shape[2:]
-    flakes = weights.new_zeros(len(weights), len(_LAYERS), rows * _GAP, columns * _GAP)
-    for layer, (down, right) in enumerate(_LAYERS):
-        flakes[:, layer, down::_GAP, right::_GAP] = weights[:, layer]
-    flakes = flakes[..., :height, :width].flatten(0, 1)[None]
-    return F.conv2d(flakes, streak.to(weights.dtype), groups=len(weights), padding=streak.shape[-1] // 2)[0][:, None]
+    spare, margin = _GAP - 1, streak.shape[-1] // 2
+    shifted = [
+        F.pad(streak[:, layer], (right, spare - right, down, spare - down))
+        for layer, (down, right) in enumerate(_LAYERS)
+    ]
+    looks = torch.stack(shifted, 1).flatten(0, 1)[:, None].to(weights.dtype)
+    snow = F.conv_transpose2d(weights.flatten(0, 1)[None], looks, stride=_GAP, groups=len(weights))[0]
+    return snow[:, None, margin : margin + height, margin : margin + width]
 
 
 @dataclass(frozen=True)

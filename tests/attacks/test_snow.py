@@ -52,6 +52,18 @@ def test_a_flake_falls_where_its_layer_is():
     assert torch.equal(snow, cell.repeat(2, 3))
 
 
+def test_a_flake_looks_like_its_streak():
+    """Centered on its place, as bright as its weight, and nothing anywhere else."""
+    weight, streak = torch.zeros(1, 7, 8, 8), torch.rand(1, 7, 13, 13, generator=torch.Generator().manual_seed(1))
+    weight[0, 5, 2, 3] = 0.5  # two pixels down from the corner of cell (2, 3)
+
+    snow = snowfall(weight, streak, 32, 32)
+
+    expected = torch.zeros(1, 1, 32, 32)
+    expected[0, 0, 10 - 6 : 10 + 7, 12 - 6 : 12 + 7] = 0.5 * streak[0, 5]
+    assert torch.allclose(snow, expected)
+
+
 def test_snow_is_cut_at_the_edge_of_the_image():
     """An image of 6 x 9 has 2 x 3 cells; the flakes beyond its edge fall nowhere."""
     weight, point = torch.ones(1, 7, 2, 3), torch.ones(1, 7, 1, 1)
