@@ -41,7 +41,8 @@ class Elastic(Rendered):
 
     Rows 3.5 (CIFAR-10: eps 0.125 to 8 pixels, a Gaussian of 0.43 pixels; ImageNet-100: 0.25 to 16,
     3 pixels) and 3.7 (0 to 1) of attacks.md; steps of about eps/sqrt(steps), as there. Zero variables
-    give exactly the image; in the source they shrink it a little.
+    give exactly the image; in the source they shrink it a little. Beyond the edge the nearest pixel is
+    read, where the source reads black.
 
     Attributes:
         steps: gradient steps per restart.
