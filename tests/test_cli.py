@@ -87,7 +87,8 @@ WRONG = {
     "run --defenses atpo": "did you mean",
     "run --attacks pgd20": "unknown attack 'pgd20': did you mean pgd-20",
     "run --threat Linf:8": "did you mean 8/255?",
-    "run --threat Linf": "write FAMILY:EPS",
+    "run --threat Linv": "unknown threat family 'Linv': did you mean Linf?",
+    "run --threat Linf:": "write a fraction such as 8/255",
     "run --dataset digitz": "digits",
     "run --n 0": "n",
     "run --n 513": "512",
@@ -234,7 +235,7 @@ def test_list_and_show_know_everything_registered(capsys):
     assert bench("list") == 0
     listed = capsys.readouterr().out
     for name in [*ATTACKS.names(), *DEFENSES.names()]:
-        assert re.search(rf"^  {name} ", listed, re.M)
+        assert re.search(rf"^ *{name} ", listed, re.M)
         assert bench("show", name) == 0
         assert name in capsys.readouterr().out
     assert bench("list", "attacks", "--json") == 0
