@@ -85,9 +85,11 @@ class MinimumNorm(ABC):
         families: the norms it is defined for.
         measures: whether it goes on to the nearest point even where one within the ball is found, so
             that accuracy at every smaller eps can be read off its distances. AutoAttack's part does not.
+        careful: it walks along the boundary, where rounding decides: no faster format stands in for the defense.
     """
 
     families: ClassVar[tuple[str, ...]]
+    careful: ClassVar[bool] = True
     measures: ClassVar[bool] = True
 
     @abstractmethod

@@ -22,9 +22,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cost, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import DefenseRef, Result, Slice
 from bench.checks.finding import Finding
 from bench.errors import BenchError
+from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.stats import Interval, wilson
 from bench.types import ThreatModel
 

@@ -1,18 +1,16 @@
-"""One cell of the matrix, what became of it, and the key that says when two are the same."""
+"""One cell of the matrix, and the key that says when two are the same."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.checks.finding import Finding
+from bench.outcome import Outcome
 from bench.types import ThreatModel
 
 # What an attack needs that transfers from another registered defense, and the parameter that names it.
@@ -85,6 +83,9 @@ class AttackRef:
     Attributes:
         needs: the variant of the defense it attacks through; empty for the defense itself.
         surrogate: another defense, for an attack that transfers from it; its digest is part of the attack's.
+        stages: the attacks it runs one after the other, where it is several (`bench.cascade`).
+        reserve: those it holds back until there is a reason.
+        audited: the share of the survivors that the reserve is tried on in any case.
     """
 
     label: str
@@ -97,6 +98,9 @@ class AttackRef:
     eot: int = 1
     needs: str = ""
     surrogate: DefenseRef | None = None
+    stages: tuple[AttackRef, ...] = ()
+    reserve: tuple[AttackRef, ...] = ()
+    audited: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         told = {
@@ -109,12 +113,18 @@ class AttackRef:
             "backwards": self.backwards,
             "config": dict(self.config),
         }
-        return told if self.surrogate is None else {**told, "surrogate": self.surrogate.to_json()}
+        if self.surrogate is not None:
+            told["surrogate"] = self.surrogate.to_json()
+        for name in ("stages", "reserve"):
+            if getattr(self, name):
+                told[name] = [stage.to_json() for stage in getattr(self, name)]
+        return {**told, "audited": self.audited} if self.audited else told
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AttackRef:
         surrogate = data.get("surrogate")
-        return cls(**{**data, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
+        members = {name: tuple(map(cls.from_json, data.get(name, ()))) for name in ("stages", "reserve")}
+        return cls(**{**data, **members, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,8 @@ class Cell:
         draws: how many evaluation draws judge each example: 1 for a deterministic defense.
         batch: examples per shard; a stochastic defense draws its noise per shard.
         harness: digest of the harness's own code that takes part in a verdict.
+        precision: `"float32"` where every query is answered by the defense as it is given, `"auto"` where
+            the search may take a faster format (`bench.planner`).
     """
 
     defense: DefenseRef
@@ -151,6 +163,7 @@ class Cell:
     draws: int
     batch: int
     harness: str = ""
+    precision: str = "float32"
 
     @property
     def column(self) -> tuple[str, str]:
@@ -186,6 +199,7 @@ class Cell:
             "seed": self.seed,
             "draws": self.draws,
             "batch": self.batch,
+            "precision": self.precision,
         }
 
     @cached_property
@@ -208,6 +222,7 @@ class Cell:
             "draws": self.draws,
             "batch": self.batch,
             "harness": self.harness,
+            "precision": self.precision,
         }
 
     @classmethod
@@ -221,117 +236,8 @@ class Cell:
             data["draws"],
             data["batch"],
             data["harness"],
+            data.get("precision", "float32"),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Verdicts:
-    """Per example, in how many of `draws` evaluation draws the defense was right.
-
-    Attributes:
-        draws: 1 for a deterministic defense.
-        clean: uint8 `[n]`, correct draws without attack.
-        adversarial: uint8 `[n]`, correct draws under attack; 0 wherever `clean` is 0, because an
-            example misclassified without attack counts as broken.
-    """
-
-    draws: int
-    clean: NDArray[np.uint8]
-    adversarial: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.clean)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The pass ledger of a cell: forwards and backwards, summed over its examples."""
-
-    forwards: int = 0
-    backwards: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.forwards + other.forwards, self.backwards + other.backwards)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the judge noticed beside the counts.
-
-    Attributes:
-        silent: examples the attack had broken on its way and did not hand in (check A05).
-        nonfinite: examples answered with NaN or Inf under attack (check S01); they count as broken.
-        borderline: indices of examples whose margin was below 1e-4 in absolute value, where another
-            machine or batch may round to the other side; of a deterministic defense alone.
-        distances: of a minimum-norm attack, per example the Lp distance at which it is broken: 0 where
-            it is wrong without attack, `None` where it withstood. Empty for every other attack.
-    """
-
-    silent: int = 0
-    nonfinite: int = 0
-    borderline: tuple[int, ...] = ()
-    distances: tuple[float | None, ...] = ()
-
-    def followed_by(self, other: Evidence, offset: int) -> Evidence:
-        """The evidence of this shard and of another that begins at example `offset`."""
-        return Evidence(
-            self.silent + other.silent,
-            self.nonfinite + other.nonfinite,
-            self.borderline + tuple(offset + index for index in other.borderline),
-            self.distances + other.distances,
-        )
-
-
-@dataclass(frozen=True)
-class Done:
-    """The only outcome that can enter an accuracy."""
-
-    verdicts: Verdicts
-    cost: Cost = field(default_factory=Cost)
-    evidence: Evidence = field(default_factory=Evidence)
-
-
-def joined(shards: Sequence[Done]) -> Done:
-    """The shards of a cell, in order, as one."""
-    evidence, offset = Evidence(), 0
-    for shard in shards:
-        evidence = evidence.followed_by(shard.evidence, offset)
-        offset += len(shard.verdicts)
-    verdicts = Verdicts(
-        shards[0].verdicts.draws,
-        np.concatenate([shard.verdicts.clean for shard in shards]),
-        np.concatenate([shard.verdicts.adversarial for shard in shards]),
-    )
-    return Done(verdicts, sum((shard.cost for shard in shards), Cost()), evidence)
-
-
-def worst_case(parts: Sequence[Done]) -> Done:
-    """Several attacks on the same examples as one: per example the fewest correct draws."""
-    counts = np.stack([part.verdicts.adversarial for part in parts]).min(axis=0)
-    first = parts[0].verdicts
-    evidence = Evidence(
-        sum(part.evidence.silent for part in parts),
-        max(part.evidence.nonfinite for part in parts),
-        tuple(sorted({index for part in parts for index in part.evidence.borderline})),
-    )
-    return Done(Verdicts(first.draws, first.clean, counts), sum((part.cost for part in parts), Cost()), evidence)
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A meaningless pair, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A cell that broke; never robust, never broken, tried again by the next run."""
-
-    error: str
-
-
-Outcome = Done | Skipped | Failed
 
 
 @dataclass(frozen=True)
@@ -340,7 +246,7 @@ class Planned:
 
     Attributes:
         skip: why it is meaningless, where it is.
-        parts: the cells it is the worst case of, where it is one; they are computed in its place.
+        parts: the cells it is the worst case of, where it is one and they are columns, too.
         blocked: whether a check of the defense keeps it from being computed.
     """
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.accuracy import Accuracy, accuracy_of, judges
-from bench.cell import Cell, Done, Result, Slice, Verdicts
+from bench.cell import Cell, Result, Slice
 from bench.documents import write_atomically
 from bench.errors import BenchError
+from bench.outcome import Done, Verdicts
 from bench.types import show_fraction
 
 # At how many sizes a curve from distances is read, up to the eps its attack was run at.

@@ -19,7 +19,7 @@ from torch import nn
 
 from bench.cell import AttackRef, DefenseRef
 from bench.checks.answers import FaultyDefense, check_logits
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.fingerprint import of_file, of_text
 from bench.registry import AttackEntry
 from bench.seeding import preserved_generators, seed_everything
@@ -51,14 +51,14 @@ def build(source: str) -> Any:  # noqa: ANN401  (whatever the user's function re
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
             del sys.modules[alias]
-            raise BenchError(f"{text!r} does not load: {_one_line(error)}; mend the file") from error
+            raise BenchError(f"{text!r} does not load: {one_line(error)}; mend the file") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise BenchError(f"{text!r} has no function {name!r}: define one without arguments, or name it as {text}:NAME")
     try:
         return function()
     except (Exception, SystemExit) as error:
-        raise BenchError(f"{source!r} raised {_one_line(error)}; it is called without arguments") from error
+        raise BenchError(f"{source!r} raised {one_line(error)}; it is called without arguments") from error
 
 
 def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:
@@ -110,7 +110,7 @@ def draws_differ(model: nn.Module, source: str, spec: ImageSpec) -> bool:
             try:
                 answers.append(model(x.clone()))
             except Exception as error:
-                raise BenchError(f"{source!r} fails on images of shape {tuple(x.shape)}: {_one_line(error)}") from error
+                raise BenchError(f"{source!r} fails on images of shape {tuple(x.shape)}: {one_line(error)}") from error
     for answer in answers:
         _check_logits(answer, 8, spec.classes, source)
     return not torch.equal(answers[0], answers[1])
@@ -187,8 +187,3 @@ def _check_logits(answer: object, rows: int, classes: int, source: str) -> None:
     assert isinstance(answer, torch.Tensor)  # noqa: S101  (check_logits has made sure)
     if answer.shape[1] != classes:
         raise BenchError(f"S02: {source!r} gives {answer.shape[1]} classes, the dataset has {classes}: pair them anew")
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

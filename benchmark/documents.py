@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cell, Cost, Done, Evidence, Verdicts
+from bench.cell import Cell
 from bench.checks.finding import Finding
 from bench.errors import BenchError
+from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 
 FORMAT = 1
 
@@ -35,7 +36,7 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
         "clean": _pack(done.verdicts.clean, done.verdicts.draws),
         "adversarial": _pack(done.verdicts.adversarial, done.verdicts.draws),
     }
-    cost = {"forwards": done.cost.forwards, "backwards": done.cost.backwards}
+    cost = asdict(done.cost)
     return {
         "format": FORMAT,
         "key": cell.key,
@@ -43,6 +44,12 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
         "verdicts": counted,
         "cost": cost,
         "evidence": asdict(done.evidence),
+        "ledger": {
+            "components": [[label, asdict(part)] for label, part in done.ledger.components.items()],
+            # One line each, whatever the number of examples.
+            "forwards": " ".join(map(str, done.ledger.forwards)),
+            "backwards": " ".join(map(str, done.ledger.backwards)),
+        },
         "digest": _digest(cell.key, counted, cost),
         "provenance": dict(provenance),
     }
@@ -78,10 +85,21 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
             noticed["nonfinite"],
             tuple(noticed["borderline"]),
             tuple(noticed.get("distances", ())),
+            noticed.get("sampled", 0),
+            noticed.get("escalated", 0),
         )
-        return Done(counts, Cost(cost["forwards"], cost["backwards"]), evidence)
+        return Done(counts, Cost(**cost), evidence, _ledger(document.get("ledger", {})))
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+
+
+def _ledger(data: Mapping[str, Any]) -> Ledger:
+    components = {
+        label: Component(Cost(**part["cost"]), part["entered"], part["broken"])
+        for label, part in data.get("components", ())
+    }
+    forwards, backwards = (tuple(map(int, data.get(kind, "").split())) for kind in ("forwards", "backwards"))
+    return Ledger(components, forwards, backwards)
 
 
 def read(path: Path) -> dict[str, Any] | None:

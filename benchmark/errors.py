@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises: printed as a single line, exit status 2."""
+"""Errors that are told to users: a mistake in a request (one line, exit status 2), or what broke a cell."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
     return BenchError(f"unknown {kind} {name!r}: {hint}")
+
+
+class StageError(Exception):
+    """One of several attacks of a cell broke; says which one, and how."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line of text without control characters: it goes into tables and files."""
+    text = "".join(character if character.isprintable() else " " for character in str(error))
+    text = " ".join(text.split())
+    name = type(error).__name__
+    if isinstance(error, StageError) or (text[:1] in "SV" and text[1:3].isdigit()):
+        return text
+    return f"{name}: {text[:300]}".rstrip(": ")

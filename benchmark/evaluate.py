@@ -7,7 +7,7 @@ defense itself, in eval mode, on draws the attack has never seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.cell import Cell, Cost, Evidence, Verdicts
+from bench.cascade import Cascade, Stage
+from bench.cell import Cell
 from bench.checks.answers import check_logits, require_eval_mode
 from bench.checks.threat import Violation, verify
+from bench.conversion import Engine
 from bench.datasets.examples import Examples
-from bench.geometry import distance
+from bench.errors import StageError, one_line
+from bench.geometry import distance, per_row
 from bench.oracle import Oracle, margin, misclassified
+from bench.outcome import Component, Cost, Evidence, Ledger, Verdicts
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Attack, Defense, ThreatModel
 
 # Below this margin rounding may decide; 100 times what float32 networks were seen to differ by.
 BORDERLINE = 1e-4
+_AS_GIVEN = Engine()
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class ShardVerdicts:
     cost: Cost
     evidence: Evidence
     x_adv: NDArray[np.float32]
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,22 @@ def evaluate(
     *,
     device: torch.device | str = "cpu",
     on_pass: Callable[[int], None] | None = None,
+    engine: Engine = _AS_GIVEN,
 ) -> ShardVerdicts:
     """Attack one shard of a cell and count, per example, the draws in which the defense was right.
 
     Every example is judged without attack first; one that no draw gets right counts as broken and
     is not attacked (rule V12). The randomness of attack and defense depends on the cell and the shard
     alone, and the caller's random generators are left as they were.
+
+    Args:
+        cell: what is asked.
+        defense: the defense of the cell, built.
+        attack: its attack, built; a `Cascade` where the cell has stages.
+        shard: the examples.
+        device: where to compute.
+        on_pass: as in `bench.oracle.Oracle`.
+        engine: what answers the search in place of the defense.
 
     Raises:
         Violation: the attack left its threat model.
@@ -82,33 +98,128 @@ def evaluate(
     require_eval_mode(model)
     x = torch.from_numpy(shard.x).to(device)
     y = torch.from_numpy(shard.y).to(device)
-    scope = (cell.seed, shard.digest)
     with preserved_generators():
         if cell.threat.is_shift:
             return _shifted(cell, model, attack, shard, x, y)
-        clean = judge(model, x, y, cell.draws, (*scope, "clean")).correct
-        rows = clean.nonzero().squeeze(1)
-        adversarial, x_adv = torch.zeros_like(clean), x.clone()
-        cost, evidence = Cost(), Evidence()
-        if len(rows):
-            ids = [shard.ids[row] for row in rows.tolist()]
-            stream = Stream.of(ids, cell.seed, shard.dataset, cell.attack.label, str(cell.threat), device=device)
-            oracle = Oracle(
-                defense,
-                len(rows),
-                scope=(*scope, cell.attack.label, str(cell.threat)),
-                access=cell.attack.access,
-                on_pass=on_pass,
-            )
-            x_adv[rows] = _propose(attack, oracle, x[rows], y[rows], cell.threat, stream)
-            judged = judge(model, x_adv[rows], y[rows], cell.draws, (*scope, "judge"))
-            adversarial[rows] = judged.correct
-            cost = Cost(int(oracle.forwards.sum()), int(oracle.backwards.sum()))
-            evidence = _evidence(oracle, judged, rows, cell.draws)
+        run = _Shard(cell, defense, shard, x, y, on_pass, engine)
+        cascade = attack if isinstance(attack, Cascade) else Cascade([Stage(cell.attack, attack)])
+        sampled, escalated = cascade.run(run)
+        evidence = run.evidence(sampled, escalated)
         if getattr(attack, "measures", False):
-            evidence = replace(evidence, distances=_distances(x, x_adv, clean, adversarial, cell.threat))
-    verdicts = Verdicts(cell.draws, _as_counts(clean), _as_counts(adversarial))
-    return ShardVerdicts(verdicts, cost, evidence, x_adv.cpu().numpy())
+            evidence = replace(evidence, distances=_distances(x, run.x_adv, run.clean, run.adversarial, cell.threat))
+    verdicts = Verdicts(cell.draws, _as_counts(run.clean), _as_counts(run.adversarial))
+    return ShardVerdicts(verdicts, run.cost, evidence, run.x_adv.cpu().numpy(), run.ledger)
+
+
+class _Shard:
+    """Some examples of a cell under attack, one attack after the other.
+
+    Attributes:
+        clean: correct draws without attack, `[B]`.
+        adversarial: the fewest correct draws under any attack so far, `[B]`.
+        x_adv: where that was, `[B, C, H, W]`.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        defense: Defense,
+        shard: Examples,
+        x: Tensor,
+        y: Tensor,
+        on_pass: Callable[[int], None] | None,
+        engine: Engine,
+    ) -> None:
+        self._cell, self._defense, self._shard, self._on_pass, self._engine = cell, defense, shard, on_pass, engine
+        self._x, self._y = x, y
+        self._scope = (cell.seed, shard.digest)
+        self.clean = judge(defense.model, x, y, cell.draws, (*self._scope, "clean")).correct
+        self.adversarial, self.x_adv = self.clean.clone(), x.clone()
+        self._judged = torch.zeros_like(y, dtype=torch.bool)
+        self._silent = 0
+        self._nonfinite = torch.zeros_like(y, dtype=torch.bool)
+        self._borderline = torch.zeros_like(y, dtype=torch.bool)
+        self._passes = torch.zeros(3, len(y), dtype=torch.int64)
+        self._components: dict[str, Component] = {}
+
+    def standing(self) -> Tensor:
+        return self.adversarial.nonzero().squeeze(1)
+
+    def attack(self, stage: Stage, rows: Tensor) -> None:
+        """Run an attack on the examples `rows`; each keeps the proposal that leaves it fewer correct draws."""
+        if not len(rows):
+            return
+        cell, x, y = self._cell, self._x[rows], self._y[rows]
+        ids = [self._shard.ids[row] for row in rows.tolist()]
+        place = (stage.ref.label, str(cell.threat))
+        stream = Stream.of(ids, cell.seed, self._shard.dataset, *place, device=x.device)
+        # Where an attack walks along the boundary, rounding decides; there nothing stands in.
+        careful = getattr(stage.attack, "careful", False) or stage.ref.access == "decision"
+        oracle = Oracle(
+            self._defense,
+            len(rows),
+            scope=(*self._scope, *place),
+            access=stage.ref.access,
+            on_pass=self._on_pass,
+            fast=None if careful else self._engine.search,
+            labels=y,
+            rows_at_once=self._engine.rows_at_once,
+        )
+        try:
+            proposed = _propose(stage.attack, oracle, x, y, cell.threat, stream)
+        except Exception as error:
+            if stage.ref.label == cell.attack.label:
+                raise
+            raise StageError(f"{stage.ref.label}: {one_line(error)}") from error
+        judged = judge(self._defense.model, proposed, y, cell.draws, (*self._scope, "judge"))
+        self._book(stage.ref.label, oracle, rows, int((judged.correct == 0).sum()))
+        held = torch.where(self._judged[rows], self.adversarial[rows], cell.draws)
+        self._judged[rows] = True
+        self.x_adv[rows] = torch.where(per_row(judged.correct <= held, proposed), proposed, self.x_adv[rows])
+        self.adversarial[rows] = torch.minimum(judged.correct, held)
+        self._nonfinite[rows] |= judged.nonfinite
+        self._borderline[rows] |= judged.borderline
+        # What the attack saw broken in all its draws must not look robust to the judge, either.
+        silent = (2 * judged.correct > cell.draws) & oracle.broken.to(rows.device) & ~judged.borderline
+        self._silent += int(silent.sum())
+
+    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self._x[rows], self._y[rows]
+        oracle = Oracle(self._defense, len(rows), scope=(*self._scope, "guard"), on_pass=self._on_pass)
+        answers = [oracle.gradient(at, y, margin, torch.arange(len(rows))) for at in (x, self.x_adv[rows])]
+        self._book("guard", oracle, rows, 0)
+        gap = torch.stack([_lead(answer.logits, y) for answer in answers]).amin(0)
+        slope = torch.stack([answer.grad.flatten(1).abs().amax(1) for answer in answers]).amin(0)
+        return gap, slope
+
+    def draw(self, rows: Tensor) -> Tensor:
+        ids = [self._shard.ids[row] for row in rows.tolist()]
+        return Stream.of(ids, self._cell.seed, self._shard.dataset, "audit", device=rows.device).uniform(1)[:, 0]
+
+    def evidence(self, sampled: int, escalated: int) -> Evidence:
+        borderline = () if self._cell.defense.stochastic else tuple(self._borderline.nonzero().flatten().tolist())
+        return Evidence(self._silent, int(self._nonfinite.sum()), borderline, sampled=sampled, escalated=escalated)
+
+    @property
+    def ledger(self) -> Ledger:
+        forwards, backwards, _ = self._passes.tolist()
+        return Ledger(self._components, tuple(forwards), tuple(backwards))
+
+    @property
+    def cost(self) -> Cost:
+        return sum((part.cost for part in self._components.values()), Cost())
+
+    def _book(self, label: str, oracle: Oracle, rows: Tensor, broken: int) -> None:
+        passes = torch.stack([oracle.forwards, oracle.backwards, oracle.wasted])
+        self._passes[:, rows.cpu()] += passes
+        part = Component(Cost(*passes.sum(1).tolist()), len(rows), broken)
+        self._components[label] = self._components.get(label, Component()) + part
+
+
+def _lead(logits: Tensor, y: Tensor) -> Tensor:
+    """Logit of the true class less the log-sum-exp of the others, `[B]`."""
+    true = logits.gather(1, y[:, None]).squeeze(1)
+    return true - logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
 
 
 def _shifted(cell: Cell, model: nn.Module, shift: Any, shard: Examples, x: Tensor, y: Tensor) -> ShardVerdicts:  # noqa: ANN401  (it has `images`)
@@ -161,13 +272,6 @@ def judge(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tuple[objec
         nonfinite |= ~logits.isfinite().all(1)
         borderline |= margin(logits, y).abs() < BORDERLINE
     return Judgement(correct, nonfinite, borderline)
-
-
-def _evidence(oracle: Oracle, judged: Judgement, rows: Tensor, draws: int) -> Evidence:
-    # What the attack saw broken in all its draws must not look robust to the judge, either.
-    silent = (2 * judged.correct > draws) & oracle.broken.to(rows.device) & ~judged.borderline
-    borderline = () if oracle.stochastic else tuple(rows[judged.borderline].tolist())
-    return Evidence(int(silent.sum()), int(judged.nonfinite.sum()), borderline)
 
 
 def _distances(

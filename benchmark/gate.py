@@ -21,8 +21,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cell, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import Cell, Result, Slice
 from bench.errors import BenchError
+from bench.outcome import Done, Failed, Skipped, Verdicts
 from bench.stats import holm, sign_flip, smallest_detectable_drop
 
 Counts = NDArray[np.uint8]

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.accuracy import Accuracy, DefenseRow, Judge, accuracy_of, defense_rows, judges
-from bench.cell import Cell, Done, Planned, Result
+from bench.cell import Cell, Planned, Result
+from bench.outcome import Done
 from bench.selection import Request, attack
 from bench.stats import holm, sign_flip
 from bench.store import Store

@@ -26,7 +26,8 @@ from bench.accuracy import (
     Which,
     defense_rows,
 )
-from bench.cell import Cell, Cost, Done, Result, Slice
+from bench.cell import Cell, Result, Slice
+from bench.outcome import Cost, Done
 from bench.stats import holm, sign_flip
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ NO_ATTACKS = "none"
 
 DEFAULT_DRAWS = 10
 DEFAULT_BATCH = 128
+# Whether attacks may search in a faster format of the network, or only in the one it is given in.
+PRECISIONS = ("auto", "float32")
 # One hexadecimal byte per count in the store.
 MOST_DRAWS = 255
 
@@ -37,6 +39,7 @@ class MatrixRequest:
     draws: int = DEFAULT_DRAWS
     batch: int = DEFAULT_BATCH
     weights: Path | None = None
+    precision: str = "auto"
 
 
 def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
@@ -57,13 +60,27 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                 if threat.family not in entry.families:
                     continue
                 draws = request.draws if defense.stochastic else 1
-                cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, harness)
+                cell = Cell(
+                    defense, attack, threat, part, request.seed, draws, request.batch, harness, request.precision
+                )
                 skip = _unwanted(request, cell) or _meaningless(entry, defense) or _elsewhere(threat, examples)
-                plan.append(_composite(cell) if entry.parts and skip is None else Planned(cell, skip))
-    return plan
+                plan.append(_composite(cell, entry) if entry.parts and skip is None else Planned(cell, skip))
+    return [_derived_or_not(planned, plan) for planned in plan]
 
 
-def _composite(cell: Cell) -> Planned:
+def _derived_or_not(planned: Planned, plan: Sequence[Planned]) -> Planned:
+    """A worst case is derived where its parts are columns anyway; else one runs on what the others left.
+
+    A stochastic defense draws its noise for the examples of a batch together, so leaving some out would
+    change the numbers of the others; there the parts are always cells of their own.
+    """
+    columns = {each.cell.key for each in plan}
+    if planned.cell.defense.stochastic or all(part.key in columns for part in planned.parts):
+        return planned
+    return replace(planned, parts=())
+
+
+def _composite(cell: Cell, entry: AttackEntry) -> Planned:
     """A cell that is the worst case of others; a part that makes no sense here is left out."""
     request = selection.Request(cell.attack.label, {})
     whole, parts = selection.composite(
@@ -72,7 +89,8 @@ def _composite(cell: Cell) -> Planned:
         lambda entry: cell.threat.family in entry.families and _meaningless(entry, cell.defense) is None,
         cell.threat.family,
     )
-    return Planned(replace(cell, attack=whole), parts=tuple(replace(cell, attack=part) for part in parts))
+    derived = () if entry.reserve else tuple(replace(cell, attack=part) for part in parts)
+    return Planned(replace(cell, attack=whole), parts=derived)
 
 
 def _kind(defense: DefenseRef) -> str:
@@ -104,6 +122,8 @@ def _check_numbers(request: MatrixRequest) -> None:
     ):
         if not 1 <= value <= most:
             raise BenchError(f"{name} {value} is out of range: give 1 to {most}")
+    if request.precision not in PRECISIONS:
+        raise BenchError(f"--precision {request.precision!r} is unknown: give {' or '.join(PRECISIONS)}")
     if not 0 <= request.seed < 2**63:
         raise BenchError(f"--seed {request.seed} is out of range: give 0 to 2^63 - 1")
     if len(set(request.threats)) != len(request.threats):

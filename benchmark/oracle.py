@@ -68,6 +68,16 @@ class Oracle:
         scope: what seeds the draws of a stochastic defense during the attack.
         access: `"gradient"`, `"score"` (logits only) or `"decision"` (labels only).
         on_pass: called with the number of examples of every forward, for progress bars.
+        fast: the same network in a faster format (`bench.formats`), for queries of the search. What it
+            calls a success the defense itself is asked about before it counts.
+        labels: the true labels `[size]`; without them `fast` answers gradient queries alone.
+        rows_at_once: draws of one query share a forward as long as it holds no more rows than this;
+            only for defenses that draw their random numbers per row.
+
+    Attributes:
+        forwards: passes per example, int64 `[size]`, on the CPU.
+        backwards: the same.
+        wasted: passes, forward or backward, spent on an example already known to be broken.
     """
 
     def __init__(
@@ -78,12 +88,19 @@ class Oracle:
         scope: tuple[object, ...] = (),
         access: str = "gradient",
         on_pass: Callable[[int], None] | None = None,
+        fast: nn.Module | None = None,
+        labels: Tensor | None = None,
+        rows_at_once: int = 1,
     ) -> None:
         self.stochastic = defense.stochastic
         self.access = access
         self.scope = scope
         self.forwards = torch.zeros(size, dtype=torch.int64)
         self.backwards = torch.zeros(size, dtype=torch.int64)
+        self.wasted = torch.zeros(size, dtype=torch.int64)
+        self._fast = fast
+        self._labels = labels
+        self._rows_at_once = rows_at_once
         self._defense = defense
         self._model = defense.model
         self._retires = True
@@ -100,7 +117,11 @@ class Oracle:
         """Mean logits `[B, classes]` over the draws, without a gradient: score-based access."""
         if self.access == "decision":
             raise PermissionError("this attack is registered as decision-based and asked for logits")
-        return torch.stack([self._forward(x, rows) for _ in range(self.draws(eot))]).mean(0)
+        if self.stochastic:
+            return torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))]).mean(0)
+        if self._fast is None or self._labels is None:
+            return self._forward(x, rows)
+        return self._corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows)
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -124,25 +145,51 @@ class Oracle:
         """
         if self.access != "gradient":
             raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
-        count = self.draws(eot)
         x = x.detach().requires_grad_()
-        parts = []
-        for _ in range(count):
+        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
+        reply = self._averaged(x, y, loss, rows, eot) if self.stochastic else self._single(x, y, loss, rows, within)
+        if self.stochastic and eot >= EVIDENCE_DRAWS:
+            reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
+        if self._retires and (eot >= EVIDENCE_DRAWS or not self.stochastic):
+            self._broken[rows.cpu()] |= ((reply.success == 1) & within).cpu()
+        return reply
+
+    def _single(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, within: Tensor) -> Gradient:
+        """The answer of a deterministic defense."""
+        with torch.enable_grad():
+            logits = self._forward(x, rows, fast=True)
+            values = loss(logits, y)
+            grad = self._backward(values, x, rows)
+        logits = logits.detach()
+        if self._fast is not None:
+            logits = self._corrected(logits, x.detach(), y, rows, within)
+        wrong = misclassified(logits, y)
+        return Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid())
+
+    def _averaged(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int) -> Gradient:
+        """The mean answer of a stochastic defense over `eot` draws."""
+        total = torch.zeros_like(x)
+        draws: list[tuple[Tensor, ...]] = []
+        for some in self._portions(eot, len(x)):
             with torch.enable_grad():
-                logits = self._forward(x, rows)
-                values = loss(logits, y)
-                (grad,) = torch.autograd.grad(values.sum(), x)
-            self.backwards[rows.cpu()] += 1
-            logits = logits.detach()
-            wrong = misclassified(logits, y)
-            parts.append(Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid()))
-        mean = parts[0] if count == 1 else Gradient(*(torch.stack(field).mean(0) for field in zip(*parts, strict=True)))
-        within = torch.ones_like(mean.success, dtype=torch.bool) if inside is None else inside
-        if self.stochastic and count >= EVIDENCE_DRAWS:
-            mean = mean._replace(success=self._confirmed(x.detach(), y, rows, mean.success, count, within))
-        if self._retires and (count >= EVIDENCE_DRAWS or not self.stochastic):
-            self._broken[rows.cpu()] |= ((mean.success == 1) & within).cpu()
-        return mean
+                # One loss per draw: it may know of targets, one for each of the rows.
+                logits = self._draw(x, rows, some, fast=True).unbind(0)
+                values = [loss(each, y) for each in logits]
+                total += self._backward(torch.stack(values), x, rows, some)
+            for each, value in zip(logits, values, strict=True):
+                wrong = misclassified(each.detach(), y).float()
+                draws.append((value.detach(), each.detach(), wrong, margin(each.detach(), y).sigmoid()))
+        losses, answers, wrong, soft = (torch.stack(field).mean(0) for field in zip(*draws, strict=True))
+        return Gradient(losses, total / eot, answers, wrong, soft)
+
+    @torch.no_grad()
+    def _corrected(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None = None) -> Tensor:
+        """The logits of the search, and of the defense itself wherever the search sees a success."""
+        suspects = misclassified(logits, y)
+        suspects = (suspects if within is None else suspects & within).nonzero().squeeze(1)
+        if not len(suspects):
+            return logits
+        return logits.index_copy(0, suspects, self._forward(x[suspects], rows[suspects]).to(logits.dtype))
 
     @torch.no_grad()
     def _confirmed(self, x: Tensor, y: Tensor, rows: Tensor, success: Tensor, count: int, within: Tensor) -> Tensor:
@@ -152,9 +199,10 @@ class Oracle:
         for _ in range(CONFIRMING_DRAWS // _CONFIRMING_AT_A_TIME):
             if not len(open_):
                 break
-            again = torch.stack(
-                [misclassified(self._forward(x[open_], rows[open_]), y[open_]) for _ in range(_CONFIRMING_AT_A_TIME)]
-            ).sum(0)
+            again = sum(
+                torch.stack([misclassified(each, y[open_]) for each in self._draw(x[open_], rows[open_], some)]).sum(0)
+                for some in self._portions(_CONFIRMING_AT_A_TIME, len(open_))
+            )
             wrong[open_] += again
             drawn[open_] += _CONFIRMING_AT_A_TIME
             open_ = open_[again == _CONFIRMING_AT_A_TIME]
@@ -172,15 +220,14 @@ class Oracle:
         """
         if self.access != "gradient":
             raise PermissionError(f"this attack is registered as {self.access}-based and asked for activations")
-        where = rows.cpu()
         if x.requires_grad:
             x = x.view_as(x)
 
             def book(_grad: Tensor) -> None:
-                self.backwards[where] += 1
+                self._book(self.backwards, rows)
 
             x.register_hook(book)  # type: ignore[no-untyped-call]
-        self.forwards[where] += 1
+        self._book(self.forwards, rows)
         if self._on_pass is not None:
             self._on_pass(len(x))
         return (network or self.ruler())(x)
@@ -221,7 +268,7 @@ class Oracle:
             access=self.access,
             on_pass=self._on_pass,
         )
-        other.forwards, other.backwards = self.forwards, self.backwards
+        other.forwards, other.backwards, other.wasted = self.forwards, self.backwards, self.wasted
         if name in SAME_ANSWERS:
             other._broken = self._broken
         else:
@@ -245,17 +292,40 @@ class Oracle:
         """
         return _Counted(self)
 
-    def _forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        self.forwards[rows.cpu()] += 1
-        return self._run(x)
+    def _portions(self, count: int, size: int) -> list[int]:
+        """How many of `count` draws of `size` rows go into each forward."""
+        most = max(1, self._rows_at_once // max(size, 1))
+        return [min(most, count - done) for done in range(0, count, most)]
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _draw(self, x: Tensor, rows: Tensor, some: int, *, fast: bool = False) -> Tensor:
+        """The logits of `some` draws in one forward, `[some, B, classes]`."""
+        if some == 1:
+            return self._forward(x, rows, fast=fast)[None]
+        self._book(self.forwards, rows, some)
+        logits = self._run(x.repeat(some, 1, 1, 1), fast=fast)
+        return logits.view(some, len(x), logits.shape[1])
+
+    def _forward(self, x: Tensor, rows: Tensor, *, fast: bool = False) -> Tensor:
+        self._book(self.forwards, rows)
+        return self._run(x, fast=fast)
+
+    def _backward(self, values: Tensor, x: Tensor, rows: Tensor, some: int = 1) -> Tensor:
+        (grad,) = torch.autograd.grad(values.sum(), x)
+        self._book(self.backwards, rows, some)
+        return grad
+
+    def _book(self, ledger: Tensor, rows: Tensor, passes: int = 1) -> None:
+        where = rows.cpu()
+        ledger[where] += passes
+        self.wasted[where] += passes * self._broken[where]
+
+    def _run(self, x: Tensor, *, fast: bool = False) -> Tensor:
         if self.stochastic:
             self._calls += 1
             seed_everything(*self.scope, "query", self._calls)
         if self._on_pass is not None:
             self._on_pass(len(x))
-        output: Tensor = self._model(x)
+        output: Tensor = self._fast(x) if fast and self._fast is not None else self._model(x)
         return output
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from bench import selection
-from bench.cell import AttackRef, Cell, DefenseRef, Done, Planned, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.checks.group import Group, Measured
 from bench.datasets.examples import Examples
 from bench.executors.task import passes
+from bench.outcome import Done, Verdicts
 from bench.store import Store
 from bench.types import ThreatModel
 

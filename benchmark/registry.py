@@ -34,6 +34,8 @@ class AttackEntry:
         requires: distributions whose version can change its verdicts.
         parts: for an attack that is the worst case of others, their names by kind of defense; it has
             no target, and its cell is derived from theirs.
+        reserve: for a cascade, the parts it holds back until there is a reason, by kind of defense.
+        audited: the share of the survivors that the reserve is tried on in any case.
         only_named: left out of `all`.
         powerless: datasets on which the undefended model survives it at the usual bound, and how often.
     """
@@ -53,6 +55,8 @@ class AttackEntry:
     needs_if_stochastic: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reserve: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    audited: float = 0.0
     only_named: bool = False
     powerless: Mapping[str, str] = field(default_factory=dict)
 

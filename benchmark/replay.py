@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cell, Done
+from bench.cell import Cell
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
+from bench.outcome import Done
 
 # Two-sided 99.9 % of the normal distribution.
 _SURPRISING = 3.29

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bench import __version__
-from bench.cell import Cell, Done, Failed, Planned, Result, worst_case
+from bench.cell import Cell, Planned, Result
 from bench.datasets.examples import Examples
 from bench.executors.task import Executor, Report, Task
+from bench.formats import PLAIN, Plan
+from bench.outcome import Done, Failed, worst_case
 from bench.store import Store
 
 
@@ -60,6 +62,7 @@ def run(
     watcher: Watcher,
     beside: Sequence[Cell] = (),
     aside: Store | None = None,
+    plans: Mapping[str, Plan] | None = None,
 ) -> list[Result]:
     """Compute what is missing and return every cell of the plan with its outcome.
 
@@ -73,6 +76,7 @@ def run(
         watcher: who is told of progress.
         beside: cells that no table shows, computed along with the others, on a beginning of `examples`.
         aside: where the verdicts of those are kept.
+        plans: how the queries of a defense are run, by its digest; as they come where it is missing.
     """
     store.require_writable()
     store.remember(examples)
@@ -85,7 +89,7 @@ def run(
     extra = [cell for cell in lacking(beside, aside) if cell.key not in keys] if aside is not None else []
     shelves |= {cell.key: aside for cell in extra if aside is not None}
     watcher.begin(work.cells, stored, extra)
-    _compute((*work.cells, *extra), examples, shelves, executor, watcher)
+    _compute((*work.cells, *extra), examples, shelves, executor, watcher, plans or {})
     for planned in work.composites:
         _derive(planned, store)
     return [store.result(planned) for planned in plan]
@@ -98,11 +102,16 @@ def lacking(cells: Sequence[Cell], store: Store) -> list[Cell]:
 
 
 def _compute(
-    cells: Sequence[Cell], examples: Examples, shelves: Mapping[str, Store], executor: Executor, watcher: Watcher
+    cells: Sequence[Cell],
+    examples: Examples,
+    shelves: Mapping[str, Store],
+    executor: Executor,
+    watcher: Watcher,
+    plans: Mapping[str, Plan],
 ) -> None:
     progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
     tasks = [
-        Task(cell, index, examples.part(start, stop))
+        Task(cell, index, examples.part(start, stop), _planned(cell, plans))
         for cell in cells
         for index, (start, stop) in enumerate(cell.shards)
         if index not in progress[cell.key].shards
@@ -119,6 +128,11 @@ def _compute(
         outcome = _take(report, progress[key], shelves[key])
         if outcome is not None:
             watcher.end(report.task.cell, outcome)
+
+
+def _planned(cell: Cell, plans: Mapping[str, Plan]) -> Plan:
+    plan = plans.get(cell.defense.digest, Plan())
+    return plan if cell.precision == "auto" else replace(plan, search=PLAIN)
 
 
 def _derive(planned: Planned, store: Store) -> None:

@@ -249,21 +249,32 @@ def composite(
         BenchError: none of its parts fits.
     """
     found = entry(request)
-    names = found.parts.get(f"{kind} {family}") or found.parts[kind]
-    named = [attack(each) for name in names for each in parse_list(name, "attack", {})]
-    parts = [ref for part, ref in named if fits(part)]
+
+    def members(of: Mapping[str, tuple[str, ...]]) -> list[AttackRef]:
+        names = of.get(f"{kind} {family}") or of.get(kind, ())
+        named = [attack(each) for name in names for each in parse_list(name, "attack", {})]
+        return [ref for part, ref in named if fits(part)]
+
+    parts, reserve = members(found.parts), members(found.reserve)
     if not parts:
         raise BenchError(f"no part of {found.name} is defined for {family} on a {kind} defense: leave it out")
     whole = AttackRef(
         label=request.label,
         source=" + ".join(part.label for part in parts),
-        digest=fingerprint.of_text(*(part.digest for part in parts)),
-        config={part.label: dict(part.config) for part in parts},
-        forwards=sum(part.forwards for part in parts),
-        backwards=sum(part.backwards for part in parts),
+        digest=fingerprint.of_text(*(part.digest for part in (*parts, *reserve)), *_policy(found)),
+        config={part.label: dict(part.config) for part in (*parts, *reserve)},
+        forwards=sum(part.forwards for part in (*parts, *reserve)),
+        backwards=sum(part.backwards for part in (*parts, *reserve)),
         eot=max(part.eot for part in parts),
+        stages=tuple(parts),
+        reserve=tuple(reserve),
+        audited=found.audited,
     )
     return whole, parts
+
+
+def _policy(found: AttackEntry) -> tuple[object, ...]:
+    return ("reserve", found.audited) if found.reserve else ()
 
 
 def convert(text: str, kind: type, where: str) -> Any:  # noqa: ANN401  (the type is the argument)

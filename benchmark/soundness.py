@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import fingerprint, probes, replay
-from bench.cell import Cell, DefenseRef, Done, Planned, Slice
+from bench.cell import Cell, DefenseRef, Planned, Slice
 from bench.checks.after import after
 from bench.checks.finding import Finding, worst
 from bench.checks.group import Group
 from bench.datasets.examples import Examples
 from bench.executors import pick_device
 from bench.executors.task import load_defense
+from bench.outcome import Done
 from bench.store import Store
 from bench.types import Defense, ThreatModel
 

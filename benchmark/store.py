@@ -6,6 +6,7 @@
     <root>/<dataset>/<threat>/<defense>/<attack>.<key>.safetensors      the first images it was judged on
     <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
     <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
+    <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
     <root>/matrix.json                                                  which cells were asked for
 
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import Cell, DefenseRef, Done, Failed, Outcome, Planned, Result, Skipped, Slice, joined
+from bench.cell import Cell, DefenseRef, Planned, Result, Slice
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
 from bench.documents import (
@@ -43,6 +44,8 @@ from bench.documents import (
     write_once,
 )
 from bench.errors import BenchError
+from bench.formats import Plan
+from bench.outcome import Done, Failed, Outcome, Skipped, joined
 
 
 class Store:
@@ -143,6 +146,19 @@ class Store:
         """What the checks after the attacks found about the defense and threat model of a cell."""
         return to_findings(self._checks(cell), key)
 
+    def keep_plan(self, defense: DefenseRef, part: Slice, plan: Plan, key: str) -> None:
+        """Keep how the queries of a defense are run; `key` says on what machine."""
+        write(self._plan(defense, part, key), {"format": FORMAT, "key": key, "plan": plan.to_json()})
+
+    def plan(self, defense: DefenseRef, part: Slice, key: str) -> Plan | None:
+        """How the queries of a defense are run, planned with `key`; `None` where nothing is stored."""
+        path = self._plan(defense, part, key)
+        document = read(path)
+        try:
+            return None if document is None else Plan.from_json(document["plan"])
+        except (KeyError, TypeError, BenchError) as error:
+            raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+
     def fail(self, cell: Cell, error: str) -> None:
         """Remember why a cell failed, for the table; the next run tries it again."""
         write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
@@ -199,6 +215,9 @@ class Store:
     def _preflight(self, defense: DefenseRef, part: Slice) -> Path:
         name = f"{_slug(defense.label)}.{_digest_of(defense.digest, part.digest)}.json"
         return self.root / _slug(part.dataset) / "preflight" / name
+
+    def _plan(self, defense: DefenseRef, part: Slice, key: str) -> Path:
+        return self.root / _slug(part.dataset) / "plans" / f"{_slug(defense.label)}.{key[:16]}.json"
 
     def _checks(self, cell: Cell) -> Path:
         name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws)}.json"

@@ -14,6 +14,7 @@ from bench.accuracy import WORST_CASES, Column, DefenseRow, Entry, Judge, by_sli
 from bench.catalogue import ATTACKS
 from bench.cell import Result
 from bench.errors import BenchError, unknown
+from bench.outcome import Done
 from bench.types import CORRUPTION
 
 STYLES = ("screen", "plain", "grid", "markdown", "latex")
@@ -122,7 +123,21 @@ def make_table(results: Sequence[Result]) -> Table:
     title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
     notes = _notes(lines, slices[0].n, rows, footnotes)
     idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
-    return Table(title, header, tuple(lines), (*notes, *idle_notes))
+    return Table(title, header, tuple(lines), (*notes, *idle_notes, *_escalations(results)))
+
+
+def _escalations(results: Sequence[Result]) -> list[str]:
+    """One line per cascade that called for what it holds back."""
+    called = [
+        (result.cell, result.outcome.evidence.escalated)
+        for result in results
+        if isinstance(result.outcome, Done) and result.outcome.evidence.escalated
+    ]
+    return [
+        f"{_ALARM} {_flat(cell.title)}: gradients are masked, or an audited example broke: "
+        f"{', '.join(member.label for member in cell.attack.reserve)} attacked {count} more survivors"
+        for cell, count in called
+    ]
 
 
 def _shifts(row: DefenseRow) -> dict[str, list[Column]]:

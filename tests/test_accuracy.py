@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.accuracy import WORST_CASES, Column, Judge, accuracy_of, by_slice, defense_rows, judges
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.errors import BenchError
+from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.stats import wilson
 from bench.types import ThreatModel
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Slice, Verdicts, worst_case
+from bench.cell import AttackRef, Cell, DefenseRef, Slice
+from bench.outcome import Cost, Done, Verdicts, worst_case
 from bench.types import ThreatModel
 
 LINF = ThreatModel.parse("Linf:8/255")

@@ -5,9 +5,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Evidence, Result, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.curves import curves, render, write_csv
 from bench.errors import BenchError
+from bench.outcome import Cost, Done, Evidence, Verdicts
 from bench.types import ThreatModel
 
 

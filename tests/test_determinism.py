@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cell import Cell, Planned, Slice, joined
+from bench.cell import Cell, Planned, Slice
 from bench.datasets.load import load
 from bench.executors.local import Local
 from bench.executors.task import Task, compute
+from bench.outcome import joined
 from bench.run import run
 from bench.selection import Request, attack, defense
 from bench.store import Store

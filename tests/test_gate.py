@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.errors import BenchError
 from bench.gate import compare
+from bench.outcome import Done, Failed, Skipped, Verdicts
 from bench.stats import holm, mcnemar, smallest_detectable_drop
 from bench.types import ThreatModel
 

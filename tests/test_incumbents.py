@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from bench.attacks.pgd import PGD
-from bench.cell import AttackRef, Cell, DefenseRef, Planned, Skipped, Slice
+from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
 from bench.evaluate import evaluate, judge
 from bench.executors.local import Local
 from bench.executors.task import load_defense
 from bench.matrix import MatrixRequest, build
+from bench.outcome import Skipped
 from bench.run import run
 from bench.selection import Request, attack, defense
 from bench.store import Store

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from bench import ladder, study
-from bench.cell import Cost, Done, Planned, Result, Skipped, Verdicts
+from bench.cell import Planned, Result
 from bench.cli import main
 from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.matrix import MatrixRequest, build
+from bench.outcome import Cost, Done, Skipped, Verdicts
 from bench.store import Store
 from bench.study import Rung, Study
 from bench.types import ThreatModel

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from bench import leaderboard
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.leaderboard import COLUMNS, NUMBERS, frame, ranking, render_ranking, rows, write_csv
+from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.types import ThreatModel
 
 LINF, L2 = ThreatModel.parse("Linf:8/255"), ThreatModel.parse("L2:0.5")

@@ -360,3 +360,126 @@ def test_an_answer_that_is_not_finite_is_no_label():
     labels = oracle.labels(torch.zeros(2, 1, 2, 2), torch.arange(2))
 
     assert labels.tolist() == [-1, 0]
+
+
+class Shifted(nn.Module):
+    """A stand-in that answers like the defense, with `bias` on class 0."""
+
+    def __init__(self, model, bias):
+        super().__init__()
+        self.model, self.bias = model, torch.tensor([bias, 0.0, 0.0])
+
+    def forward(self, x):
+        return self.model(x) + self.bias
+
+
+@pytest.mark.parametrize("access", ["gradient", "score"])
+def test_what_a_stand_in_calls_a_success_the_defense_is_asked_about(x, access):
+    """It calls everything class 0; the example is broken only where the defense says so, too."""
+    model, rows = Linear(), torch.arange(6)
+    right = model(x).argmax(1)
+    y = torch.where(rows < 3, right, (right + 1) % 3)
+    y = torch.where(y == 0, 1, y)
+    oracle = Oracle(Defense(model), 6, access=access, fast=Shifted(model, 100.0), labels=y)
+
+    if access == "gradient":
+        answer = oracle.gradient(x, y, cross_entropy, rows)
+        logits, wrong = answer.logits, answer.success == 1
+    else:
+        logits = oracle.logits(x, rows)
+        wrong = logits.argmax(1) != y
+
+    assert torch.equal(wrong, model(x).argmax(1) != y)
+    assert torch.allclose(logits, model(x))
+    assert oracle.forwards.tolist() == [2] * 6
+    if access == "gradient":
+        assert torch.equal(oracle.broken, wrong)
+
+
+def test_a_stand_in_is_believed_where_it_sees_no_success(x):
+    """The judge asks the defense about every proposal, so that takes no second query."""
+    model, rows = Linear(), torch.arange(6)
+    y = torch.zeros(6, dtype=torch.int64)
+    oracle = Oracle(Defense(model), 6, fast=Shifted(model, 100.0), labels=y)
+
+    answer = oracle.gradient(x, y, cross_entropy, rows)
+
+    assert oracle.forwards.tolist() == [1] * 6
+    assert not answer.success.any()
+
+
+def test_a_stochastic_defense_has_the_last_word_on_its_stand_in():
+    """All draws of the stand-in are wrong; the fresh ones that evidence takes are the defense's own."""
+    always, never = torch.ones(4, 1, 1, 2), torch.zeros(4, dtype=torch.int64)
+
+    class Right(nn.Module):
+        def forward(self, x):
+            return torch.stack([torch.ones(len(x)), torch.zeros(len(x))], 1) + 0 * x.flatten(1)[:, :2]
+
+    oracle = Oracle(Defense(Right(), stochastic=True), 4, fast=Coin())
+
+    answer = oracle.gradient(always, never, cross_entropy, torch.arange(4), eot=EVIDENCE_DRAWS)
+
+    assert len(oracle.open(torch.arange(4))) == 4
+    assert (answer.success < 1).all()
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 7, 40, 1000])
+def test_draws_that_share_a_forward_are_as_many_and_as_good(rows_at_once):
+    """Means over 200 draws of a coin that falls with known probability, and every pass booked."""
+    x = torch.linspace(0.1, 0.9, 5)[:, None, None, None].repeat(1, 1, 1, 2)
+    y, rows = torch.zeros(5, dtype=torch.int64), torch.arange(5)
+    calls = []
+    oracle = Oracle(Defense(Coin(), stochastic=True), 5, rows_at_once=rows_at_once, on_pass=calls.append)
+
+    answer = oracle.gradient(x, y, lambda logits, y: logits[:, 1] * x[:, 0, 0, 0].sum(), rows, eot=200)
+    mean = oracle.logits(x, rows, eot=200)
+
+    assert torch.allclose(answer.success, x[:, 0, 0, 0], atol=0.15)
+    assert torch.allclose(mean[:, 1], x[:, 0, 0, 0], atol=0.15)
+    assert oracle.forwards.tolist() == [400] * 5
+    assert oracle.backwards.tolist() == [200] * 5
+    assert max(calls) <= max(rows_at_once, 5)
+    assert sum(calls) == 2000
+
+
+def test_the_gradient_of_draws_that_share_a_forward_is_their_mean():
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return x.flatten(1) * (1 + torch.randn(len(x), 1))
+
+    x, y, rows = torch.ones(3, 1, 1, 2), torch.zeros(3, dtype=torch.int64), torch.arange(3)
+    oracle = Oracle(Defense(Scaled(), stochastic=True), 3, rows_at_once=64)
+
+    answer = oracle.gradient(x, y, lambda logits, _: logits[:, 0], rows, eot=4000)
+
+    assert torch.allclose(answer.grad.flatten(1)[:, 0], torch.ones(3), atol=0.08)
+    assert torch.equal(answer.grad.flatten(1)[:, 1], torch.zeros(3))
+
+
+def test_targets_stay_with_their_rows_when_draws_share_a_forward():
+    """A loss may know of one target per row; it is asked draw by draw."""
+
+    class Plain(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :3]
+
+    x, target = torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 2, 0])
+    oracle = Oracle(Defense(Plain(), stochastic=True), 4, rows_at_once=100)
+
+    answer = oracle.gradient(
+        x, target, lambda logits, _: logits.gather(1, target[:, None])[:, 0], torch.arange(4), eot=9
+    )
+
+    assert torch.allclose(answer.grad.flatten(1)[:, :3], torch.nn.functional.one_hot(target, 3).float())
+
+
+def test_passes_on_broken_examples_are_called_wasted(x):
+    model, rows = Linear(), torch.arange(6)
+    y = (model(x).argmax(1) + 1) % 3
+    oracle = Oracle(Defense(model), 6)
+
+    oracle.gradient(x[:2], y[:2], cross_entropy, rows[:2])
+    oracle.gradient(x[1:3], y[1:3], cross_entropy, rows[1:3])
+
+    assert oracle.wasted.tolist() == [0, 2, 0, 0, 0, 0]

@@ -94,13 +94,29 @@ def test_every_pair_of_attack_and_fitting_threat_is_a_cell_and_meaningless_ones_
     assert all(ATTACKS.get(name).not_for[{"at": "deterministic", "atop": "stochastic"}[of]] for of, name in skipped)
 
 
-def test_autoattack_is_planned_as_its_parts():
-    plan = {planned.cell.defense.label: planned for planned in build("at,atop", "autoattack", DIGITS[:1])}
+STANDARD = ["apgd-ce", "apgd-t", "fab-t", "square"]
 
-    parts = {label: [part.attack.label for part in planned.parts] for label, planned in plan.items()}
-    assert parts == {"at": ["apgd-ce", "apgd-t", "fab-t", "square"], "atop": ["apgd-ce", "apgd-dlr"]}
-    alone = build("at", "apgd-ce", DIGITS[:1])[0].cell
-    assert plan["at"].parts[0].key == alone.key
+
+def test_autoattack_beside_its_parts_is_their_worst_case():
+    """They are columns anyway, so nothing is computed twice."""
+    plan = build("at,atop", ",".join([*STANDARD, "apgd-dlr", "autoattack"]), DIGITS[:1])
+
+    parts = {each.cell.defense.label: list(each.parts) for each in plan if each.cell.attack.label == "autoattack"}
+    assert [part.attack.label for part in parts["at"]] == STANDARD
+    assert [part.attack.label for part in parts["atop"]] == ["apgd-ce", "apgd-dlr"]
+    assert {part.key for part in (*parts["at"], *parts["atop"])} <= {each.cell.key for each in plan}
+
+
+def test_autoattack_alone_runs_each_part_on_what_the_others_left():
+    """A stochastic defense draws its noise for a batch, so there the parts stay cells; the key is the same."""
+    plan = {planned.cell.defense.label: planned for planned in build("at,atop", "autoattack", DIGITS[:1])}
+    beside = build("at", ",".join([*STANDARD, "autoattack"]), DIGITS[:1])[-1]
+
+    assert not plan["at"].parts
+    assert [stage.label for stage in plan["at"].cell.attack.stages] == STANDARD
+    assert [part.attack.label for part in plan["atop"].parts] == ["apgd-ce", "apgd-dlr"]
+    assert plan["at"].cell.key == beside.cell.key
+    assert beside.parts
 
 
 def test_what_is_only_named_is_not_in_all():

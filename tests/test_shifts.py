@@ -6,11 +6,12 @@ import torch
 
 from bench import shifts
 from bench.accuracy import defense_rows
-from bench.cell import AttackRef, Cell, DefenseRef, Done, Result, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.datasets.examples import Examples
 from bench.evaluate import evaluate
 from bench.leaderboard import rows
 from bench.matrix import MatrixRequest
+from bench.outcome import Done, Verdicts
 from bench.tables import make_table
 from bench.types import Defense, ImageSpec, ThreatModel
 

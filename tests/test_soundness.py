@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bench import probes, replay
-from bench.cell import Done, Verdicts
 from bench.cli import main
 from bench.datasets.digits import digits
 from bench.executors.task import Task, compute, passes
 from bench.matrix import MatrixRequest, build
+from bench.outcome import Done, Verdicts
 from bench.types import ThreatModel
 
 LINF = ThreatModel.parse("Linf:0.2")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, Cost, DefenseRef, Done, Failed, Planned, Result, Skipped, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Planned, Result, Slice
 from bench.documents import NondeterminismError
 from bench.errors import BenchError
+from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.store import Store
 from bench.types import ThreatModel
 

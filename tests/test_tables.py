@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, DefenseRef, Done, Failed, Result, Skipped, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.errors import BenchError
+from bench.outcome import Done, Failed, Skipped, Verdicts
 from bench.tables import make_table, render
 from bench.types import ThreatModel
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import AttackRef, Cell, Done
+from bench.cell import AttackRef, Cell
+from bench.outcome import Done
 from bench.stats import sign_flip
 
 Counts = NDArray[np.int64]

@@ -69,6 +69,9 @@ def run(
         Path | None, typer.Option(help="Also a folder of corrupted images: CIFAR-10-C, or NAME/SEVERITY/CLASS/FILE.")
     ] = None,
     despite: Annotated[str, typer.Option(help="Compute cells in spite of these blocking checks: S05,S14.")] = "",
+    precision: Annotated[
+        str, typer.Option(help="auto: search in the fastest format, confirm in float32; float32: ask it as it is.")
+    ] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
@@ -98,6 +101,7 @@ def run(
         checks=checks,
         despite=despite,
         corruptions=corruptions,
+        precision=precision,
     )
     return matrix.plan(request) if dry_run else matrix.fill(request)
 
@@ -114,8 +118,15 @@ def list_(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A defense or an attack.")], dataset: Dataset = "digits") -> int:
-    """Show what a defense or an attack is: paper, access, parameters, cost, card."""
+def show(
+    name: Annotated[str, typer.Argument(help="A defense, an attack, or the file of a finished cell.")],
+    dataset: Dataset = "digits",
+) -> int:
+    """Show what a defense or an attack is, or who spent the passes of a cell."""
+    if name.endswith(".json"):
+        from bench.cli import cells
+
+        return cells.show(Path(name))
     from bench.cli import registered
 
     return registered.show(name, dataset)

@@ -11,9 +11,9 @@ from bench.catalogue import DEFENSES
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
 from bench.datasets.load import HEADLINE, beyond, load, threat
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.executors import pick_device
-from bench.executors.task import load_defense, one_line
+from bench.executors.task import load_defense
 from bench.selection import parse_list
 from bench.soundness import HELD_OUT, Images, examine, noise_of
 from bench.types import Defense

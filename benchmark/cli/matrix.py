@@ -13,15 +13,17 @@ from typing import Any
 
 from bench import ladder, matrix, probes, shifts
 from bench import study as studies
-from bench.cell import Cell, Done, Failed, Planned, Result
+from bench.cell import Cell, Planned, Result
 from bench.cli import TERMINATED
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
 from bench.datasets.examples import Examples
 from bench.datasets.load import HEADLINE, beyond, load, threat
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.executors import Executor, choose
-from bench.executors.task import load_defense, one_line
+from bench.executors.task import load_defense
+from bench.formats import PLAIN, Plan
+from bench.outcome import Done, Failed
 from bench.run import lacking, pending, run
 from bench.shifts import ShiftRequest
 from bench.soundness import HELD_OUT, Bill, Examination, Images
@@ -53,6 +55,7 @@ class RunOptions:
     checks: str
     despite: str
     corruptions: Path | None
+    precision: str
 
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -129,14 +132,34 @@ def _compute(
     probed = probes.plan(plan, examples, share=_SHARES[options.checks]) if examination else []
     beside = [*(ladder.controls(plan, study) if study else []), *(probe.cell for probe in probed)]
     missing = lacking(beside, aside)
-    executor = _executor(options, len(pending(plan, store).cells) + len(missing))
+    work = pending(plan, store)
+    executor = _executor(options, len(work.cells) + len(missing))
+    plans = _plans(plan, examples, store, executor) if work.cells or missing else {}
     with Progress() as progress:
-        results = run(plan, examples, store, executor, progress, missing, aside)
+        results = run(plan, examples, store, executor, progress, missing, aside, plans)
     if examination is None:
         return results
     examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
     examination.after(plan, probed)
     return [store.result(planned) for planned in plan]
+
+
+def _plans(plan: Sequence[Planned], examples: Examples, store: Store, executor: Executor) -> dict[str, Plan]:
+    """How the queries of each defense are run; said where it is not as it was given."""
+    from bench.planner import plans
+
+    cells = [cell for each in plan if each.skip is None and not each.blocked for cell in each.parts or (each.cell,)]
+    found = plans(cells, examples, store, executor.device, executor.threads)
+    for defense in {cell.defense.digest: cell.defense for cell in cells if cell.precision == "auto"}.values():
+        planned = found.get(defense.digest)
+        if planned is not None and planned.search != PLAIN:
+            faster = planned.gain[str(planned.search)]
+            print(
+                f"format {defense.label}: searched as {planned.search}, {faster:.1f} x as fast; every success is "
+                "confirmed by the network as given (--precision float32 turns this off)",
+                file=sys.stderr,
+            )
+    return found
 
 
 def _examination(options: RunOptions, examples: Examples, store: Store) -> Examination | None:
@@ -223,6 +246,7 @@ def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
         options.draws,
         options.batch,
         options.weights,
+        options.precision,
     )
     plan = matrix.build(request, examples)
     if options.corruptions is not None:

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cell import Failed, Result
+from bench.cell import Result
 from bench.checks.finding import Finding
 from bench.errors import BenchError
+from bench.outcome import Failed
 from bench.store import Store
 
 _FORMATS = ("screen", "grid", "markdown", "latex")

@@ -11,8 +11,9 @@ from types import TracebackType
 from rich import progress
 from rich.console import Console
 
-from bench.cell import Cell, Done, Failed
+from bench.cell import Cell
 from bench.executors.task import passes
+from bench.outcome import Done, Failed
 
 
 class Progress:

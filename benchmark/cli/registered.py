@@ -91,6 +91,9 @@ def _show_attack(entry: AttackEntry) -> None:
     _line("images", _images([FAMILIES[name] for name in entry.families]))
     for kind, parts in entry.parts.items():
         _line("parts", f"{kind} defenses: {', '.join(parts)}")
+    for kind, parts in entry.reserve.items():
+        when = f"on {entry.audited:.0%} of the survivors, on all" if entry.audited else "on the survivors"
+        _line("reserve", f"{kind} defenses: {', '.join(parts)}, {when} after an alarm")
     if not entry.parts:
         _line("cost", f"at most {entry.forwards} forwards and {entry.backwards} backwards per example and draw")
     if entry.eot > 1:

@@ -8,27 +8,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cell import AttackRef, Cell, DefenseRef, Done
+from bench.cell import AttackRef, Cell, DefenseRef
 from bench.datasets.examples import Examples
+from bench.errors import one_line
+from bench.formats import PLAIN, Format, Plan
+from bench.outcome import Done
 from bench.registry import load
 from bench.types import Attack, Defense, ImageSpec
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.conversion import Engine
+
 _MOST_KEPT = 32
+_MOST_NETWORKS = 8
 _KEPT_BYTES = 1 << 20
+_AS_GIVEN = Plan()
 
 
 @dataclass(frozen=True)
 class Task:
-    """Shard `index` of a cell, with its images."""
+    """Shard `index` of a cell, with its images, and how its queries are run."""
 
     cell: Cell
     index: int
     shard: Examples
+    plan: Plan = _AS_GIVEN
 
     @property
     def cost(self) -> int:
@@ -79,12 +90,40 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
     try:
         defense = _faced(task.cell, task.shard.spec, device)
         attack = load_attack(task.cell.attack)
-        result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass)
+        engine = _engine(task, defense, device)
+        result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass, engine=engine)
     except Exception as error:  # noqa: BLE001  (a crash of anybody's code is a failed cell, never a verdict)
         return Report(task, None, one_line(error), time.perf_counter() - began)
     seconds = time.perf_counter() - began
     kept = result.x_adv[: kept_images(task.shard.spec)] if task.index == 0 else None
-    return Report(task, Done(result.verdicts, result.cost, result.evidence), "", seconds, kept)
+    return Report(task, Done(result.verdicts, result.cost, result.evidence, result.ledger), "", seconds, kept)
+
+
+def _engine(task: Task, defense: Defense, device: str) -> Engine:
+    """What answers the search of an attack: the defense as it is, unless the plan knows something faster."""
+    from bench.conversion import Engine
+
+    layout = task.plan.search
+    fast = None if layout == PLAIN else _converted(task.cell.defense, task.shard, layout, defense, device)
+    return Engine(fast, task.plan.rows_at_once)
+
+
+_networks: dict[tuple[str, str, str], nn.Module] = {}
+
+
+def _converted(ref: DefenseRef, shard: Examples, layout: Format, defense: Defense, device: str) -> nn.Module:
+    """A defense in another format, made once per process."""
+    import torch
+
+    from bench.conversion import converted
+
+    key = (ref.digest, str(layout), device)
+    if key not in _networks:
+        if len(_networks) >= _MOST_NETWORKS:
+            _networks.clear()
+        model = defense.model.to(device).eval()
+        _networks[key] = converted(model, layout, torch.from_numpy(shard.x[:2]).to(device))
+    return _networks[key]
 
 
 def _faced(cell: Cell, spec: ImageSpec, device: str) -> Defense:
@@ -127,6 +166,13 @@ def _load_defense(
 
 def load_attack(ref: AttackRef) -> Attack:
     """The attack a reference names."""
+    if ref.stages:
+        from bench.cascade import Cascade, Stage
+
+        stages, reserve = (
+            [Stage(member, load_attack(member)) for member in members] for members in (ref.stages, ref.reserve)
+        )
+        return Cascade(stages, reserve, ref.audited)  # type: ignore[return-value]
     attack: Any
     if ref.source.partition(":")[0].endswith(".py"):
         from bench import custom
@@ -135,11 +181,3 @@ def load_attack(ref: AttackRef) -> Attack:
     else:
         attack = load(ref.source)(**ref.config)
     return attack  # type: ignore[no-any-return]
-
-
-def one_line(error: BaseException) -> str:
-    """An error as one line of text without control characters: it goes into tables and files."""
-    text = "".join(character if character.isprintable() else " " for character in str(error))
-    text = " ".join(text.split())
-    name = type(error).__name__
-    return text if text[:1] in "SV" and text[1:3].isdigit() else f"{name}: {text[:300]}".rstrip(": ")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.cell import AttackRef, Cell, DefenseRef, Done, Evidence, Slice, Verdicts
+from bench.cell import AttackRef, Cell, DefenseRef, Slice
 from bench.checks.after import after
 from bench.checks.group import Group, Measured
+from bench.outcome import Done, Evidence, Verdicts
 from bench.types import ThreatModel
 
 N = 64

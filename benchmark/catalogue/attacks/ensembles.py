@@ -18,6 +18,12 @@ _STANDARD = {
     ),
 }
 
+# What tells that a robust example is one, in the order of what it takes; the first two are by gradient.
+_SCREEN = "malt[targets=1,steps=20]"
+_CORE = (_SCREEN, "malt", "apgd-ce")
+_REST = ("fab-t", "square")
+_SINGLE = {"stochastic": "it trusts single answers: use autoattack"}
+
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         "autoattack",
@@ -35,6 +41,40 @@ ENTRIES: tuple[AttackEntry, ...] = (
         _LP,
         parts=_STANDARD,
         not_for={"stochastic": "it trusts single answers: use autoattack-rand"},
+        only_named=True,
+    ),
+    AttackEntry(
+        "screen",
+        "",
+        "2407.02240",
+        "a first look: 20 steps towards the nearest class (MALT); AutoAttack where gradients are masked",
+        _LP,
+        parts={"deterministic": (_SCREEN,)},
+        reserve=_STANDARD,
+        not_for=_SINGLE,
+        only_named=True,
+    ),
+    AttackEntry(
+        "core",
+        "",
+        "2407.02240",
+        "AutoAttack's attacks by gradient, 9 x 100 and 100 steps, MALT first; the rest where gradients are masked",
+        _LP,
+        parts={"deterministic": _CORE},
+        reserve={"deterministic": _REST},
+        not_for=_SINGLE,
+        only_named=True,
+    ),
+    AttackEntry(
+        "audit",
+        "",
+        "2407.02240",
+        "core, and FAB-T and Square on a tenth of the survivors; on all of them once one breaks or is masked",
+        _LP,
+        parts={"deterministic": _CORE},
+        reserve={"deterministic": _REST},
+        audited=0.1,
+        not_for=_SINGLE,
         only_named=True,
     ),
     AttackEntry(

@@ -1,0 +1,108 @@
+"""A network made to run in another format."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bench.formats import PLAIN, Format
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What answers the queries of an attack in place of the defense, until it sees a success.
+
+    Attributes:
+        search: the network in its fastest format; `None` for the defense itself.
+        rows_at_once: as in `bench.oracle.Oracle`.
+    """
+
+    search: nn.Module | None = None
+    rows_at_once: int = 1
+
+
+def converted(model: nn.Module, layout: Format, x: Tensor) -> nn.Module:
+    """A copy of a network in eval mode that runs in another format; its logits are float32.
+
+    Args:
+        model: maps float32 images `[B, C, H, W]` to logits; left as it is.
+        layout: the format; `PLAIN` gives the network itself.
+        x: some images, to see which layers follow each other.
+    """
+    if layout == PLAIN:
+        return model
+    other = copy.deepcopy(model).eval().requires_grad_(False)
+    if layout.fused:
+        _fuse(other, x)
+    if layout.channels_last:
+        other = other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _Converted(other, layout)
+
+
+class _Converted(nn.Module):
+    def __init__(self, model: nn.Module, layout: Format) -> None:
+        super().__init__()
+        self.model, self.layout = model, layout
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.layout.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.layout.half):
+            logits: Tensor = self.model(x)
+        return logits.float()
+
+
+def _fuse(model: nn.Module, x: Tensor) -> None:
+    """Fold every batch norm that takes the output of one convolution, and is used once, into it.
+
+    Whether something else takes that output, too, cannot be seen from here; it shows in the answers.
+    """
+    for convolution, norm in _pairs(model, x):
+        parent, name = _place(model, convolution)
+        setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+        parent, name = _place(model, norm)
+        setattr(parent, name, nn.Identity())
+
+
+def _pairs(model: nn.Module, x: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions and the batch norms right behind them, as one forward shows them."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    uses: dict[nn.Module, int] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+
+    def after(layer: nn.Conv2d, _given: Any, output: Tensor) -> None:  # noqa: ANN401  (torch's hooks)
+        uses[layer] = uses.get(layer, 0) + 1
+        made[id(output)] = (layer, output)  # kept, so that no other tensor takes its place in memory
+
+    def before(layer: nn.BatchNorm2d, given: Any) -> None:  # noqa: ANN401
+        uses[layer] = uses.get(layer, 0) + 1
+        convolution, output = made.get(id(given[0]), (None, None))
+        if convolution is not None and output is given[0]:
+            pairs.append((convolution, layer))
+
+    hooks = []
+    for layer in model.modules():
+        plain = not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)  # noqa: SLF001
+        if plain and type(layer) is nn.Conv2d:
+            hooks.append(layer.register_forward_hook(after))
+        elif plain and type(layer) is nn.BatchNorm2d and layer.track_running_stats:
+            hooks.append(layer.register_forward_pre_hook(before))
+    try:
+        with torch.no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [pair for pair in pairs if all(uses[layer] == 1 for layer in pair)]
+
+
+def _place(model: nn.Module, wanted: nn.Module) -> tuple[nn.Module, str]:
+    """The module that holds another one, and under which name."""
+    return next(
+        (parent, name) for parent in model.modules() for name, child in parent.named_children() if child is wanted
+    )

@@ -1,0 +1,211 @@
+"""Which format a defense is attacked in: timed on this machine, and held against its own answers.
+
+What is fastest depends on the network, the batch and the processor (channels last is a loss for some
+networks, bfloat16 on processors without it), so it is measured, in about a second.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bench import fingerprint
+from bench.cell import Cell, DefenseRef
+from bench.conversion import converted
+from bench.datasets.examples import Examples
+from bench.executors.task import load_defense, passes
+from bench.formats import FORMATS, PLAIN, Format, Plan
+from bench.seeding import preserved_generators, seed_everything
+from bench.store import Store
+from bench.types import Defense
+
+# Anything below is not worth other roundings, nor told from noise in a second.
+_WORTH = 1.15
+# What takes this many times as long as the best in the first round is not timed again.
+_HOPELESS = 1.5
+# Logits may differ by this in float32, relative to the largest; 20 times what folded norms were seen to do.
+_ROUNDING = 1e-4
+# And in bfloat16 by this share of the typical distance between the two largest logits.
+_HALF = 0.05
+# The cosine between an image's gradients, at the median; those of bfloat16 were seen at .99.
+_PARALLEL = {False: 0.999, True: 0.9}
+# Images that tell whether a format is worth a trial, and those it is timed on.
+_FEW = 4
+_BATCH = 64
+# Fewer passes than this are over before a second of planning pays.
+_ENOUGH = 200_000
+# Rows of one forward that hold several draws. On a CPU more was slower.
+_ROWS_AT_ONCE = {"cpu": 160, "cuda": 2048}
+
+
+def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
+    """Choose the format of a defense.
+
+    Args:
+        defense: in eval mode, on the device of `x`.
+        x: some images `[B, C, H, W]`, as many as an attack will ask about at once.
+        seconds: how long to time the formats.
+    """
+    with preserved_generators():
+        together = defense.stochastic and draws_per_row(defense.model, x)
+        rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
+        networks = _trusted(defense.model, x)
+        gain = _timed(networks, x, seconds)
+    return Plan(
+        _fastest(gain),
+        rows,
+        {str(layout): value for layout, value in gain.items()},
+    )
+
+
+def plans(cells: Sequence[Cell], examples: Examples, store: Store, device: str, threads: int) -> dict[str, Plan]:
+    """A plan for each defense that a run asks often enough, by digest; one that is stored is kept to.
+
+    Args:
+        cells: all that the run asks for, stored ones too, so that a resumed run plans as the first did.
+        examples: their images.
+        store: where plans are kept.
+        device: where the run computes.
+        threads: of each of its processes.
+    """
+    found = {}
+    for ref in {cell.defense.digest: cell.defense for cell in cells if not cell.defense.variant}.values():
+        mine = [cell for cell in cells if cell.defense.digest == ref.digest]
+        if sum(passes(cell, cell.slice.n) for cell in mine) < _ENOUGH:
+            continue
+        key = fingerprint.of_text(ref.digest, examples.spec.shape, _machine(device), threads, torch.__version__)
+        planned = store.plan(ref, mine[0].slice, key)
+        if planned is None:
+            planned = _with_threads(threads, lambda ref=ref: plan(*_asked(ref, examples, device)))  # type: ignore[misc]
+            store.keep_plan(ref, mine[0].slice, planned, key)
+        found[ref.digest] = planned
+    return found
+
+
+def _asked(ref: DefenseRef, examples: Examples, device: str) -> tuple[Defense, Tensor]:
+    defense = load_defense(ref, examples.spec)
+    defense.model.to(device).eval()
+    return defense, torch.from_numpy(examples.x[:_BATCH]).to(device)
+
+
+def _machine(device: str) -> str:
+    name = platform.processor() or platform.machine()
+    return name if device == "cpu" else torch.cuda.get_device_name(device)
+
+
+def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return work()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(gain: Mapping[Format, float]) -> Format:
+    best = max(gain, key=lambda layout: gain[layout])
+    return best if gain[best] >= _WORTH else PLAIN
+
+
+def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
+    """The network in every format that gives its answers and its gradients."""
+    logits, grad = _answer(model, x)
+    top = logits.topk(2, dim=1).values
+    typical = float((top[:, 0] - top[:, 1]).median())
+    largest = max(float(logits.abs().max()), 1.0)
+    found = {PLAIN: model}
+    for layout in FORMATS[1:]:
+        try:
+            other = converted(model, layout, x[:2])
+            if layout.half and _slower(other, model, x[:_FEW]):
+                continue
+            answers, slope = _answer(other, x)
+        except Exception:  # noqa: BLE001, S112  (why it refuses is its author's business; it is run as it is)
+            continue
+        allowed = _HALF * typical if layout.half else _ROUNDING * largest
+        apart = float((answers - logits).abs().max())
+        parallel = float(torch.cosine_similarity(grad, slope, dim=1).median())
+        still = bool((grad == 0).all() and (slope == 0).all())
+        if apart <= allowed and (still or parallel >= _PARALLEL[layout.half]):
+            found[layout] = other
+    return found
+
+
+def _slower(other: nn.Module, model: nn.Module, x: Tensor) -> bool:
+    """Whether a format is hopeless: a processor without bfloat16 takes 20 times as long for it."""
+    took = []
+    for network in (model, other):
+        _answer(network, x)
+        began = time.perf_counter()
+        _answer(network, x)
+        took.append(time.perf_counter() - began)
+    return took[1] > 3 * took[0]
+
+
+def _answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of the largest per image as `[B, pixels]`; with the same random numbers each time."""
+    seed_everything("format")
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        (grad,) = torch.autograd.grad(logits.amax(1).sum(), x)
+    return logits.detach().float(), grad.flatten(1)
+
+
+def _timed(networks: Mapping[Format, nn.Module], x: Tensor, seconds: float) -> dict[Format, float]:
+    """How many times faster than the plain format each is: a forward and a backward, the best of several rounds."""
+    best = dict.fromkeys(networks, float("inf"))
+    open_ = list(networks)
+    for layout in open_:  # the first call of a format sets up its kernels
+        _answer(networks[layout], x)
+    until, rounds = time.perf_counter() + seconds, 0
+    while rounds < 2 or time.perf_counter() < until:
+        for layout in open_:
+            began = time.perf_counter()
+            _answer(networks[layout], x)
+            if x.is_cuda:
+                torch.cuda.synchronize()
+            best[layout] = min(best[layout], time.perf_counter() - began)
+        limit = _HOPELESS * min(best.values())
+        open_ = [layout for layout in open_ if layout == PLAIN or best[layout] <= limit]
+        rounds += 1
+    return {layout: best[PLAIN] / value for layout, value in best.items()}
+
+
+_IMAGES, _ROWS, _CALLS = 4, 16, 12
+_UNLIKELY = 1e-6
+
+
+@torch.no_grad()
+def draws_per_row(model: nn.Module, x: Tensor) -> bool:
+    """Whether a stochastic network draws its random numbers for each row of a batch on its own.
+
+    Then many draws of one image can share a forward. A network that draws one mask per call gives equal
+    rows equal answers, while its answers change from call to call; one that does both has answers that
+    vary more between calls than rows within a call account for. Analysis of variance tells: under
+    independence the ratio of the two variances follows an F distribution.
+    """
+    from scipy.stats import f
+
+    image = x[:_IMAGES]
+    count = len(image)
+    answers = []
+    for call in range(_CALLS):
+        seed_everything("draws per row", call)
+        answers.append(model(image.repeat(_ROWS, 1, 1, 1)).double().unflatten(0, (_ROWS, count)))
+    drawn = torch.stack(answers)  # [calls, rows, images, classes]
+    within = drawn.var(dim=1).mean(0)
+    between = _ROWS * drawn.mean(1).var(dim=0)
+    if not bool(within.isfinite().all() and between.isfinite().all()):
+        return False
+    # Rounding aside, a logit that never moves says nothing.
+    moving = within + between > 1e-10 * drawn.square().mean(dim=(0, 1))
+    if not bool(moving.any()):
+        return False
+    ratio = (between / within.clamp_min(1e-300))[moving]
+    limit = f.isf(_UNLIKELY / ratio.numel(), _CALLS - 1, _CALLS * (_ROWS - 1))
+    return bool((ratio <= limit).all())

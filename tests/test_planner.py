@@ -1,0 +1,163 @@
+"""The format planner: what it trusts, what it picks, and which defenses may draw many at once."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench import planner
+from bench.formats import PLAIN, Format
+from bench.planner import draws_per_row, plan
+from bench.types import Defense
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.norm, self.head = nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.convolution(x)).relu().mean((2, 3)))
+
+
+class Watched(Net):
+    def forward(self, x):
+        seen = self.convolution(x)
+        return self.head((self.norm(seen).relu() + 5 * seen).mean((2, 3)))
+
+
+class Typed(Net):
+    """Refuses anything but float32, channel by channel."""
+
+    def forward(self, x):
+        if torch.is_autocast_enabled("cpu"):
+            raise TypeError("no")
+        return super().forward(x)
+
+
+def trained(kind=Net):
+    torch.manual_seed(0)
+    net = kind()
+    for _ in range(5):
+        net(torch.rand(16, 1, 8, 8) + 1)
+    return net.eval()
+
+
+@pytest.fixture
+def x():
+    return torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_every_float32_format_of_a_plain_network_is_trusted(x):
+    trusted = planner._trusted(trained(), x)
+
+    assert {layout for layout in trusted if not layout.half} == {
+        PLAIN,
+        Format(channels_last=True),
+        Format(fused=True),
+        Format(channels_last=True, fused=True),
+    }
+
+
+def test_a_format_with_other_answers_is_not_trusted(x):
+    trusted = planner._trusted(trained(Watched), x)
+
+    assert not any(layout.fused for layout in trusted)
+    assert Format(channels_last=True) in trusted
+
+
+def test_a_format_with_other_gradients_is_not_trusted(x, monkeypatch):
+    """Equal logits say nothing about the way back."""
+
+    class Deaf(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return self.model(x).detach() + 0 * x.flip(2).mean((1, 2, 3))[:, None] + 1e-9 * x.mean((1, 2, 3))[:, None]
+
+    monkeypatch.setattr(planner, "converted", lambda model, layout, x: Deaf(model))
+
+    assert set(planner._trusted(trained(), x)) == {PLAIN}
+
+
+def test_a_network_that_refuses_a_format_is_run_as_it_is(x):
+    trusted = planner._trusted(trained(Typed), x)
+
+    assert PLAIN in trusted
+    assert not any(layout.half for layout in trusted)
+
+
+def test_a_network_that_cannot_be_copied_is_run_as_it_is(x):
+    net = trained()
+    net.lock = (part for part in ())  # a generator cannot be copied
+
+    planned = plan(Defense(net), x, seconds=0)
+
+    assert planned.search == PLAIN
+    assert set(planned.gain) == {"float32"}
+
+
+def test_the_fastest_format_is_taken_where_it_is_worth_it():
+    """Too small a gain is noise, and rounds otherwise all the same."""
+    half, folded = Format(half=True, channels_last=True), Format(fused=True)
+
+    gain = {PLAIN: 1.0, folded: 1.3, half: 2.4}
+
+    assert planner._fastest(gain) == half
+    assert planner._fastest({PLAIN: 1.0, folded: 1.3}) == folded
+    assert planner._fastest({PLAIN: 1.0, folded: 1.1}) == PLAIN
+
+
+class PerRow(nn.Module):
+    def forward(self, x):
+        return torch.stack([x.mean((1, 2, 3)), (x + torch.randn_like(x)).mean((1, 2, 3))], 1)
+
+
+class PerCall(nn.Module):
+    def forward(self, x):
+        return torch.stack([x.mean((1, 2, 3)), (x + torch.randn_like(x[:1])).mean((1, 2, 3))], 1)
+
+
+class Both(nn.Module):
+    def forward(self, x):
+        noise = torch.randn_like(x) + 2 * torch.randn_like(x[:1])
+        return torch.stack([x.mean((1, 2, 3)), (x + noise).mean((1, 2, 3))], 1)
+
+
+class Masked(nn.Module):
+    """A block at a random place, drawn for each image."""
+
+    def forward(self, x):
+        place = torch.randint(0, 5, (len(x),))
+        columns = torch.arange(x.shape[3])
+        hidden = (columns >= place[:, None]) & (columns < place[:, None] + 4)
+        return torch.stack([x.mean((1, 2, 3)), (x * ~hidden[:, None, None, :]).mean((1, 2, 3))], 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [(PerRow(), True), (Masked(), True), (PerCall(), False), (Both(), False)],
+    ids=lambda v: str(v),
+)
+def test_only_a_defense_that_draws_for_each_row_may_draw_many_at_once(model, expected, x):
+    """One mask per call would make twenty draws of one query a single one."""
+    assert draws_per_row(model, x) is expected
+
+
+def test_a_deterministic_defense_has_nothing_to_draw(x):
+    planned = plan(Defense(trained()), x, seconds=0)
+
+    assert planned.rows_at_once == 1
+    assert plan(Defense(PerRow(), stochastic=True), x, seconds=0).rows_at_once > 1
+    assert plan(Defense(PerCall(), stochastic=True), x, seconds=0).rows_at_once == 1
+
+
+def test_planning_leaves_the_random_generators_as_they_were(x):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+
+    plan(Defense(PerRow(), stochastic=True), x, seconds=0)
+
+    assert torch.equal(torch.rand(2), expected)
