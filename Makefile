@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check gate baseline weights clean
+.PHONY: run test check gate baseline performance weights clean
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -24,7 +24,7 @@ check: $(VENV)/.installed-dev
 	PYTHONPATH=.types $(BIN)/lint-imports --no-cache
 
 # Robust accuracy on a small matrix, against the verdicts of the last release.
-GATED = --dataset digits --n 512 --checks none --threat Linf:0.2,L2:1 --attacks fgsm,pgd-20,pgd-eot-20
+GATED = --dataset digits --n 512 --checks none --precision float32 --threat Linf:0.2,L2:1 --attacks fgsm,pgd-20,pgd-eot-20
 gate: $(VENV)/.installed
 	$(BIN)/bench run $(GATED) --results runs/gate
 	$(BIN)/bench gate --baseline results/baseline --results runs/gate --must-detect 0.05
@@ -33,6 +33,10 @@ gate: $(VENV)/.installed
 baseline: $(VENV)/.installed
 	rm -rf results/baseline
 	$(BIN)/bench run $(GATED) --results results/baseline
+
+# The speed benchmarks beside the peers, under 20 minutes on two cores; CIFAR-10 from DATA or as bench run finds it.
+performance: $(VENV)/.installed-performance
+	$(BIN)/python performance/run.py $(if $(DATA),--data $(DATA))
 
 # The shipped weights, again, by the recipes they came from.
 weights: $(VENV)/.installed
@@ -52,6 +56,11 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	touch $@ $(VENV)/.installed
+
+# Both pin what they do not need here.
+$(VENV)/.installed-performance: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1 adv-lib==0.2.8
+	touch $@
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test,dev]'

@@ -1,0 +1,182 @@
+"""Our cascades against AutoAttack's standard version as pyautoattack runs it: the work of P1, P2, P3 and P6."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+from clock import Timed, counter, once
+from fixture import (
+    LINF,
+    Setup,
+    broken,
+    cell,
+    cifar,
+    evaluated,
+    fresh,
+    loaded,
+    planned,
+    right,
+    shipped,
+    standard,
+    tensors,
+)
+from numpy.typing import NDArray
+from report import Row
+from torch import nn
+
+from bench.datasets.examples import Examples
+from bench.formats import Plan
+from bench.outcome import Done
+
+IMAGES = 256
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a row must reach.
+
+    Attributes:
+        ratio: times as fast as the reference.
+        differing: examples judged otherwise, as a share.
+        missed: examples that only the reference breaks, as a share.
+        no_fewer: whether the total may not be smaller than the reference's.
+    """
+
+    ratio: float
+    differing: float = 1.0
+    missed: float = 1.0
+    no_fewer: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is attacked.
+
+    Attributes:
+        title: what it is.
+        defense: what our cells are asked with.
+        network: a new copy of it as its user has it.
+        examples: the images.
+    """
+
+    title: str
+    defense: str
+    network: Callable[[], nn.Module]
+    examples: Examples
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One repetition: the choice of a format, then the cell."""
+
+    plan: Timed[Plan]
+    cell: Timed[Done]
+
+    @property
+    def seconds(self) -> float:
+        return self.plan.median + self.cell.median
+
+
+_references: dict[tuple[str, str, str], Timed[NDArray[np.bool_]]] = {}
+
+
+def reference(subject: Subject, device: str) -> Timed[NDArray[np.bool_]]:
+    """AutoAttack's broken set, `[n]`; it takes minutes, so it is run once for all rows of a process."""
+    key = (subject.title, subject.examples.digest, device)
+    if key not in _references:
+        network = subject.network()
+        x, y = tensors(subject.examples, device)
+        clean = right(network, x, y)
+        timed = once(lambda: standard(network, x, y), device, counter(network))
+        mistaken = clean & (timed.result != y).cpu().numpy()
+        _references[key] = Timed(mistaken, timed.seconds, timed.passes, timed.memory)
+    return _references[key]
+
+
+def run(setup: Setup, name: str, attack: str, goal: Goal, must: str) -> Row:
+    """A row about the shipped robust network."""
+    examples, ref = cifar(setup, IMAGES), shipped()
+    network = partial(fresh, "at", ref, examples.spec, setup.device)
+    subject = Subject("the shipped robust ResNet-8", "at", network, examples)
+    return compare(setup, name, attack, goal, must, subject)
+
+
+def compare(setup: Setup, name: str, attack: str, goal: Goal, must: str, subject: Subject) -> Row:
+    """Time one of our attacks, the choice of a format included, and hold its broken set against the reference's."""
+    examples, device = subject.examples, setup.device
+    asked = cell(subject.defense, attack, examples)
+    faced = loaded(asked.defense, examples.spec, device)
+
+    def ours() -> _Run:
+        plan = once(lambda: planned(faced, examples, device), device)
+        return _Run(plan, once(lambda: evaluated(asked, examples, plan.result, device), device, counter(faced.model)))
+
+    runs = [ours()]
+    theirs = reference(subject, device)
+    runs += [ours() for _ in range(setup.repetitions - 1)]
+    return _row(name, attack, goal, must, subject, theirs, runs)
+
+
+def _row(
+    name: str, attack: str, goal: Goal, must: str, subject: Subject, theirs: Timed[NDArray[np.bool_]], runs: list[_Run]
+) -> Row:
+    # Formats may differ between repetitions, and verdicts with them: the repetition furthest off counts.
+    shown = max(runs, key=lambda run: int((broken(run.cell.result) ^ theirs.result).sum()))
+    mine, n, first = broken(shown.cell.result), len(theirs.result), int(theirs.result.sum())
+    seconds = median(run.seconds for run in runs)
+    ratio = theirs.median / seconds
+    missed, extra = int((theirs.result & ~mine).sum()), int((mine & ~theirs.result).sum())
+    same = missed + extra <= goal.differing * n and missed <= goal.missed * n
+    plan, parts = shown.plan.result, shown.cell.result.ledger.components
+    told, passed = f"{seconds:.1f}", str(shown.cell.passes)
+    table: list[tuple[Any, ...]] = [
+        ("pyautoattack standard", first, "", "", f"{theirs.median:.1f}", "1", str(theirs.passes)),
+        (f"ours, {attack}", int(mine.sum()), missed, extra, told, f"{ratio:.1f}", passed),
+        *(
+            (f"- {label}", part.broken, "", "", "", "", f"{part.cost.forwards:,} f + {part.cost.backwards:,} b")
+            for label, part in parts.items()
+        ),
+    ]
+    choice = median(run.plan.median for run in runs)
+    note = (
+        f"search in {plan.search}; choosing it is in our time ({choice:.1f} s), not in the counts; "
+        f"median of {len(runs)}, the reference was run once"
+    )
+    return Row(
+        name,
+        f"{subject.title}, {n} images, {LINF}: pyautoattack standard vs {attack}",
+        must,
+        f"{ratio:.1f} x ({theirs.median:.0f} s / {told} s); broken {int(mine.sum())} vs {first}, "
+        f"{missed} missed, {extra} extra",
+        ratio >= goal.ratio and same and not (goal.no_fewer and extra < missed),
+        f"{theirs.passes} vs {passed}",
+        ("", "broken", "missed", "extra", "s", "x", "passes"),
+        table,
+        (note,),
+        _data(theirs, runs, shown),
+    )
+
+
+def _data(theirs: Timed[NDArray[np.bool_]], runs: list[_Run], shown: _Run) -> dict[str, Any]:
+    done = shown.cell.result
+    components = {
+        label: {"entered": part.entered, "broken": part.broken, **vars(part.cost)}
+        for label, part in done.ledger.components.items()
+    }
+    return {
+        "reference": {**theirs.to_json(), "broken": theirs.result.nonzero()[0].tolist()},
+        "ours": [
+            {
+                "plan": {**run.plan.to_json(), **run.plan.result.to_json()},
+                "cell": run.cell.to_json(),
+                "broken": broken(run.cell.result).nonzero()[0].tolist(),
+            }
+            for run in runs
+        ],
+        "ledger": {**vars(done.cost), "components": components},
+    }

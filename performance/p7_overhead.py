@@ -1,0 +1,162 @@
+"""P7: what a whole evaluation takes beyond its own passes.
+
+A hook on each network records the batch and the backwards of every forward of the real run; the
+same passes are then made bare, on the same networks, and timed. The rest is what attacks, oracle,
+judge and store cost.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter as Tally
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from clock import once
+from fixture import Setup, loaded
+from report import Row
+from torch import Tensor, nn
+
+from bench import matrix, planner
+from bench.catalogue import ATTACKS, DEFAULT_ATTACKS
+from bench.cell import Cell
+from bench.datasets.examples import Examples
+from bench.datasets.load import load
+from bench.executors.local import Local
+from bench.families import LP_FAMILIES
+from bench.outcome import Done, Failed
+from bench.run import run as run_matrix
+from bench.store import Store
+from bench.types import ThreatModel
+
+IMAGES, BATCH = 32, 32
+DEFENSES = ("standard", "at", "ap", "atop")
+THREAT = ThreatModel.parse("Linf:0.2")
+MUST = "<= 1.3"
+
+
+class _Quiet:
+    """Nobody watches; a failure is an error."""
+
+    def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
+    def advance(self, cell: Cell, passed: int) -> None: ...
+    def end(self, cell: Cell, outcome: Done | Failed) -> None:
+        if isinstance(outcome, Failed):
+            raise RuntimeError(f"{cell.title}: {outcome.error}")
+
+
+class _Call(NamedTuple):
+    """A forward: of which network (copies are others), on how many rows, in which format, whether for a gradient."""
+
+    network: nn.Module
+    rows: int
+    half: bool
+    channels_last: bool
+    graph: bool
+
+
+class _Record:
+    """Every forward of a network and of its copies, and how many backwards went through each."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.calls: list[_Call] = []
+        self.backwards: Tally[int] = Tally()
+
+        def forward(module: nn.Module, given: tuple[Tensor], logits: Tensor) -> None:
+            x, index = given[0], len(self.calls)
+            last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+            half = torch.is_autocast_enabled(x.device.type)
+            self.calls.append(_Call(module, len(x), half, last, logits.requires_grad))
+            if logits.requires_grad:
+                logits.register_hook(lambda _grad: self.backwards.update((index,)))  # type: ignore[no-untyped-call]
+
+        self.hook = network.register_forward_hook(forward)
+
+    def tally(self) -> Tally[tuple[_Call, int]]:
+        """How often each forward was made with so many backwards."""
+        return Tally((call, self.backwards[index]) for index, call in enumerate(self.calls))
+
+
+def _replay(tally: Tally[tuple[_Call, int]], images: Tensor) -> None:
+    for (call, backwards), count in tally.items():
+        x = images.repeat(-(-call.rows // len(images)), 1, 1, 1)[: call.rows].clone()
+        if call.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        for _ in range(count):
+            at = x.detach().requires_grad_(call.graph)
+            with torch.set_grad_enabled(call.graph), torch.autocast(x.device.type, torch.bfloat16, enabled=call.half):
+                logits = call.network(at)
+            for index in range(backwards):
+                torch.autograd.grad(logits.sum(), at, retain_graph=index + 1 < backwards)
+
+
+def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
+    attacks = [attack for attack in DEFAULT_ATTACKS if set(ATTACKS.get(attack).families) & set(LP_FAMILIES)]
+    request = matrix.MatrixRequest(name, ",".join(attacks), (THREAT,), batch=BATCH)
+    plan = matrix.build(request, examples)
+    cells = [part for each in plan if each.skip is None for part in each.parts or (each.cell,)]
+    defense = loaded(plan[0].cell.defense, examples.spec, setup.device)
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        plans = planner.plans(cells, examples, store, setup.device, torch.get_num_threads())
+        record = _Record(defense.model)
+        whole = once(
+            lambda: run_matrix(plan, examples, store, Local(setup.device), _Quiet(), plans=plans), setup.device
+        )
+    record.hook.remove()
+    tally = record.tally()
+    for network in {call.network for call, _ in tally}:
+        network._forward_hooks.clear()  # noqa: SLF001  (copies made under the hook have it, too)
+    images = torch.from_numpy(examples.x).to(setup.device)
+    _replay(Tally({key: min(count, 2) for key, count in tally.items()}), images)
+    bare = once(lambda: _replay(tally, images), setup.device)
+    forwards = sum(call.rows * count for (call, _), count in tally.items())
+    backwards = sum(call.rows * made * count for (call, made), count in tally.items())
+    calls = sum(tally.values())
+    return {
+        "cells": len({cell.key for cell in cells}),
+        "whole": whole.median,
+        "bare": bare.median,
+        "calls": calls,
+        "rows per call": forwards / max(calls, 1),
+        "forwards": forwards,
+        "backwards": backwards,
+        "format": str(plans[plan[0].cell.defense.digest].search) if plans else "as it is",
+    }
+
+
+def run(setup: Setup) -> Row:
+    """Each defense in turn: the evaluation, then its passes."""
+    examples = load("digits", "test", n=setup.size(IMAGES))
+    found = {name: _measured(name, examples, setup) for name in DEFENSES}
+    total = {
+        key: sum(each[key] for each in found.values()) for key in ("whole", "bare", "calls", "forwards", "backwards")
+    }
+    ratio = total["whole"] / total["bare"]
+    table = [
+        (
+            name,
+            each["cells"],
+            f"{each['whole']:.1f}",
+            f"{each['bare']:.1f}",
+            f"{each['whole'] / each['bare']:.2f}",
+            f"{each['rows per call']:.1f}",
+            f"{each['forwards']:,} f + {each['backwards']:,} b",
+            each["format"],
+        )
+        for name, each in found.items()
+    ]
+    return Row(
+        "P7",
+        f"{len(DEFENSES)} defenses x default Lp attacks ({THREAT}), {len(examples)} digits: time / that of its passes",
+        MUST,
+        f"{ratio:.2f} ({total['whole']:.1f} s / {total['bare']:.1f} s)",
+        ratio <= 1.3,
+        f"{total['forwards']:,} f + {total['backwards']:,} b in {total['calls']:,} calls",
+        ("defense", "cells", "s", "bare s", "ratio", "rows per call", "passes", "search in"),
+        table,
+        ("one repetition; the choice of formats is not in the time, its passes are not counted",),
+        {"defenses": found, "ratio": round(ratio, 3)},
+    )
