@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.losses import margin
-from bench.attacks.square_budget import move_budget, signs, span, tiles
+from bench.attacks.square_budget import move_budget, signs, tiles, window
 from bench.attacks.trajectory import Unbroken, require_at_least, require_family
 from bench.errors import BenchError
 from bench.families import LP_FAMILIES
@@ -198,17 +198,10 @@ def _stripes(x: Tensor, stream: Stream, threat: ThreatModel) -> Tensor:
 def _set_square(state: _State, side: int, uniform: Tensor, threat: ThreatModel) -> Tensor:
     """Set a square of every image to x + eps or x - eps, one sign per channel."""
     channels, height, width = state.x.shape[1:]
-    side = min(max(side, 1), height, width)
-    rows, columns = span(uniform[:, 0], side, height), span(uniform[:, 1], side, width)
-    inside = _mask(rows, height)[:, None, :, None] & _mask(columns, width)[:, None, None, :]
-    push = float(threat.eps) * signs(uniform[:, 2 : 2 + channels])[:, :, None, None]
-    x_new = torch.where(inside, (state.x + push).clamp(0, 1), state.x_best)
-    same = (x_new == state.x_best).flatten(1).all(1)
-    opposite = torch.where(inside, (state.x - push).clamp(0, 1), state.x_best)
-    return torch.where(per_row(same, x_new), opposite, x_new)
-
-
-def _mask(places: Tensor, size: int) -> Tensor:
-    """Which of `size` places an interval covers, `[B, size]`."""
-    every = torch.arange(size, device=places.device)
-    return (every >= places[:, :1]) & (every <= places[:, -1:])
+    square = window(uniform[:, 0], uniform[:, 1], min(max(side, 1), height, width), state.x)
+    push = float(threat.eps) * signs(uniform[:, 2 : 2 + channels])[:, :, None]
+    image, held = state.x.flatten(2).gather(2, square), state.x_best.flatten(2)
+    corner, opposite = (image + push).clamp_(0, 1), (image - push).clamp_(0, 1)
+    same = (corner == held.gather(2, square)).flatten(1).all(1)
+    x_new = held.scatter(2, square, torch.where(per_row(same, corner), opposite, corner))
+    return x_new.view_as(state.x)

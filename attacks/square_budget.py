@@ -44,28 +44,26 @@ def move_budget(x: Tensor, x_best: Tensor, side: int, uniform: Tensor, threat: T
     channels, height, width = x.shape[1:]
     family, eps = threat.family, float(threat.eps)
     side = min(max(side, 3) // 2 * 2 + 1, height, width)
-    delta = x_best - x
-    to = _window(uniform[:, 0], uniform[:, 1], side, x)
-    source = _window(uniform[:, 2], uniform[:, 3], side, x)
-    covered = torch.zeros_like(delta)
-    covered[source] = 1
-    covered[to] = 1
+    delta = (x_best - x).flatten(2)
+    to = window(uniform[:, 0], uniform[:, 1], side, x)
+    source = window(uniform[:, 2], uniform[:, 3], side, x)
+    covered = torch.zeros_like(delta[:, :1]).scatter_(2, source[:, :1], 1).scatter_(2, to[:, :1], 1)
     bump = _bump(side, family).to(delta.device)
     turned = (uniform[:, 4] < 0.5)[:, None, None, None]
     shape = torch.where(turned, bump.T, bump) * signs(uniform[:, 5 : 5 + channels])[:, :, None, None]
-    fresh = shape + _normalized(delta[to], family)
+    fresh = shape + _normalized(delta.gather(2, to).view(-1, channels, side, side), family)
     if family == "L2":
-        held = (delta * covered).square().sum((2, 3), keepdim=True)
-        unused = (eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp_min(0)
+        held = (delta * covered).square().sum(2, keepdim=True)
+        unused = (eps**2 - delta.square().sum((1, 2), keepdim=True)).clamp_min(0)
         budget = (unused / channels + held).sqrt()
     else:
-        held = (delta * covered).abs().sum((2, 3), keepdim=True)
-        unused = (eps - delta.abs().sum((1, 2, 3), keepdim=True)).clamp_min(0)
+        held = (delta * covered).abs().sum(2, keepdim=True)
+        unused = (eps - delta.abs().sum((1, 2), keepdim=True)).clamp_min(0)
         # As published, more than there is: the projection takes it from the weakest pixels of the image.
         budget = unused + channels * held
-    delta[source] = 0
-    delta[to] = _normalized(fresh, family) * budget
-    return _fill_ball(delta, x, threat)
+    fresh = _normalized(fresh, family) * budget[..., None]
+    delta.scatter_(2, source, 0).scatter_(2, to, fresh.flatten(2))
+    return _fill_ball(delta.view_as(x), x, threat)
 
 
 @lru_cache
@@ -117,15 +115,17 @@ def signs(uniform: Tensor) -> Tensor:
     return torch.where(uniform < 0.5, -1.0, 1.0)
 
 
-def span(uniform: Tensor, side: int, size: int) -> Tensor:
+def _span(uniform: Tensor, side: int, size: int) -> Tensor:
     """A random interval of `side` of `size` places for every row, `[B, side]`."""
     first = (uniform * (size - side + 1)).long()
     return first[:, None] + torch.arange(side, device=uniform.device)
 
 
-def _window(down: Tensor, across: Tensor, side: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The index of a random square in every channel of every row: `x[window]` is `[B, C, side, side]`."""
-    each = torch.arange(len(x), device=x.device)[:, None, None, None]
-    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
-    rows, columns = span(down, side, x.shape[2]), span(across, side, x.shape[3])
-    return each, channel, rows[:, None, :, None], columns[:, None, None, :]
+def window(down: Tensor, across: Tensor, side: int, x: Tensor) -> Tensor:
+    """Where the pixels of a random square of every row are in `x.flatten(2)`, `[B, C, side * side]`.
+
+    For `gather` and `scatter`, which are several times faster than an index by rows and columns.
+    """
+    channels, height, width = x.shape[1:]
+    rows, columns = _span(down, side, height), _span(across, side, width)
+    return (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None].expand(-1, channels, -1)

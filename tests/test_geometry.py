@@ -53,6 +53,19 @@ def test_project_leaves_points_inside_where_they_are(family):
     assert torch.allclose(project(x_adv, x, threat), x_adv, atol=1e-6)
 
 
+def test_project_onto_l1_is_the_same_beside_rows_with_more_entries():
+    """Entries that are zero are left out of the sort, as many as in the fullest row of the batch."""
+    threat = ThreatModel("L1", Fraction(1, 2))
+    x, far = images(0), images(1) * 4 - 2
+    far[0] = x[0]
+    far[0, 0, 1] = torch.tensor([0.9, -0.7, 0.2])
+
+    together = project(far, x, threat)
+
+    assert torch.equal(together, torch.cat([project(far[k : k + 1], x[k : k + 1], threat) for k in range(len(x))]))
+    assert torch.equal(together[0, 1], x[0, 1])
+
+
 def test_project_onto_l1_is_nearer_than_any_other_point_of_the_ball():
     """The projection's defining property: the residual makes no acute angle with the ball."""
     threat = ThreatModel("L1", Fraction(1, 2))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench.attacks.square import Square, _challenge, _set_square, _State, _stripes, share
+from bench.attacks.square import Square, _challenge, _move, _set_square, _State, _stripes, share
 from bench.attacks.square_budget import _bump, move_budget, tiles
 from bench.geometry import norm
 from bench.oracle import Oracle
@@ -134,6 +134,24 @@ def test_moves_empty_the_source_and_lose_nothing(state, stream, threat):
     before, order = (moving.x_best - moving.x)[0, 0], 2 if threat is L2 else 1
     both = torch.stack([before[6:, 6:], before[:3, :3]])
     assert delta[:3, :3].norm(order).item() == pytest.approx(both.norm(order).item(), rel=1e-2)
+
+
+@pytest.mark.parametrize("threat", [LINF, L2, L1], ids=str)
+def test_a_move_is_the_same_in_any_batch_and_memory_layout(state, threat):
+    """Squares are written through a flat view, which images stored in another order do not have."""
+    many = state(8, lambda x: (x + 0.05).clamp(0, 1), (3, 8, 6))
+    uniform = torch.rand(8, 11, generator=torch.Generator().manual_seed(0))
+
+    def moved(x, x_best, numbers):
+        return _move(_State(many.rows[: len(x)], x, *[x_best] * 8), 3, numbers, threat)
+
+    def turned(images):
+        return images.transpose(2, 3).contiguous().transpose(2, 3)
+
+    whole, alone = moved(many.x, many.x_best, uniform), moved(many.x[5:6], many.x_best[5:6], uniform[5:6])
+
+    assert torch.equal(whole[5:6], alone)
+    assert torch.allclose(moved(turned(many.x), turned(many.x_best), uniform), whole, atol=1e-6)
 
 
 def test_an_example_broken_at_the_start_costs_one_query(launch, halfspace, images):

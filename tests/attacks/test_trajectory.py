@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from bench.attacks.pgd import PGD
-from bench.attacks.trajectory import Best, direction
+from bench.attacks.trajectory import Best, direction, sparse_step
 from bench.errors import BenchError
 from bench.oracle import Gradient, Oracle, misclassified
 from bench.types import Defense
@@ -136,3 +136,25 @@ def test_a_meaningless_parameter_is_refused_by_name():
     """Zero steps would return the image unattacked, as if it were robust."""
     with pytest.raises(BenchError, match="PGD: steps=0 must be at least 1"):
         PGD(steps=0)
+
+
+def test_a_sparse_step_is_the_same_in_any_batch():
+    """Only as many entries are ranked as the row that moves most of them needs."""
+    generator = torch.Generator().manual_seed(0)
+    grad, x = torch.randn(3, 2, 4, 4, generator=generator), torch.rand(3, 2, 4, 4, generator=generator)
+    count, length = torch.tensor([1, 40, 5]), torch.tensor([0.1, 0.2, 0.3])
+
+    whole = sparse_step(grad, x, count, length, grade=1.0)
+
+    alone = [
+        sparse_step(grad[k : k + 1], x[k : k + 1], count[k : k + 1], length[k : k + 1], grade=1.0) for k in range(3)
+    ]
+    assert torch.equal(whole, torch.cat(alone))
+    assert torch.allclose(whole.abs().sum((1, 2, 3)), length)
+
+
+def test_a_linf_direction_is_the_sign_of_the_smallest_gradient_there_is():
+    """Whatever the largest entry of the row: nothing is scaled away."""
+    grad = torch.tensor([[1e4, -1e-42, 0.0, torch.nan]])
+
+    assert direction(grad, "Linf").tolist() == [[1, -1, 0, 0]]
