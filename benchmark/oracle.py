@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.features import Activations, Features
+from bench.record import Known, Passes
 from bench.seeding import seed_everything
 from bench.types import Defense
 from bench.variants import SAME_ANSWERS, variant
@@ -75,9 +76,7 @@ class Oracle:
             only for defenses that draw their random numbers per row.
 
     Attributes:
-        forwards: passes per example, int64 `[size]`, on the CPU.
-        backwards: the same.
-        wasted: passes, forward or backward, spent on an example already known to be broken.
+        passes: forwards and backwards per example.
     """
 
     def __init__(
@@ -95,16 +94,14 @@ class Oracle:
         self.stochastic = defense.stochastic
         self.access = access
         self.scope = scope
-        self.forwards = torch.zeros(size, dtype=torch.int64)
-        self.backwards = torch.zeros(size, dtype=torch.int64)
-        self.wasted = torch.zeros(size, dtype=torch.int64)
+        self.passes = Passes(size)
         self._fast = fast
         self._labels = labels
         self._rows_at_once = rows_at_once
         self._defense = defense
         self._model = defense.model
         self._retires = True
-        self._broken = torch.zeros(size, dtype=torch.bool)
+        self._known = Known(size)
         self._calls = 0
         self._on_pass = on_pass
 
@@ -151,7 +148,7 @@ class Oracle:
         if self.stochastic and eot >= EVIDENCE_DRAWS:
             reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
         if self._retires and (eot >= EVIDENCE_DRAWS or not self.stochastic):
-            self._broken[rows.cpu()] |= ((reply.success == 1) & within).cpu()
+            self._known.add(rows[(reply.success == 1) & within])
         return reply
 
     def _single(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, within: Tensor) -> Gradient:
@@ -224,10 +221,10 @@ class Oracle:
             x = x.view_as(x)
 
             def book(_grad: Tensor) -> None:
-                self._book(self.backwards, rows)
+                self._book("backwards", rows)
 
             x.register_hook(book)  # type: ignore[no-untyped-call]
-        self._book(self.forwards, rows)
+        self._book("forwards", rows)
         if self._on_pass is not None:
             self._on_pass(len(x))
         return (network or self.ruler())(x)
@@ -263,26 +260,41 @@ class Oracle:
         """
         other = Oracle(
             variant(self._defense, name),
-            len(self.forwards),
+            self.passes.size,
             scope=(*self.scope, name),
             access=self.access,
             on_pass=self._on_pass,
         )
-        other.forwards, other.backwards, other.wasted = self.forwards, self.backwards, self.wasted
+        other.passes = self.passes
         if name in SAME_ANSWERS:
-            other._broken = self._broken
+            other._known = self._known
         else:
             other._retires = False
         return other
 
     def open(self, rows: Tensor) -> Tensor:
         """The rows that are not broken yet on the evidence of the gradient queries made so far."""
-        return rows[~self._broken[rows.cpu()].to(rows.device)]
+        return rows[~self._known.broken.to(rows.device)[rows]]
 
     @property
     def broken(self) -> Tensor:
         """Which rows the queries made so far have shown to be broken, bool `[size]`, on the CPU."""
-        return self._broken.clone()
+        return self._known.broken.clone()
+
+    @property
+    def forwards(self) -> Tensor:
+        """Per example, int64 `[size]`, on the CPU."""
+        return self.passes.of("forwards")
+
+    @property
+    def backwards(self) -> Tensor:
+        """Per example, int64 `[size]`, on the CPU."""
+        return self.passes.of("backwards")
+
+    @property
+    def wasted(self) -> Tensor:
+        """Passes, forward or backward, spent on an example already known to be broken, int64 `[size]`, on the CPU."""
+        return self.passes.wasted
 
     def module(self) -> nn.Module:
         """The defense as a plain module, for attacks of other libraries; its passes are counted.
@@ -290,7 +302,9 @@ class Oracle:
         Which example a row of such a call belongs to is unknown, so the ledger spreads the cost
         evenly over all examples.
         """
-        return _Counted(self)
+        from bench.counted import Counted
+
+        return Counted(self)
 
     def _portions(self, count: int, size: int) -> list[int]:
         """How many of `count` draws of `size` rows go into each forward."""
@@ -301,23 +315,22 @@ class Oracle:
         """The logits of `some` draws in one forward, `[some, B, classes]`."""
         if some == 1:
             return self._forward(x, rows, fast=fast)[None]
-        self._book(self.forwards, rows, some)
+        self._book("forwards", rows, some)
         logits = self._run(x.repeat(some, 1, 1, 1), fast=fast)
         return logits.view(some, len(x), logits.shape[1])
 
     def _forward(self, x: Tensor, rows: Tensor, *, fast: bool = False) -> Tensor:
-        self._book(self.forwards, rows)
+        self._book("forwards", rows)
         return self._run(x, fast=fast)
 
     def _backward(self, values: Tensor, x: Tensor, rows: Tensor, some: int = 1) -> Tensor:
         (grad,) = torch.autograd.grad(values.sum(), x)
-        self._book(self.backwards, rows, some)
-        return grad
+        self._book("backwards", rows, some)
+        # A network with channels last returns its gradient so; whatever meets it then would be slower.
+        return grad.contiguous()
 
-    def _book(self, ledger: Tensor, rows: Tensor, passes: int = 1) -> None:
-        where = rows.cpu()
-        ledger[where] += passes
-        self.wasted[where] += passes * self._broken[where]
+    def _book(self, kind: str, rows: Tensor, passes: int = 1) -> None:
+        self.passes.book(kind, rows, passes, self._known)
 
     def _run(self, x: Tensor, *, fast: bool = False) -> Tensor:
         if self.stochastic:
@@ -327,32 +340,3 @@ class Oracle:
             self._on_pass(len(x))
         output: Tensor = self._fast(x) if fast and self._fast is not None else self._model(x)
         return output
-
-
-class _Counted(nn.Module):
-    """The view of an oracle that a library expecting an `nn.Module` gets."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        super().__init__()
-        # Kept out of the module tree: nobody may move or retrain the defense through this view.
-        self._oracle = [oracle]
-        self._owed = {"forwards": 0, "backwards": 0}
-
-    def forward(self, x: Tensor) -> Tensor:
-        oracle = self._oracle[0]
-        if oracle.access == "decision":
-            raise PermissionError("this attack is registered as decision-based and asked for logits")
-        self._charge("forwards", len(x))
-        logits = oracle._run(x)  # noqa: SLF001  (one idea in two classes)
-        if logits.requires_grad:
-            if oracle.access != "gradient":
-                # A score-based attack gets numbers, never a graph.
-                return logits.detach()
-            logits.register_hook(lambda grad: self._charge("backwards", len(grad)))  # type: ignore[no-untyped-call]
-        return logits
-
-    def _charge(self, kind: str, passes: int) -> None:
-        ledger: Tensor = getattr(self._oracle[0], kind)
-        total = self._owed[kind] + passes
-        each, self._owed[kind] = divmod(total, len(ledger))
-        ledger += each

@@ -1,13 +1,18 @@
 """The format planner: what it trusts, what it picks, and which defenses may draw many at once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from bench import planner
-from bench.formats import PLAIN, Format
+from bench import matrix, planner
+from bench.datasets.load import load
+from bench.formats import PLAIN, Format, Plan
 from bench.planner import draws_per_row, plan
-from bench.types import Defense
+from bench.run import _planned
+from bench.store import Store
+from bench.types import Defense, ThreatModel
 
 
 class Net(nn.Module):
@@ -151,6 +156,44 @@ def test_a_deterministic_defense_has_nothing_to_draw(x):
     assert planned.rows_at_once == 1
     assert plan(Defense(PerRow(), stochastic=True), x, seconds=0).rows_at_once > 1
     assert plan(Defense(PerCall(), stochastic=True), x, seconds=0).rows_at_once == 1
+
+
+def cells(names="pgd-20"):
+    examples = load("digits", "test", n=64)
+    request = matrix.MatrixRequest("at", names, (ThreatModel.parse("Linf:0.2"),))
+    return [planned.cell for planned in matrix.build(request, examples)], examples
+
+
+def test_a_plan_is_made_once_for_a_machine_and_kept_to(tmp_path, monkeypatch):
+    """A resumed run, and the next one, take the format of the first: timing again could choose another."""
+    (asked, examples), store = cells("square"), Store(tmp_path)
+    made = []
+    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan(Format(fused=True), 1, {}))
+
+    first = planner.plans(asked, examples, store, "cpu", 1)
+    again = planner.plans(asked, examples, Store(tmp_path), "cpu", 1)
+    other = planner.plans(asked, examples, store, "cpu", 2)
+
+    assert first == again == other == {asked[0].defense.digest: Plan(Format(fused=True), 1, {})}
+    assert len(made) == 2
+
+
+def test_a_small_run_is_not_planned(tmp_path):
+    """It is over before the formats are timed."""
+    asked, examples = cells("fgsm")
+
+    assert planner.plans(asked, examples, Store(tmp_path), "cpu", 1) == {}
+
+
+def test_float32_leaves_the_format_as_it_is_and_draws_many_at_once():
+    plans, (cell,) = {"d": Plan(Format(fused=True), 160)}, cells("fgsm")[0]
+
+    cell = replace(cell, defense=replace(cell.defense, digest="d"))
+
+    assert _planned(cell, plans) == plans["d"]
+    assert _planned(replace(cell, precision="float32"), plans) == Plan(PLAIN, 160)
+    assert _planned(replace(cell, defense=replace(cell.defense, digest="e")), plans) == Plan()
+    assert cell.key != replace(cell, precision="float32").key
 
 
 def test_planning_leaves_the_random_generators_as_they_were(x):

@@ -137,7 +137,7 @@ class Decisions(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        size = len(self._oracle[0].forwards)
+        size = self._oracle[0].passes.size
         labels = torch.cat([self._labels(part, size) for part in torch.split(x.detach().float(), size)])
         known = (labels >= 0) & (labels <= self._most)
         return F.one_hot(torch.where(known, labels, self._most + 1), self.classes).float()

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.checks.finding import Finding, Severity
-from bench.checks.group import SKIPPING, Counts, Group, Measured
+from bench.checks.group import BEATEN_LEAST, BEATEN_SHARE, SKIPPING, Counts, Group, Measured
 from bench.stats import mcnemar, sign_flip
 
 _ALMOST_NONE = 0.01
@@ -92,6 +92,9 @@ def _iterations(group: Group) -> Finding | None:
 
 def _black_box(group: Group) -> Finding | None:
     """A03: what knows less does not break more."""
+    chained = _chained(group)
+    if chained is not None:
+        return chained
     white = _full_gradient(group)
     black = [attack for attack in group.table if attack.is_black_box]
     black += [probe for role, probe in group.probes.items() if role in ("noise", "blind", "derandomized")]
@@ -99,6 +102,21 @@ def _black_box(group: Group) -> Finding | None:
         return None
     message = "black-box {label} found {k} the white-box attacks missed; union taken"
     return _beaten_by(group, "A03", white, black, message)
+
+
+def _chained(group: Group) -> Finding | None:
+    """The black-box stage of a cascade that broke what its stages by gradient had left, where one did."""
+    for attack in group.table:
+        stages = () if attack.is_composite else (*attack.attack.stages, *attack.attack.reserve)
+        for stage in stages:
+            part = attack.done.ledger.components.get(stage.label)
+            if stage.access == "gradient" or part is None:
+                continue
+            if part.broken >= max(BEATEN_LEAST, BEATEN_SHARE * len(attack.counts)):
+                message = f"black-box {stage.label} broke {part.broken} that the attacks by gradient had left"
+                value = f"{part.broken} of {part.entered} in {attack.attack.label}"
+                return _finding("A03", "flag", value, ">= 2 and > 0.2 %", f"{message}; union taken")
+    return None
 
 
 def _beaten_by(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
 from bench.checks.after import after
 from bench.checks.group import Group, Measured
-from bench.outcome import Done, Evidence, Verdicts
+from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 from bench.types import ThreatModel
 
 N = 64
@@ -89,6 +91,20 @@ def test_one_example_more_is_no_alarm_and_two_are():
 
     assert verdicts(group(one))["A03"] == "pass"
     assert verdicts(group(two))["A03"] == "flag"
+
+
+@pytest.mark.parametrize(("broken", "expected"), [(1, "pass"), (2, "flag")])
+def test_what_a_black_box_breaks_of_what_gradients_left_in_a_cascade_is_flagged(broken, expected):
+    """There each attack meets the survivors of those before it, so whatever it breaks, they missed."""
+    whole = measured("autoattack", standing(38))
+    stages = (AttackRef("apgd-ce", "", "a"), AttackRef("square", "", "b", access="score"))
+    ledger = Ledger({"apgd-ce": Component(Cost(), N, 20), "square": Component(Cost(), N - 20, broken)})
+    chained = replace(whole, attack=replace(whole.attack, stages=stages), done=replace(whole.done, ledger=ledger))
+    derived = replace(chained, is_composite=True)
+    others = [measured("pgd-20", standing(39)), measured("noise", standing(60), access="score", backwards=0)]
+
+    assert verdicts(group([chained, *others]))["A03"] == expected
+    assert verdicts(group([derived, *others]))["A03"] == "pass"
 
 
 def test_one_step_that_beats_many_is_flagged():
