@@ -8,7 +8,8 @@ import pytest
 
 from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
 from bench.cli import main
-from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts, joined, worst_case
+from bench.costs import cost_table
+from bench.outcome import Component, Cost, Done, Evidence, Ledger, Skipped, Verdicts, joined, worst_case
 from bench.store import Store
 from bench.tables import make_table
 from bench.types import ThreatModel
@@ -119,3 +120,17 @@ def test_a_table_says_which_cascade_raised_the_alarm():
     assert any(
         "at x audit (Linf:0.2)" in note and "fab-t, square attacked 7 more survivors" in note for note in alarmed
     )
+
+
+def test_the_cost_table_tells_passes_per_example():
+    """Forwards and backwards, what was wasted, and nothing where nothing was computed."""
+    spent = Result(make_cell(), joined([done(), done(forwards=(1000, 0))]))
+    other = replace(make_cell(), attack=AttackRef("fgsm", "", "g"))
+
+    table = cost_table([spent, Result(other, Skipped("no")), Result(replace(other, seed=1), None)])
+
+    assert table.header[2:] == (("audit", "Linf:0.2"), ("fgsm", "Linf:0.2"))
+    first, second = table.rows
+    assert (first[2].text, first[2].detail) == ("251+1", "(0.2 % wasted)")
+    assert first[3].text == "-"
+    assert [cell.text for cell in second[2:]] == ["...", "..."]

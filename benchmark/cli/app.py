@@ -172,11 +172,12 @@ def table(
     results: Results = Path("results"),
     format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
     checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
 ) -> int:
-    """Print the table of stored verdicts, or all that the checks say of them."""
+    """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
     from bench.cli import outputs
 
-    return outputs.findings(results) if checks else outputs.table(results, format)
+    return outputs.findings(results) if checks else outputs.table(results, format, cost=cost)
 
 
 @app.command()

@@ -15,15 +15,16 @@ from bench.store import Store
 _FORMATS = ("screen", "grid", "markdown", "latex")
 
 
-def print_table(results: Sequence[Result], style: str = "screen") -> None:
-    """Print the table of some cells in one of the formats."""
+def print_table(results: Sequence[Result], style: str = "screen", *, cost: bool = False) -> None:
+    """Print the table of some cells, or of their passes, in one of the formats."""
+    from bench.costs import cost_table
     from bench.tables import make_table, render
 
     width = shutil.get_terminal_size((120, 24)).columns
-    print(render(make_table(results), style, width=width))
+    print(render(cost_table(results) if cost else make_table(results), style, width=width))
 
 
-def table(results: Path, style: str) -> int:
+def table(results: Path, style: str, *, cost: bool = False) -> int:
     """Print one table per set of images that was measured; 3 when a cell is missing or failed."""
     if style not in _FORMATS:
         raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
@@ -35,7 +36,7 @@ def table(results: Path, style: str) -> int:
     for (dataset, split, n, seed), group in groups.items():
         if len(groups) > 1:
             print(f"{dataset} {split}, n={n}, seed {seed}")
-        print_table(group, style)
+        print_table(group, style, cost=cost)
     return 3 if any(result.outcome is None or isinstance(result.outcome, Failed) for result in stored) else 0
 
 
