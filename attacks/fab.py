@@ -55,6 +55,7 @@ class _Boundary(MinimumNorm):
 
     families: ClassVar[tuple[str, ...]] = ("Linf", "L2", "L1")
     measures: ClassVar[bool] = False  # as a part of AutoAttack it stops at what is broken
+    precision: ClassVar[str] = "float32"
 
     steps: int = 100
     targets: int = 9

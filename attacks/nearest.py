@@ -53,9 +53,10 @@ class Nearest:
 
     def judge(self, oracle: Oracle, x_adv: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Ask for the logits alone and take them in; returns which rows are misclassified, and the logits."""
-        logits = oracle.logits(x_adv, rows)
+        away = distance(x_adv, self.x[rows], self.family)
+        logits = oracle.logits(x_adv, rows, inside=away <= self.eps)
         wrong = misclassified(logits, y)
-        self._take(x_adv, rows, logits, wrong, y, distance(x_adv, self.x[rows], self.family))
+        self._take(x_adv, rows, logits, wrong, y, away)
         return wrong, logits
 
     def _take(self, x_adv: Tensor, rows: Tensor, logits: Tensor, wrong: Tensor, y: Tensor, away: Tensor) -> None:
@@ -85,11 +86,11 @@ class MinimumNorm(ABC):
         families: the norms it is defined for.
         measures: whether it goes on to the nearest point even where one within the ball is found, so
             that accuracy at every smaller eps can be read off its distances. AutoAttack's part does not.
-        careful: it walks along the boundary, where rounding decides: no faster format stands in for the defense.
+        precision: what its search bears (`bench.evaluate`): it walks along the boundary, where rounding decides.
     """
 
     families: ClassVar[tuple[str, ...]]
-    careful: ClassVar[bool] = True
+    precision: ClassVar[str] = "as given"
     measures: ClassVar[bool] = True
 
     @abstractmethod

@@ -19,10 +19,12 @@ class Engine:
 
     Attributes:
         search: the network in its fastest format; `None` for the defense itself.
+        float32: in its fastest format of float32.
         rows_at_once: as in `bench.oracle.Oracle`.
     """
 
     search: nn.Module | None = None
+    float32: nn.Module | None = None
     rows_at_once: int = 1
 
 

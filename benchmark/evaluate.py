@@ -153,15 +153,13 @@ class _Shard:
         ids = [self._shard.ids[row] for row in rows.tolist()]
         place = (stage.ref.label, str(cell.threat))
         stream = Stream.of(ids, cell.seed, self._shard.dataset, *place, device=x.device)
-        # Where an attack walks along the boundary, rounding decides; there nothing stands in.
-        careful = getattr(stage.attack, "careful", False) or stage.ref.access == "decision"
         oracle = Oracle(
             self._defense,
             len(rows),
             scope=(*self._scope, *place),
             access=stage.ref.access,
             on_pass=self._on_pass,
-            fast=None if careful else self._engine.search,
+            fast=_stand_in(self._engine, stage),
             labels=y,
             rows_at_once=self._engine.rows_at_once,
         )
@@ -214,6 +212,12 @@ class _Shard:
         self._passes[:, rows.cpu()] += passes
         part = Component(Cost(*passes.sum(1).tolist()), len(rows), broken)
         self._components[label] = self._components.get(label, Component()) + part
+
+
+def _stand_in(engine: Engine, stage: Stage) -> nn.Module | None:
+    """The format an attack may search in: any, one in float32, or none but the defense as given."""
+    bears = getattr(stage.attack, "precision", "any") if stage.ref.access != "decision" else "as given"
+    return {"any": engine.search, "float32": engine.float32, "as given": None}[bears]
 
 
 def _lead(logits: Tensor, y: Tensor) -> Tensor:

@@ -63,11 +63,13 @@ class Plan:
 
     Attributes:
         search: the fastest format.
+        float32: the fastest one in float32.
         rows_at_once: as in `bench.oracle.Oracle`.
         gain: how many times faster than the plain format each trusted one ran.
     """
 
     search: Format = PLAIN
+    float32: Format = PLAIN
     rows_at_once: int = 1
     gain: Mapping[str, float] = field(default_factory=dict, compare=False)
 
@@ -75,10 +77,11 @@ class Plan:
         gain = {name: round(value, 2) for name, value in self.gain.items()}
         return {
             "search": str(self.search),
+            "float32": str(self.float32),
             "rows_at_once": self.rows_at_once,
             "gain": gain,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        return cls(Format.parse(data["search"]), data["rows_at_once"], data["gain"])
+        return cls(Format.parse(data["search"]), Format.parse(data["float32"]), data["rows_at_once"], data["gain"])

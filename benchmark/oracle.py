@@ -110,15 +110,22 @@ class Oracle:
         return eot if self.stochastic else 1
 
     @torch.no_grad()
-    def logits(self, x: Tensor, rows: Tensor, *, eot: int = 1) -> Tensor:
-        """Mean logits `[B, classes]` over the draws, without a gradient: score-based access."""
+    def logits(self, x: Tensor, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None) -> Tensor:
+        """Mean logits `[B, classes]` over the draws, without a gradient: score-based access.
+
+        Args:
+            x: images `[B, C, H, W]`.
+            rows: which examples these are, `[B]`.
+            eot: draws to average over where the defense is stochastic.
+            inside: as for `gradient`.
+        """
         if self.access == "decision":
             raise PermissionError("this attack is registered as decision-based and asked for logits")
         if self.stochastic:
             return torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))]).mean(0)
         if self._fast is None or self._labels is None:
             return self._forward(x, rows)
-        return self._corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows)
+        return self._corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows, inside)
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
         gain = _timed(networks, x, seconds)
     return Plan(
         _fastest(gain),
+        _fastest({layout: value for layout, value in gain.items() if not layout.half}),
         rows,
         {str(layout): value for layout, value in gain.items()},
     )

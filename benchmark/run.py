@@ -132,7 +132,7 @@ def _compute(
 
 def _planned(cell: Cell, plans: Mapping[str, Plan]) -> Plan:
     plan = plans.get(cell.defense.digest, Plan())
-    return plan if cell.precision == "auto" else replace(plan, search=PLAIN)
+    return plan if cell.precision == "auto" else replace(plan, search=PLAIN, float32=PLAIN)
 
 
 def _derive(planned: Planned, store: Store) -> None:

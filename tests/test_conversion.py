@@ -111,6 +111,6 @@ def test_a_format_is_known_by_what_it_prints():
 
 
 def test_a_plan_survives_the_store():
-    plan = Plan(Format(half=True, channels_last=True), 160, {"float32": 1.0})
+    plan = Plan(Format(half=True, channels_last=True), Format(fused=True), 160, {"float32": 1.0})
 
     assert Plan.from_json(plan.to_json()) == plan

@@ -11,6 +11,7 @@ from torch import nn
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
 from bench.checks.answers import FaultyDefense
 from bench.checks.threat import Violation
+from bench.conversion import Engine
 from bench.datasets.examples import Examples
 from bench.evaluate import evaluate
 from bench.types import Defense, ImageSpec, ThreatModel
@@ -216,3 +217,57 @@ def test_an_attack_is_not_called_when_nothing_is_right():
     verdicts = judge(Threshold(), never, examples([0.2, 0.7], y=[1, 0]))
 
     assert verdicts.adversarial.tolist() == [0, 0]
+
+
+class Deaf(nn.Module):
+    """A stand-in that calls every image class 0."""
+
+    def forward(self, x):
+        return torch.tensor([[9.0, 0.0]]) + 0 * x.flatten(1)[:, :2]
+
+
+@dataclass(frozen=True)
+class Asks:
+    """Tells by which network its queries were answered."""
+
+    precision: str = "any"
+
+    def __call__(self, oracle, x, y, threat, *, stream):
+        rows = torch.arange(len(x))
+        told.append(oracle.logits(x, rows, inside=rows < 0) if oracle.access == "score" else oracle.labels(x, rows))
+        return x
+
+
+told = []
+
+
+@pytest.mark.parametrize(
+    ("precision", "access", "expected"),
+    [
+        ("any", "score", "search"),
+        ("float32", "score", "float32"),
+        ("as given", "score", "given"),
+        ("any", "decision", "given"),
+    ],
+)
+def test_an_attack_searches_in_no_format_that_it_does_not_bear(precision, access, expected):
+    """FAB walks along the boundary; labels alone are asked of the defense."""
+    shard = examples([0.45, 0.7])
+    networks = {"search": Deaf(), "float32": nn.Sequential(Deaf(), nn.Softmax(1)), "given": Threshold()}
+    engine = Engine(networks["search"], networks["float32"])
+    told.clear()
+
+    evaluate(cell(2, access=access), Defense(networks["given"]), Asks(precision), shard, engine=engine)
+
+    answer = networks[expected](torch.from_numpy(shard.x))
+    assert torch.allclose(told[0], answer.argmax(1) if access == "decision" else answer)
+
+
+def test_the_judge_asks_the_defense_as_it_is():
+    """Whatever a stand-in calls broken, or not: its answers are no verdicts."""
+    engine = Engine(Deaf(), Deaf())
+
+    found = evaluate(cell(2), Defense(Threshold()), Shift(0.09), examples([0.45, 0.2]), engine=engine)
+
+    assert found.verdicts.clean.tolist() == [1, 1]
+    assert found.verdicts.adversarial.tolist() == [0, 1]

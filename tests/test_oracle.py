@@ -483,3 +483,16 @@ def test_passes_on_broken_examples_are_called_wasted(x):
     oracle.gradient(x[1:3], y[1:3], cross_entropy, rows[1:3])
 
     assert oracle.wasted.tolist() == [0, 2, 0, 0, 0, 0]
+
+
+def test_a_point_outside_is_no_success_to_ask_about(x):
+    """A search beyond the ball calls many points wrong; none of them breaks anything."""
+    model, rows = Linear(), torch.arange(6)
+    y = torch.ones(6, dtype=torch.int64)
+    oracle = Oracle(Defense(model), 6, fast=Shifted(model, 100.0), labels=y)
+
+    logits = oracle.logits(x, rows, inside=rows < 2)
+
+    assert oracle.forwards.tolist() == [2, 2, 1, 1, 1, 1]
+    assert torch.allclose(logits[:2], model(x[:2]))
+    assert torch.allclose(logits[2:], Shifted(model, 100.0)(x[2:]))

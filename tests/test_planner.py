@@ -99,7 +99,7 @@ def test_a_network_that_cannot_be_copied_is_run_as_it_is(x):
 
     planned = plan(Defense(net), x, seconds=0)
 
-    assert planned.search == PLAIN
+    assert planned.search == planned.float32 == PLAIN
     assert set(planned.gain) == {"float32"}
 
 
@@ -168,13 +168,13 @@ def test_a_plan_is_made_once_for_a_machine_and_kept_to(tmp_path, monkeypatch):
     """A resumed run, and the next one, take the format of the first: timing again could choose another."""
     (asked, examples), store = cells("square"), Store(tmp_path)
     made = []
-    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan(Format(fused=True), 1, {}))
+    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan(Format(fused=True), PLAIN, 1, {}))
 
     first = planner.plans(asked, examples, store, "cpu", 1)
     again = planner.plans(asked, examples, Store(tmp_path), "cpu", 1)
     other = planner.plans(asked, examples, store, "cpu", 2)
 
-    assert first == again == other == {asked[0].defense.digest: Plan(Format(fused=True), 1, {})}
+    assert first == again == other == {asked[0].defense.digest: Plan(Format(fused=True), PLAIN, 1, {})}
     assert len(made) == 2
 
 
@@ -186,12 +186,12 @@ def test_a_small_run_is_not_planned(tmp_path):
 
 
 def test_float32_leaves_the_format_as_it_is_and_draws_many_at_once():
-    plans, (cell,) = {"d": Plan(Format(fused=True), 160)}, cells("fgsm")[0]
+    plans, (cell,) = {"d": Plan(Format(fused=True), Format(fused=True), 160)}, cells("fgsm")[0]
 
     cell = replace(cell, defense=replace(cell.defense, digest="d"))
 
     assert _planned(cell, plans) == plans["d"]
-    assert _planned(replace(cell, precision="float32"), plans) == Plan(PLAIN, 160)
+    assert _planned(replace(cell, precision="float32"), plans) == Plan(PLAIN, PLAIN, 160)
     assert _planned(replace(cell, defense=replace(cell.defense, digest="e")), plans) == Plan()
     assert cell.key != replace(cell, precision="float32").key
 

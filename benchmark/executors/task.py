@@ -103,9 +103,10 @@ def _engine(task: Task, defense: Defense, device: str) -> Engine:
     """What answers the search of an attack: the defense as it is, unless the plan knows something faster."""
     from bench.conversion import Engine
 
-    layout = task.plan.search
-    fast = None if layout == PLAIN else _converted(task.cell.defense, task.shard, layout, defense, device)
-    return Engine(fast, task.plan.rows_at_once)
+    def network(layout: Format) -> nn.Module | None:
+        return None if layout == PLAIN else _converted(task.cell.defense, task.shard, layout, defense, device)
+
+    return Engine(network(task.plan.search), network(task.plan.float32), task.plan.rows_at_once)
 
 
 _networks: dict[tuple[str, str, str], nn.Module] = {}
