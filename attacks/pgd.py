@@ -92,9 +92,14 @@ class PGD:
             best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
             if step == self.steps:  # the last iterate is judged, too
                 return
-            state.velocity = self.momentum * state.velocity + _unit(reply.grad)
+            state.velocity = self._pushed(state.velocity, reply.grad, threat.family)
             state.x_adv = project(state.x_adv + self._step(state, threat), state.x, threat)
             state.drop_broken(oracle)
+
+    def _pushed(self, velocity: Tensor, grad: Tensor, family: str) -> Tensor:
+        if not self.momentum and family == "Linf":
+            return grad  # its signs are all that counts
+        return self.momentum * velocity + _unit(grad)
 
     def _step(self, state: _State, threat: ThreatModel) -> Tensor:
         length = self.step_size * float(threat.eps)

@@ -33,9 +33,11 @@ _ROUNDING = 1e-4
 _HALF = 0.05
 # The cosine between an image's gradients, at the median; those of bfloat16 were seen at .99.
 _PARALLEL = {False: 0.999, True: 0.9}
-# Images that tell whether a format is worth a trial, and those it is timed on.
+# Images that tell whether a format is worth a trial, and the most that it is timed on.
 _FEW = 4
 _BATCH = 64
+# The least rounds: the best of two says little beside other processes.
+_ROUNDS = 4
 # Fewer passes than this are over before a second of planning pays.
 _ENOUGH = 200_000
 # Rows of one forward that hold several draws. On a CPU more was slower.
@@ -53,6 +55,7 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     with preserved_generators():
         together = defense.stochastic and draws_per_row(defense.model, x)
         rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
+        x = x[: _affordable(defense.model, x, seconds)]
         networks = _trusted(defense.model, x)
         gain = _timed(networks, x, seconds)
     return Plan(
@@ -112,6 +115,16 @@ def _fastest(gain: Mapping[Format, float]) -> Format:
     return best if gain[best] >= _WORTH else PLAIN
 
 
+def _affordable(model: nn.Module, x: Tensor, seconds: float) -> int:
+    """How many images a round of all formats can take and be repeated a few times."""
+    few = x[:_FEW]
+    _answer(model, few)
+    began = time.perf_counter()
+    _answer(model, few)
+    each = (time.perf_counter() - began) / len(few)
+    return max(_FEW, int(seconds / (_ROUNDS * len(FORMATS)) / max(each, 1e-9)))
+
+
 def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
     """The network in every format that gives its answers and its gradients."""
     logits, grad = _answer(model, x)
@@ -164,7 +177,7 @@ def _timed(networks: Mapping[Format, nn.Module], x: Tensor, seconds: float) -> d
     for layout in open_:  # the first call of a format sets up its kernels
         _answer(networks[layout], x)
     until, rounds = time.perf_counter() + seconds, 0
-    while rounds < 2 or time.perf_counter() < until:
+    while rounds < _ROUNDS or time.perf_counter() < until:
         for layout in open_:
             began = time.perf_counter()
             _answer(networks[layout], x)

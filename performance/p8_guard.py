@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from report import Row
 from torch import Tensor, nn
 
-IMAGES = 96
+IMAGES = 24
 MUST = "alarm raised, escalated, broken set >= that of APGD-CE with 100 steps"
 DEFENSES = {"quantized": "quantized input", "saturated": "logits x 200"}
 ATTACKS = ("screen", "core")
