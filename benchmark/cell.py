@@ -184,8 +184,11 @@ class Cell:
         return self.defense.has_seen(self.threat)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that can change a verdict, as plain data."""
-        return {
+        """Everything that can change a verdict, as plain data.
+
+        What was added later is left out where it is as it was before: stored verdicts keep their keys.
+        """
+        identity = {
             "harness": self.harness,
             "defense": {
                 "label": self.defense.label,
@@ -199,8 +202,8 @@ class Cell:
             "seed": self.seed,
             "draws": self.draws,
             "batch": self.batch,
-            "precision": self.precision,
         }
+        return identity if self.precision == "float32" else {**identity, "precision": self.precision}
 
     @cached_property
     def key(self) -> str:

@@ -42,6 +42,7 @@ def _with(part, **changes):
         lambda cell: replace(cell, draws=9),
         lambda cell: replace(cell, batch=16),
         lambda cell: replace(cell, harness="x"),
+        lambda cell: replace(cell, precision="auto"),
     ],
     ids=[
         "defense",
@@ -56,6 +57,7 @@ def _with(part, **changes):
         "draws",
         "batch",
         "harness",
+        "precision",
     ],
 )
 def test_whatever_can_change_a_verdict_changes_the_key(cell, change):
