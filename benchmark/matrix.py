@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import fingerprint, selection
-from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFENSES
+from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES
 from bench.cell import SOURCE, AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.examples import Examples
 from bench.errors import BenchError
@@ -132,7 +132,7 @@ def _check_numbers(request: MatrixRequest) -> None:
 
 def check_names(defenses: str, attacks: str) -> None:
     """Raise a BenchError for the first name nobody has registered, before data or code is loaded."""
-    for item in selection.parse_list(defenses, "defense", {"all": DEFENSES.names()}):
+    for item in selection.parse_list(defenses, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()}):
         if not item.is_file:
             DEFENSES.get(item.name)
     for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
@@ -141,9 +141,13 @@ def check_names(defenses: str, attacks: str) -> None:
 
 
 def defenses(text: str, examples: Examples, weights: Path | None) -> list[DefenseRef]:
-    """The defenses a `--defenses` option names, with their checkpoints found and digested."""
+    """The defenses a `--defenses` option names, with their checkpoints found and digested.
+
+    `all` stands for those that there are weights of: nobody has trained every defense on every dataset.
+    """
+    there = [name for name in DEFENSES.names() if selection.is_trained(name, examples.dataset, weights)]
     found = []
-    for item in selection.parse_list(text, "defense", {"all": DEFENSES.names()}):
+    for item in selection.parse_list(text, "defense", {"default": DEFAULT_DEFENSES, "all": there}):
         if item.is_file:
             from bench import custom
 

@@ -77,7 +77,7 @@ class DefenseEntry:
         summary: one line.
         weights: names of the checkpoints it is made of; `{key}` is filled from `config`. Their cards
             tell what the defense was trained on.
-        starts_from: the checkpoints its training begins with.
+        spelled: for values of a parameter, what stands for them in `weights`.
         config: parameters and their defaults.
         choices: the values a parameter may take.
         stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
@@ -90,11 +90,16 @@ class DefenseEntry:
     cite: str
     summary: str
     weights: tuple[str, ...] = ()
-    starts_from: tuple[str, ...] = ()
+    spelled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
+
+    def weight_names(self, config: Mapping[str, str]) -> list[str]:
+        """The checkpoints it is made of under these parameters."""
+        spelled = {key: self.spelled.get(key, {}).get(value, value) for key, value in config.items()}
+        return [name.format_map(spelled).format_map(config) for name in self.weights]
 
     def is_stochastic(self, config: Mapping[str, str]) -> bool:
         return any(config[key] in values for key, values in self.stochastic_when.items())

@@ -19,7 +19,7 @@ from bench.catalogue.attacks.peers import not_installed, peer_entry
 from bench.cell import SOURCE, AttackRef, DefenseRef
 from bench.checkpoints import card, locate
 from bench.errors import BenchError, unknown
-from bench.registry import AttackEntry, DefenseEntry, load
+from bench.registry import AttackEntry, load
 from bench.types import ThreatModel
 
 _NAME = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<parameters>[^\[\]]*)\])?")
@@ -78,6 +78,17 @@ def _parameters(text: str, item: str) -> dict[str, str]:
     return parameters
 
 
+def is_trained(name: str, dataset: str, weights: Path | None) -> bool:
+    """Whether there are weights of a registered defense for this dataset."""
+    entry = DEFENSES.get(name)
+    try:
+        for needed in entry.weight_names(entry.config):
+            locate(needed, dataset, weights)
+    except BenchError:
+        return False
+    return True
+
+
 def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
     """The registered defense of a request, with its checkpoints found and digested.
 
@@ -92,7 +103,7 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
         if value not in entry.choices.get(key, (value,)):
             raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}")
         config[key] = value
-    files = {name: locate(name, dataset, weights) for name in _weight_names(entry, config)}
+    files = {name: locate(name, dataset, weights) for name in entry.weight_names(config)}
     cards = {name: card(path) for name, path in files.items()}
     # What any part of the pipeline was trained on is not unseen (rule V10).
     seen = dict.fromkeys(threat for told in cards.values() for threat in told.get("trained_on", []))
@@ -112,10 +123,6 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
         checkpoints={name: str(path) for name, path in files.items()},
         notes=tuple(f"{path} is not the file its card describes" for path in strangers),
     )
-
-
-def _weight_names(entry: DefenseEntry, config: Mapping[str, str]) -> list[str]:
-    return [name.format_map(config) for name in entry.weights]
 
 
 def entry(request: Request) -> AttackEntry:

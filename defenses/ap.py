@@ -12,6 +12,8 @@ from bench.defenses import purified
 from bench.types import Defense, ImageSpec
 
 
-def load(*, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "none") -> Defense:
-    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`)."""
-    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt)
+def load(
+    *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "none", classifier: str = "standard"
+) -> Defense:
+    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`."""
+    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt, classifier=classifier)

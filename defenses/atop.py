@@ -12,7 +12,23 @@ from pathlib import Path
 from bench.defenses import purified
 from bench.types import Defense, ImageSpec
 
+# Fine-tuning -> the checkpoint it leaves.
+FINE_TUNED = {"on": "atop-rt{rt}", "off": "ap", "clean": "atop-clean-rt{rt}", "paper": "atop-paper-rt{rt}"}
 
-def load(*, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "1") -> Defense:
-    """The purifier of checkpoint `atop-rt{rt}` under the transform it was fine-tuned with."""
-    return purified.load(f"atop-rt{rt}", checkpoints=checkpoints, spec=spec, rt=rt)
+
+def load(
+    *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "1", ft: str = "on", classifier: str = "standard"
+) -> Defense:
+    """The fine-tuned purifier under the transform it was fine-tuned with.
+
+    Args:
+        checkpoints: files by name: that of `classifier`, and that of the purifier.
+        spec: the images.
+        rt: the random transform.
+        ft: the fine-tuning: `on`, `off` (the purifier as pre-trained), `clean` (without adversarial
+            examples) or `paper` (as the authors' code does it).
+        classifier: the checkpoint of the classifier. The purifier was fine-tuned before `standard`;
+            another one shows what it is worth elsewhere, and `at` makes the composed defense.
+    """
+    weights = FINE_TUNED[ft].format(rt=rt)
+    return purified.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, classifier=classifier)

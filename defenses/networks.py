@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from bench.defenses import checkpoints as files
-from bench.defenses.classifiers.resnet import ResNet
+from bench.defenses.classifiers.resnet import Bottleneck, ResNet
 from bench.defenses.classifiers.small_cnn import SmallCNN
+from bench.defenses.classifiers.wide_resnet import WideResNet
 from bench.defenses.purifiers.unet import UNet
 from bench.errors import BenchError, unknown
 from bench.types import Card, ImageSpec, ThreatModel
@@ -21,6 +22,11 @@ CLASSIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
     "resnet-8": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(1, 1, 1)),
     "resnet-18": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(2, 2, 2, 2)),
     "resnet-20": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(3, 3, 3)),
+    "resnet-34": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(3, 4, 6, 3)),
+    "resnet-50": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, (3, 4, 6, 3), Bottleneck),
+    # Their width is that of the first stage: WRN-16-4 has 64, WRN-28-10 has 160.
+    "wrn-16": lambda spec, width: WideResNet(spec.shape[0], spec.classes, width, depth=16),
+    "wrn-28": lambda spec, width: WideResNet(spec.shape[0], spec.classes, width, depth=28),
 }
 PURIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
     "unet": lambda spec, width: UNet(spec.shape[0], width),

@@ -60,17 +60,20 @@ def repaint(purifier: nn.Module, covered: Covered) -> Tensor:
     return (painted.view(count, *image.shape) * masks).sum(0)
 
 
-def load(weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str) -> Defense:
-    """The standard classifier behind the purifier with these weights and the random transform `rt`."""
+def load(
+    weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str, classifier: str = "standard"
+) -> Defense:
+    """The classifier behind the purifier with these weights and the random transform `rt`."""
     transform = random_transform(rt)
-    classifier, _ = networks.restore("standard", checkpoints, spec)
+    behind, its_card = networks.restore(classifier, checkpoints, spec)
     purifier, card = networks.restore(weights, checkpoints, spec)
-    model = for_inference(Purified(transform, purifier, classifier).eval())
+    model = for_inference(Purified(transform, purifier, behind).eval())
     still = Purified(random_transform("none"), model.purifier, model.classifier).eval()
     return Defense(
         model,
         stochastic=transform.stochastic,
-        trained_on=networks.trained_on(card),
+        # What any part of the pipeline was trained on is not unseen (rule V10).
+        trained_on=tuple(dict.fromkeys((*networks.trained_on(its_card), *networks.trained_on(card)))),
         base=model.classifier,
         purifier=Purification(model).eval(),
         derandomized=still if transform.stochastic else None,

@@ -74,7 +74,7 @@ def test_missing_weights_name_the_command_that_makes_them(tmp_path):
     entry = DEFENSES.get("atop")
 
     with pytest.raises(BenchError, match="bench train atop --dataset elsewhere --set rt=1"):
-        selection.locate(entry.weights[-1].format_map(entry.config), "elsewhere", tmp_path)
+        selection.locate(entry.weight_names(entry.config)[-1], "elsewhere", tmp_path)
 
 
 def test_every_pair_of_attack_and_fitting_threat_is_a_cell_and_meaningless_ones_say_why():

@@ -6,9 +6,13 @@ from bench.registry import DefenseEntry, Registry
 
 DEFENSES: Registry[DefenseEntry] = Registry("defense", "bench.defenses")
 
+# What `bench run` takes where nobody names defenses; weights of these are shipped for every dataset that has any.
+DEFAULT_DEFENSES = ("standard", "at", "ap", "atop")
+
 _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
 _PURIFIER = ("base", "derandomized", "bpda", "frozen")
+_CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
 
 DEFENSES.add(
     DefenseEntry(
@@ -19,25 +23,23 @@ DEFENSES.add(
         weights=("standard",),
     )
 )
-DEFENSES.add(
-    DefenseEntry(
-        "at",
-        "bench.defenses.at:load",
-        "1706.06083",
-        "adversarial training with PGD",
-        weights=("at",),
-    )
-)
+for _name, _loader, _paper, _summary in (
+    ("at", "load", "1706.06083", "adversarial training with PGD"),
+    ("at-l2", "load_l2", "1706.06083", "adversarial training with PGD in L2"),
+    ("at-stadv", "load_stadv", "1801.02612", "adversarial training on displaced pixels"),
+    ("fgsm-rs", "load_fgsm_rs", "2001.03994", "adversarial training with a single step from a random start"),
+    ("trades", "load_trades", "1901.08573", "adversarial training that trades clean accuracy for steady answers"),
+):
+    DEFENSES.add(DefenseEntry(_name, f"bench.defenses.at:{_loader}", _paper, _summary, weights=(_name,)))
 DEFENSES.add(
     DefenseEntry(
         "ap",
         "bench.defenses.ap:load",
         "2401.16352",
         "adversarial purification: a purifier trained on clean images before the standard classifier",
-        weights=("standard", "ap"),
-        starts_from=("standard",),
-        config={"rt": "none"},
-        choices={"rt": _RT},
+        weights=("{classifier}", "ap"),
+        config={"rt": "none", "classifier": "standard"},
+        choices={"rt": _RT, "classifier": _CLASSIFIERS},
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
     )
@@ -48,10 +50,12 @@ DEFENSES.add(
         "bench.defenses.atop:load",
         "2401.16352",
         "adversarial training on purification: random transform and adversarially fine-tuned purifier",
-        weights=("standard", "atop-rt{rt}"),
-        starts_from=("standard", "ap"),
-        config={"rt": "1"},
-        choices={"rt": _RT},
+        weights=("{classifier}", "{ft}"),
+        spelled={
+            "ft": {"on": "atop-rt{rt}", "off": "ap", "clean": "atop-clean-rt{rt}", "paper": "atop-paper-rt{rt}"},
+        },
+        config={"rt": "1", "ft": "on", "classifier": "standard"},
+        choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS},
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
     )

@@ -150,7 +150,9 @@ def check(
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(help="standard, at, ap or atop.")],
+    name: Annotated[
+        str, typer.Argument(help="standard, at, at-l2, at-stadv, fgsm-rs, trades, ap, atop, atop-clean or atop-paper.")
+    ],
     dataset: Dataset = "digits",
     data: Data = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the recipe; repeatable.")] = None,
@@ -160,11 +162,12 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder the weights and their card go to, below DATASET/.")] = Path(
         "weights"
     ),
+    checkpoint_every: Annotated[int, typer.Option(help="Updates between two notes of where it stands.")] = 500,
 ) -> int:
-    """Train a defense by its committed recipe and write weights and card."""
+    """Train a defense by its committed recipe and write weights and card; the same command goes on after a kill."""
     from bench.cli import training
 
-    return training.train(name, dataset, data, set_ or [], seed, device, weights, out)
+    return training.train(name, dataset, data, set_ or [], seed, device, weights, out, checkpoint_every)
 
 
 @app.command()

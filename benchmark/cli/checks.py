@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import matrix
-from bench.catalogue import DEFENSES
+from bench.catalogue import DEFAULT_DEFENSES, DEFENSES
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
 from bench.datasets.load import HEADLINE, beyond, load, threat
@@ -31,7 +31,7 @@ def check(name: str, dataset: str, data: Path | None, n: int, device: str, weigh
 
 
 def _loaded(name: str, examples: Examples, weights: Path | None) -> Defense:
-    requests = parse_list(name, "defense", {"all": DEFENSES.names()})
+    requests = parse_list(name, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()})
     if len(requests) != 1:
         raise BenchError(f"bench check examines one defense, {name!r} names {len(requests)}: name one of them")
     if requests[0].is_file:

@@ -59,7 +59,7 @@ class RunOptions:
 
 
 _DEFAULTS: Mapping[str, Any] = {
-    "defenses": "all",
+    "defenses": "default",
     "attacks": "default",
     "dataset": "digits",
     "threat": "",

@@ -140,8 +140,7 @@ def _show_defense(entry: DefenseEntry, dataset: str) -> None:
         _line("parameter", f"{key}={default} (one of {', '.join(entry.choices.get(key, ('anything',)))})")
     _line("stochastic", "yes" if entry.is_stochastic(entry.config) else "no")
     _line("code", entry.target)
-    for pattern in entry.weights:
-        weights = pattern.format_map(entry.config)
+    for weights in entry.weight_names(entry.config):
         try:
             path = locate(weights, dataset, None)
         except BenchError:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from bench.catalogue import DEFENSES
 from bench.checkpoints import locate
 from bench.datasets.load import load
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.executors import pick_device
 from bench.registry import load as load_target
 
@@ -22,15 +21,15 @@ def train(
     device: str,
     weights: Path | None,
     out: Path,
+    every: int,
 ) -> int:
     """Train one defense and say where its weights went."""
-    if name not in DEFENSES.names():
-        raise unknown("defense", name, DEFENSES.names())
+    needed = load_target("bench.defenses.training.recipe:starts_from")(name)
     overrides = _overrides(assignments)
     device = pick_device(device)
     parts = {split: load(dataset, split, n=None, data=data) for split in ("train", "validation", "test")}
     label = parts["train"].dataset
-    checkpoints = {needed: locate(needed, label, weights) for needed in DEFENSES.get(name).starts_from}
+    checkpoints = {start: locate(start, label, weights) for start in needed}
     with _Progress() as progress:
         path: Path = load_target("bench.defenses.training.run:train")(
             name,
@@ -44,10 +43,20 @@ def train(
             device=device,
             on_progress=progress,
             command=_command(name, dataset, assignments, seed),
+            every=every,
         )
     print(f"weights  {path}\ncard     {path.with_suffix('.json')}")
-    print(f"next     bench run --dataset {shlex.quote(dataset)} --defenses {name} --weights {shlex.quote(str(out))}")
+    print(f"next     {_next(path.stem, dataset, out)}")
     return 0
+
+
+def _next(weights: str, dataset: str, out: Path) -> str:
+    """The command that measures what was trained: `atop-clean-rt2` is `atop[ft=clean,rt=2]`."""
+    training, _, rt = weights.partition("-rt")
+    name, _, fine_tuning = training.partition("-") if rt else (training, "", "")
+    inside = ",".join([*([f"ft={fine_tuning}"] if fine_tuning else []), *([f"rt={rt}"] if rt else [])])
+    words = ["bench", "run", "--dataset", dataset, "--defenses", f"{name}[{inside}]" if inside else name]
+    return shlex.join([*words, "--weights", str(out)])
 
 
 def _overrides(assignments: list[str]) -> dict[str, str]:
@@ -94,7 +103,11 @@ class _Progress:
 
     def __call__(self, step: object) -> None:
         """Show a `TrainingProgress`."""
-        losses = " ".join(f"{name} {value:.3f}" for name, value in getattr(step, "losses", {}).items())
+        told = {**getattr(step, "losses", {})}
+        for key, label in (("accuracy", "standard"), ("robust_accuracy", "quick robust")):
+            if getattr(step, key, None) is not None:
+                told[label] = getattr(step, key)
+        losses = " ".join(f"{name} {value:.3f}" for name, value in told.items())
         self._bar.update(
             self._task,
             description=f"{getattr(step, 'stage', 'training')} {losses}",

@@ -9,16 +9,38 @@ stochastic model is differentiated through one fresh draw per step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.attacks.recolor import ReColor
+from bench.attacks.rendered import Rendered
+from bench.attacks.stadv import StAdv
 from bench.geometry import project, random_in_ball, steepest
+from bench.random import Stream
 from bench.types import ThreatModel
 
+# What the examples are to raise: logits [B, C] to a sum over the batch.
+Objective = Callable[[Tensor], Tensor]
 
-def craft(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps: int, step_size: float) -> Tensor:
-    """The last iterate of PGD on the cross-entropy, from a random start.
+# Families outside the Lp balls that a training can take: their variables are searched, not pixels.
+RENDERED: dict[str, Callable[[], Rendered]] = {"stadv": StAdv, "recolor": ReColor}
+
+
+def craft(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    steps: int,
+    step_size: float,
+    random_start: bool = True,
+    objective: Objective | None = None,
+) -> Tensor:
+    """The last iterate of PGD, by default on the cross-entropy and from a random start.
 
     The gradients of the parameters are left alone; whoever calls decides on the model's mode.
 
@@ -26,15 +48,36 @@ def craft(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, *, steps:
         model: images in [0, 1] to logits.
         x: images `[B, C, H, W]`.
         y: labels `[B]`.
-        threat: an Lp threat model.
+        threat: an Lp threat model, or one of a family in `RENDERED`.
         steps: gradient steps; one step with a size above 1 is the fast method of arXiv:2001.03994.
         step_size: in units of eps.
+        random_start: whether the first point is drawn from the ball; else it is `x`.
+        objective: what is raised in place of the cross-entropy.
     """
-    x_adv = random_in_ball(x, torch.rand_like(x), threat)
+    raised = objective or (lambda logits: F.cross_entropy(logits, y, reduction="sum"))
+    if threat.family in RENDERED:
+        method = RENDERED[threat.family]()
+        return _rendered(method, model, x, float(threat.eps), raised, steps=steps, step_size=step_size)
+    x_adv = random_in_ball(x, torch.rand_like(x), threat) if random_start else x
     for _ in range(steps):
-        x_adv.requires_grad_()
-        loss = F.cross_entropy(model(x_adv), y, reduction="sum")
-        (grad,) = torch.autograd.grad(loss, x_adv)
+        x_adv = x_adv.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(raised(model(x_adv)), x_adv)
         step = step_size * float(threat.eps) * steepest(grad, threat.family)
         x_adv = project(x_adv.detach() + step, x, threat)
-    return x_adv
+    return x_adv.detach()
+
+
+def _rendered(
+    method: Rendered, model: nn.Module, x: Tensor, eps: float, raised: Objective, *, steps: int, step_size: float
+) -> Tensor:
+    """The same for examples rendered from variables: ascent in these, in the norm that bounds them."""
+    draw = int(torch.randint(2**62, ()))
+    stream = Stream(draw + torch.arange(len(x), device=x.device)).at("craft")
+    scene = method.scene(x, stream)
+    latent = method.start(x, scene, eps, stream)
+    for _ in range(steps):
+        latent = latent.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(raised(model(method.render(x, latent, scene))), latent)
+        latent = method.within(latent.detach() + step_size * eps * steepest(grad, method.ball), eps)
+    with torch.no_grad():
+        return method.render(x, latent, scene)

@@ -1,11 +1,11 @@
 """Adversarial fine-tuning of the purifier: the second half of AToP (arXiv:2401.16352, section 3.2).
 
 The paper minimizes a pixel loss plus lambda times the cross-entropy of the frozen classifier on
-purified adversarial examples. This training keeps that and departs from the authors' code in two
-ways, because the defense is judged by adaptive attacks here: the examples are crafted through the
-whole pipeline, transform included, where theirs attack the classifier alone; and the pixel loss
-draws the purified image to the clean image, where theirs draws it to the adversarial one. There is
-no adversarial (GAN) loss.
+purified adversarial examples. The recipe `atop-paper` does it as the authors' code does: FGSM on the
+classifier alone, and a pixel loss that draws the purified image to the adversarial one. The recipe
+`atop` departs from that in both, because the defense is judged by adaptive attacks here: its examples
+are crafted through the whole pipeline, transform included, and its pixel loss draws to the clean
+image. `atop-clean` is the ablation without adversarial examples.
 """
 
 from __future__ import annotations
@@ -17,25 +17,43 @@ from torch import Tensor
 
 from bench.defenses.purified import Purified
 from bench.defenses.training.craft import craft
+from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import OnEpoch, fit
 from bench.defenses.training.recipe import FineTuningRecipe
 from bench.types import ThreatModel
 
 
-def fine_tune(pipeline: Purified, x: Tensor, y: Tensor, recipe: FineTuningRecipe, on_epoch: OnEpoch) -> None:
+def fine_tune(
+    pipeline: Purified,
+    x: Tensor,
+    y: Tensor,
+    recipe: FineTuningRecipe,
+    on_epoch: OnEpoch,
+    journal: Journal | None = None,
+) -> None:
     """Train `pipeline.purifier` in place; the classifier is frozen and in eval mode throughout."""
     threat = ThreatModel.parse(recipe.threat)
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through to the purifier.
     pipeline.eval().classifier.requires_grad_(False)
     pipeline.purifier.requires_grad_(True)
+    victim = pipeline if recipe.attacked == "pipeline" else pipeline.classifier
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         attacked = images
         if recipe.steps:
-            attacked = craft(pipeline, images, labels, threat, steps=recipe.steps, step_size=recipe.step_size)
+            attacked = craft(
+                victim,
+                images,
+                labels,
+                threat,
+                steps=recipe.steps,
+                step_size=recipe.step_size,
+                random_start=recipe.random_start,
+            )
         purified = pipeline.purify(attacked)
-        pixels = (purified - images).abs().mean()
+        target = images if recipe.target == "clean" else attacked
+        pixels = (purified - target).abs().mean()
         classes = F.cross_entropy(pipeline.classifier(purified), labels)
         return pixels + recipe.classification_weight * classes, {"L1": pixels, "cross-entropy": classes}
 
-    fit(pipeline.purifier.parameters(), step, x, y, recipe, on_epoch)
+    fit(pipeline.purifier, step, x, y, recipe, on_epoch, journal=journal)

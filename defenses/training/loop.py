@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bench.defenses.training.data import flip, shift
+from bench.defenses.training.journal import Journal, generators, restore_generators
 from bench.defenses.training.recipe import Optimization
 from bench.errors import BenchError
 
@@ -18,6 +22,13 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 
 WARM_UP = 0.3  # the share of updates in which the learning rate rises
+
+
+class Stateful(Protocol):
+    """What a training moves beside its network, such as a discriminator with an optimizer of its own."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: ANN401  (torch's modules return a report)
 
 
 def one_cycle(progress: float) -> float:
@@ -31,33 +42,101 @@ def one_cycle(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
+@dataclass
+class _Position:
+    """Where a training stands: all of it that is neither network nor optimizer."""
+
+    done: int = 0
+    order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+
 def fit(
-    parameters: Iterable[nn.Parameter], step: Step, x: Tensor, y: Tensor, settings: Optimization, on_epoch: OnEpoch
+    network: nn.Module,
+    step: Step,
+    x: Tensor,
+    y: Tensor,
+    settings: Optimization,
+    on_epoch: OnEpoch,
+    *,
+    journal: Journal | None = None,
+    beside: Mapping[str, Stateful] | None = None,
 ) -> None:
-    """Minimize the loss of `step` over shuffled batches with AdamW on a one-cycle schedule."""
+    """Minimize the loss of `step` over shuffled batches with AdamW on a one-cycle schedule.
+
+    Args:
+        network: what is trained, in place; with `settings.ema` it ends as the average of its weights.
+        step: the loss of a batch.
+        x: images `[n, C, H, W]`.
+        y: labels `[n]`.
+        settings: epochs, batch size, learning rate, ...
+        on_epoch: called after every epoch.
+        journal: where progress is noted every so many updates, and taken up again.
+        beside: what else `step` changes, to be noted along.
+
+    Raises:
+        BenchError: the loss is not finite.
+    """
     batch = min(settings.batch_size, len(x))
     # The last, smaller batch of an epoch is left out: batch statistics of a few images are noise.
     # Shuffling sees to it that no example is left out for good.
     per_epoch = len(x) // batch
     total = per_epoch * settings.epochs
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    done = 0
-    for _ in range(settings.epochs):
-        sums: dict[str, Tensor] = {}
-        order = torch.randperm(len(x)).to(x.device)
-        for part in range(per_epoch):
-            rows = order[part * batch : (part + 1) * batch]
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * one_cycle(done / total)
-            images = shift(x[rows], settings.shift)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    moved: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(beside or {})}
+    average: AveragedModel | None = None
+    if settings.ema:
+        decay = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        moved["average"] = average
+    at = _resume(journal, moved, x.device)
+    while at.done < total:
+        if at.done % per_epoch == 0:
+            at.order, at.sums = torch.randperm(len(x)), {}
+        start = at.done % per_epoch * batch
+        rows = at.order[start : start + batch].to(x.device)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * one_cycle(at.done / total)
+        images = shift(x[rows], settings.shift)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.amp):
             loss, parts = step(flip(images) if settings.flip else images, y[rows])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            done += 1
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0) + value.detach()
-        means = {name: float(value) / per_epoch for name, value in sums.items()}
-        if not all(math.isfinite(value) for value in means.values()):
-            raise BenchError(f"the loss is not finite after {done} updates: lower the learning_rate")
-        on_epoch(done, total, means)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
+        at.done += 1
+        for name, value in parts.items():
+            at.sums[name] = at.sums.get(name, 0) + value.detach().float()
+        if at.done % per_epoch == 0:
+            _report(at, total, per_epoch, on_epoch)
+        if journal is not None and at.done % journal.every == 0 and at.done < total:
+            _note(journal, at, moved, x.device)
+    if average is not None:
+        network.load_state_dict(average.module.state_dict())
+
+
+def _report(at: _Position, total: int, per_epoch: int, on_epoch: OnEpoch) -> None:
+    means = {name: float(value) / per_epoch for name, value in at.sums.items()}
+    if not all(math.isfinite(value) for value in means.values()):
+        raise BenchError(f"the loss is not finite after {at.done} updates: lower the learning_rate")
+    on_epoch(at.done, total, means)
+
+
+def _note(journal: Journal, at: _Position, moved: Mapping[str, Stateful], device: torch.device) -> None:
+    states = {name: part.state_dict() for name, part in moved.items()}
+    position = {"done": at.done, "order": at.order, "sums": at.sums}
+    journal.write({"position": position, "states": states, "generators": generators(device)})
+
+
+def _resume(journal: Journal | None, moved: Mapping[str, Stateful], device: torch.device) -> _Position:
+    """Put everything where the last note says it stood; the beginning where there is none."""
+    note = journal.read() if journal is not None else None
+    if note is None:
+        return _Position()
+    for name, part in moved.items():
+        part.load_state_dict(note["states"][name])
+    restore_generators(note["generators"], device)
+    position = note["position"]
+    sums = {name: value.to(device) for name, value in position["sums"].items()}
+    return _Position(position["done"], position["order"], sums)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import OnEpoch, fit
 from bench.defenses.training.recipe import PurifierRecipe
 from bench.defenses.transforms import RandomTransform
@@ -14,17 +15,19 @@ from bench.defenses.transforms import RandomTransform
 WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without random transform sees those
 
 
-def train_purifier(purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch) -> None:
+def train_purifier(
+    purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
+) -> None:
     """Train in place on the L1 distance between the repainted and the clean image."""
     cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
 
     def step(images: Tensor, _: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        purifier.train()
         noisy, mask = corrupt(images, recipe.noise, cover)
         loss = (purifier(noisy, mask) - images).abs().mean()
         return loss, {"L1": loss}
 
-    purifier.train()
-    fit(purifier.parameters(), step, x, y, recipe, on_epoch)
+    fit(purifier, step, x, y, recipe, on_epoch, journal=journal)
     purifier.eval()
 
 

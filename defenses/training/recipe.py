@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "recipes"
 FALLBACK = "default"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optimization:
     """What every training has.
 
@@ -34,6 +34,8 @@ class Optimization:
         shift: images are moved at random by up to so many pixels.
         flip: images are mirrored at random.
         validation_threat: the threat model of the quick robust accuracy in the card; empty for none.
+        ema: decay of the moving average of the weights that is kept in their place; 0 keeps the last ones.
+        amp: forwards in bfloat16 where that loses nothing (`torch.autocast`).
     """
 
     epochs: int
@@ -43,42 +45,62 @@ class Optimization:
     shift: int
     flip: bool
     validation_threat: str
+    ema: float = 0.0
+    amp: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adversary:
     """Who crafts the training examples.
 
     Attributes:
-        threat: an Lp threat model.
+        threat: a threat model of an Lp family, of `stadv` or of `recolor`.
         steps: gradient steps; 0 trains without adversarial examples.
         step_size: in units of eps.
+        random_start: whether the search begins at a random point of the ball.
     """
 
     threat: str
     steps: int
     step_size: float
-
-
-@dataclass(frozen=True)
-class ClassifierRecipe(Optimization, Adversary):
-    """Standard and adversarial training; they differ in `steps` alone.
-
-    Attributes:
-        architecture: a name in `bench.defenses.networks.CLASSIFIERS`.
-        width: its channels.
-    """
-
-    architecture: str
-    width: int
+    random_start: bool = True
 
     @property
     def trained_on(self) -> list[str]:
         return [self.threat] if self.steps else []
 
 
-@dataclass(frozen=True)
-class PurifierRecipe(Optimization):
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRecipe(Optimization, Adversary):
+    """Standard and adversarial training; they differ in `steps` and `loss` alone.
+
+    Attributes:
+        architecture: a name in `bench.defenses.networks.CLASSIFIERS`.
+        width: its channels.
+        loss: `cross-entropy` of the adversarial examples (Madry et al., arXiv:1706.06083), or `trades`
+            (Zhang et al., arXiv:1901.08573): that of the clean ones, and how far the answers move.
+        beta: the weight of the second part of `trades`.
+    """
+
+    architecture: str
+    width: int
+    loss: str = "cross-entropy"
+    beta: float = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repainting:
+    """What a purifier is asked for beside the task at hand.
+
+    Attributes:
+        gan_weight: the weight of the hinge loss of a discriminator that learns along; 0 for none.
+    """
+
+    gan_weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurifierRecipe(Optimization, Repainting):
     """Purifier pre-training on clean images alone.
 
     Attributes:
@@ -98,21 +120,22 @@ class PurifierRecipe(Optimization):
         return []
 
 
-@dataclass(frozen=True)
-class FineTuningRecipe(Optimization, Adversary):
-    """Adversarial fine-tuning of a purifier.
+@dataclass(frozen=True, kw_only=True)
+class FineTuningRecipe(Optimization, Adversary, Repainting):
+    """Fine-tuning of a purifier before a frozen classifier.
 
     Attributes:
         rt: the random transform: `none`, `1`, `2` or `3`.
         classification_weight: lambda, the weight of the cross-entropy beside the pixel loss.
+        attacked: whom the examples are crafted on: `pipeline`, the whole defense, or `classifier`, which
+            knows nothing of the purifier.
+        target: the image that the pixel loss draws to: `clean`, or `adversarial`, the one that came in.
     """
 
     rt: str
     classification_weight: float
-
-    @property
-    def trained_on(self) -> list[str]:
-        return [self.threat] if self.steps else []
+    attacked: str = "pipeline"
+    target: str = "clean"
 
 
 Recipe = ClassifierRecipe | PurifierRecipe | FineTuningRecipe
@@ -120,13 +143,26 @@ Recipe = ClassifierRecipe | PurifierRecipe | FineTuningRecipe
 KINDS: dict[str, type[ClassifierRecipe] | type[PurifierRecipe] | type[FineTuningRecipe]] = {
     "standard": ClassifierRecipe,
     "at": ClassifierRecipe,
+    "at-l2": ClassifierRecipe,
+    "at-stadv": ClassifierRecipe,
+    "fgsm-rs": ClassifierRecipe,
+    "trades": ClassifierRecipe,
     "ap": PurifierRecipe,
     "atop": FineTuningRecipe,
+    "atop-clean": FineTuningRecipe,
+    "atop-paper": FineTuningRecipe,
 }
 
+# The names a value is one of, where they are known here.
+CHOICES = {
+    "loss": ("cross-entropy", "trades"),
+    "attacked": ("pipeline", "classifier"),
+    "target": ("clean", "adversarial"),
+}
+TRAINABLE = (*LP_FAMILIES, "stadv", "recolor")
 _AT_LEAST_ONE = ("epochs", "batch_size", "width")
 _POSITIVE = ("learning_rate", "step_size")
-_SHARES = ("missing_rate", "noise")
+_SHARES = ("missing_rate", "noise", "ema")
 
 
 def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe:
@@ -147,6 +183,17 @@ def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe
     recipe = kind(**values)
     _check(recipe)
     return recipe
+
+
+def starts_from(name: str) -> tuple[str, ...]:
+    """The checkpoints that training `name` begins with.
+
+    Raises:
+        BenchError: no such training.
+    """
+    if name not in KINDS:
+        raise unknown("training", name, KINDS)
+    return {ClassifierRecipe: (), PurifierRecipe: ("standard",), FineTuningRecipe: ("standard", "ap")}[KINDS[name]]
 
 
 def _file(name: str, dataset: str) -> Path:
@@ -185,11 +232,16 @@ def _check(recipe: Recipe) -> None:
     for key in _SHARES:
         if key in values and not 0 <= values[key] <= 1:
             raise BenchError(f"{key}={values[key]} is out of range: it must be between 0 and 1")
-    for key in ("steps", "shift", "weight_decay", "classification_weight"):
+    for key in ("steps", "shift", "weight_decay", "classification_weight", "beta", "gan_weight"):
         if key in values and not values[key] >= 0:
             raise BenchError(f"{key}={values[key]} is out of range: it must not be negative")
-    for key in ("threat", "validation_threat"):
+    if recipe.ema == 1:
+        raise BenchError("ema=1.0 is out of range: weights would never move; 0.999 is usual, 0 is none")
+    for key, names in CHOICES.items():
+        if key in values and values[key] not in names:
+            raise unknown(key, values[key], names)
+    for key, families in (("threat", TRAINABLE), ("validation_threat", LP_FAMILIES)):
         if key not in values or (key == "validation_threat" and not values[key]):
             continue
-        if not ThreatModel.parse(values[key]).is_lp:
-            raise BenchError(f"{key}={values[key]!r} is no Lp threat model: choose among {', '.join(LP_FAMILIES)}")
+        if ThreatModel.parse(values[key]).family not in families:
+            raise BenchError(f"{key}={values[key]!r} cannot be trained on: choose among {', '.join(families)}")

@@ -137,15 +137,14 @@ def test_cards_belong_to_the_data_of_the_package(validation):
 
 def test_the_recipe_in_a_card_is_the_committed_one():
     """What was trained is what `bench train` would train today."""
-    from dataclasses import asdict
-
-    from bench.defenses.training.recipe import read_recipe
+    from bench.defenses.training.recipe import KINDS, read_recipe
 
     for name, path in CHECKPOINTS.items():
         training, _, rt = name.partition("-rt")
         recipe = read_recipe(training, "digits", {"rt": rt} if rt else {})
 
-        assert json.loads(path.with_suffix(".json").read_text())["recipe"] == asdict(recipe)
+        # A card may be older than a hyper-parameter that is off by default.
+        assert KINDS[training](**json.loads(path.with_suffix(".json").read_text())["recipe"]) == recipe
 
 
 def test_shipped_weights_are_small():

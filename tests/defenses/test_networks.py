@@ -72,11 +72,15 @@ def test_an_example_does_not_depend_on_its_batch():
         ("small-cnn", 16, DIGITS, 33_338),
         ("resnet-8", 16, CIFAR, 78_042),
         ("resnet-18", 64, CIFAR, 11_173_962),
+        ("resnet-34", 64, CIFAR, 21_282_122),
+        ("resnet-50", 64, CIFAR, 23_520_842),
+        ("wrn-16", 64, CIFAR, 2_748_890),
+        ("wrn-28", 160, CIFAR, 36_479_194),
         ("unet", 12, DIGITS, 60_457),
     ],
 )
 def test_networks_have_the_size_they_are_known_for(name, width, spec, parameters):
-    """ResNet-8 and ResNet-18 are those of the CIFAR literature: the counts are public."""
+    """The residual networks are those of the CIFAR literature: the counts are public."""
     model = build({"name": name, "width": width}, spec)
 
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters

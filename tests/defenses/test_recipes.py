@@ -70,7 +70,12 @@ def test_an_override_takes_the_type_of_its_field():
         ({"flip": "maybe"}, r"flip='maybe' is not a truth value: write flip=true or flip=false"),
         ({"threat": "Linf:8"}, r"did you mean 8/255"),
         ({"threat": ""}, r"threat '' has no eps"),
-        ({"threat": "stadv:0.4"}, r"threat='stadv:0.4' is no Lp threat model: choose among Linf, L2, L1"),
+        ({"threat": "fog:0.4"}, r"threat='fog:0.4' cannot be trained on: choose among Linf, L2, L1, stadv, recolor"),
+        ({"validation_threat": "stadv:0.4"}, r"validation_threat='stadv:0.4' cannot be trained on"),
+        ({"attacked": "purifier"}, r"unknown attacked 'purifier'"),
+        ({"target": "cleen"}, r"unknown target 'cleen': did you mean clean"),
+        ({"ema": "1"}, r"ema=1.0 is out of range"),
+        ({"gan_weight": "-1"}, r"gan_weight=-1.0 is out of range"),
     ],
 )
 def test_a_wrong_override_names_the_value_and_the_remedy(changed, said):

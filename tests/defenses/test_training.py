@@ -12,13 +12,19 @@ import torch
 import torch.nn.functional as F
 
 import bench.defenses
+from bench.attacks.recolor import ReColor
+from bench.attacks.stadv import StAdv
 from bench.datasets.digits import digits
 from bench.defenses import atop, networks
+from bench.defenses.classifiers.resnet import ResNet
+from bench.defenses.classifiers.small_cnn import SmallCNN
 from bench.defenses.purified import Purified
-from bench.defenses.training.craft import craft
+from bench.defenses.training import finetune
+from bench.defenses.training.classifier import train_classifier
+from bench.defenses.training.craft import RENDERED, craft
 from bench.defenses.training.data import flip, shift
 from bench.defenses.training.finetune import fine_tune
-from bench.defenses.training.loop import WARM_UP, one_cycle
+from bench.defenses.training.loop import WARM_UP, fit, one_cycle
 from bench.defenses.training.purifier import corrupt
 from bench.defenses.training.recipe import read_recipe
 from bench.defenses.training.run import train
@@ -215,6 +221,133 @@ def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(threat):
 
     assert start < one < many
     assert many > 3 * start
+
+
+@pytest.mark.parametrize(("family", "kind"), [("stadv", StAdv), ("recolor", ReColor)])
+def test_examples_crafted_outside_the_balls_keep_their_bound_and_raise_the_loss(family, kind, monkeypatch):
+    """Every point of the search is one an evaluation would admit, and the last is worse than the first."""
+    torch.manual_seed(0)
+    model = ResNet(3, 10, 8).eval()
+    x, y = torch.rand(32, 3, 16, 16), torch.randint(10, (32,))
+    threat = ThreatModel.parse(f"{family}:0.1")
+    sizes = []
+
+    class Watched(kind):
+        def render(self, x, latent, scene):
+            sizes.append(self.size(latent).max().item())
+            return super().render(x, latent, scene)
+
+    monkeypatch.setitem(RENDERED, family, Watched)
+
+    def loss(steps):
+        torch.manual_seed(1)
+        return F.cross_entropy(model(craft(model, x, y, threat, steps=steps, step_size=0.3)), y).item()
+
+    start, one, many = loss(0), loss(1), loss(7)
+
+    assert start < one < many
+    assert len(sizes) == 11
+    assert max(sizes) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_a_single_step_without_random_start_is_fgsm():
+    """Each pixel moves by eps along the sign of its gradient, or to the edge of the box."""
+    model = pipeline("none").eval()
+    x, y = batch("train", 16)
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), x)
+
+    x_adv = craft(model, x.detach(), y, LINF, steps=1, step_size=1.0, random_start=False)
+
+    assert torch.allclose(x_adv, (x.detach() + 0.2 * grad.sign()).clamp(0, 1), atol=1e-6)
+
+
+def test_an_objective_of_its_own_is_what_is_raised():
+    """TRADES raises the divergence from the clean answers, not the cross-entropy of the labels."""
+    model = pipeline("none").eval()
+    x, y = batch("train", 64)
+    with torch.no_grad():
+        answers = F.softmax(model(x), dim=1)
+
+    def divergence(logits):
+        return F.kl_div(F.log_softmax(logits, dim=1), answers, reduction="sum")
+
+    torch.manual_seed(0)
+    x_adv = craft(model, x, 9 - y, LINF, steps=5, step_size=0.5, objective=divergence)
+    torch.manual_seed(0)
+    misled = craft(model, x, 9 - y, LINF, steps=5, step_size=0.5)
+
+    with torch.no_grad():
+        assert divergence(model(x_adv)) > 5 * divergence(model(misled)) > 0
+
+
+def test_trades_makes_answers_move_less_than_training_on_clean_images_does():
+    """What its second part asks for, and what beta is the weight of, on held-out images."""
+    x, y = batch("train", 512)
+    held_out, labels = batch("validation", 128)
+
+    def moved(beta):
+        torch.manual_seed(0)
+        model = SmallCNN(1, 10, 8)
+        recipe = read_recipe("trades", "digits", {"epochs": "6", "beta": beta, "steps": "3", "step_size": "0.5"})
+        train_classifier(model, x, y, recipe, lambda done, total, losses: None)
+        with torch.no_grad():
+            clean = model(held_out)
+        x_adv = craft(model, held_out, labels, LINF, steps=5, step_size=0.5)
+        with torch.no_grad():
+            return (model(x_adv).softmax(1) - clean.softmax(1)).abs().sum(1).mean().item()
+
+    assert moved("6") < 0.7 * moved("0")
+
+
+def test_the_average_of_the_weights_is_what_is_kept():
+    """With a decay of 0.9 the result is that recursion over the weights after every update."""
+    x, y = batch("train", 128)
+    recipe = read_recipe("standard", "digits", {"epochs": "3", "batch_size": "32", "ema": "0.9"})
+    model, seen = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), []
+
+    def step(images, labels):
+        seen.append(model[1].weight.detach().clone())
+        loss = F.cross_entropy(model(images), labels)
+        return loss, {"cross-entropy": loss}
+
+    torch.manual_seed(0)
+    fit(model, step, x, y, recipe, lambda done, total, losses: seen.append(model[1].weight.detach().clone()))
+
+    after = [*seen[1:4], *seen[4:5], *seen[6:9], *seen[9:10], *seen[11:14], *seen[14:15]]
+    average = after[0]
+    for weight in after[1:]:
+        average = 0.9 * average + 0.1 * weight
+    assert len(after) == 12
+    assert torch.allclose(model[1].weight, average, atol=1e-6)
+    assert not torch.allclose(model[1].weight, after[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(("attacked", "same"), [("classifier", True), ("pipeline", False)])
+def test_the_paper_crafts_on_the_classifier_alone(attacked, same, monkeypatch):
+    """Whose gradient the examples follow is a value of the recipe."""
+    model, victims = pipeline("2"), []
+    monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: victims.append(victim) or x)
+    recipe = read_recipe("atop-paper", "digits", {"epochs": "1", "attacked": attacked})
+
+    fine_tune(model, *batch("train", 64), recipe, lambda done, total, losses: None)
+
+    assert (victims[0] is model.classifier) == same
+    assert (victims[0] is model) != same
+
+
+@pytest.mark.parametrize(("target", "wanted"), [("adversarial", 0.25), ("clean", 0.75)])
+def test_the_pixel_loss_draws_to_the_image_the_recipe_names(target, wanted, monkeypatch):
+    """The paper's code repaints the adversarial image, `atop` the clean one."""
+    model = pipeline("none")
+    x, y = torch.full((64, 1, 8, 8), 0.75), torch.zeros(64, dtype=torch.int64)
+    monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: torch.full_like(x, 0.25))
+    changed = {"epochs": "60", "target": target, "classification_weight": "0", "rt": "none", "learning_rate": "1e-2"}
+
+    fine_tune(model, x, y, read_recipe("atop", "digits", changed), lambda done, total, losses: None)
+
+    painted = model.purify(torch.full_like(x, 0.25)).mean().item()
+    assert painted == pytest.approx(wanted, abs=0.1)
 
 
 def test_crafting_leaves_parameter_gradients_alone():
