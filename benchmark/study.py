@@ -7,6 +7,18 @@
     name = "blind"
     attack = "blind"
 
+In place of rungs a study may have claims, each compared under each protocol:
+
+    [[protocols]]
+    name = "official"
+    attacks = "blind"           # the worst case of these
+    otherwise = "pgd-20"        # of a defense that none of them is defined for
+    [[claims]]
+    name = "AToP above AT on unseen attacks"
+    better = "atop"
+    worse = "at"
+    on = "unseen"               # or "seen" by the better one, or "standard": nobody attacks
+
 An option on the command line outranks the file.
 """
 
@@ -19,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, unknown
+from bench.selection import parse_list
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,7 +43,8 @@ FOLDER = Path(__file__).parent / "studies"
 _TEXTS = ("defenses", "attacks", "dataset", "threat", "eps")
 _NUMBERS = ("n", "seed", "draws")
 _BESIDE = ("base",)
-_KEYS = ("title", "rungs", "beside", *_TEXTS, *_NUMBERS)
+_KEYS = ("title", "rungs", "beside", "protocols", "claims", *_TEXTS, *_NUMBERS)
+_ON = ("seen", "unseen", "standard")
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,36 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """By which attacks claims are tested.
+
+    Attributes:
+        attacks: labels; the worst case of those that are defined for a defense counts.
+        otherwise: the same, for a defense that none of `attacks` is defined for.
+    """
+
+    name: str
+    attacks: tuple[str, ...]
+    otherwise: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one defense is better than another.
+
+    Attributes:
+        better: the label of the one that is claimed to be.
+        worse: that of the other.
+        on: `seen` by the better one, `unseen` by both, or `standard`, without attack.
+    """
+
+    name: str
+    better: str
+    worse: str
+    on: str
+
+
+@dataclass(frozen=True)
 class Study:
     """What a run compares.
 
@@ -50,12 +94,16 @@ class Study:
         options: what it fixes of the options of `bench run`.
         rungs: attacks in order of strength; empty for a plain matrix.
         beside: variants of each defense measured as a control, under the strongest deterministic rung.
+        protocols: by which attacks the claims are tested.
+        claims: what is to hold.
     """
 
     title: str
     options: Mapping[str, Any] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = ()
     beside: tuple[str, ...] = ()
+    protocols: tuple[Protocol, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 def names() -> list[str]:
@@ -94,13 +142,44 @@ def read(name: str) -> Study:
     for variant in beside:
         if variant not in _BESIDE:
             raise unknown(f"control in study {name!r}", str(variant), _BESIDE)
-    return Study(_of_type(name, "title", data.get("title", path.stem), str), options, rungs, beside)
+    protocols = tuple(_protocol(name, row) for row in _of_type(name, "protocols", data.get("protocols", []), list))
+    claims = tuple(_claim(name, row) for row in _of_type(name, "claims", data.get("claims", []), list))
+    if claims:
+        if rungs or "attacks" in options:
+            raise BenchError(f"study {name!r} has claims: its protocols name the attacks, leave out rungs and attacks")
+        if not protocols and any(claim.on != "standard" for claim in claims):
+            raise BenchError(f"study {name!r} has claims and no [[protocols]]: say by which attacks they are tested")
+        needed = (attack for protocol in protocols for attack in (*protocol.attacks, *protocol.otherwise))
+        options["attacks"] = ",".join(dict.fromkeys(needed)) or "fgsm"
+    title = _of_type(name, "title", data.get("title", path.stem), str)
+    return Study(title, options, rungs, beside, protocols, claims)
 
 
 def _rung(name: str, row: object) -> Rung:
     if not isinstance(row, dict) or set(row) != {"name", "attack"}:
         raise BenchError(f"study {name!r}: a rung has a name and an attack, this one is {row!r}")
     return Rung(_of_type(name, "name", row["name"], str), _of_type(name, "attack", row["attack"], str))
+
+
+def _protocol(name: str, row: object) -> Protocol:
+    if not isinstance(row, dict) or not {"name", "attacks"} <= set(row) <= {"name", "attacks", "otherwise"}:
+        raise BenchError(f"study {name!r}: a protocol has name, attacks and perhaps otherwise, this one is {row!r}")
+    texts = {key: _of_type(name, key, value, str) for key, value in row.items()}
+    labels = {
+        key: tuple(request.label for request in parse_list(texts[key], "attack", {})) if texts.get(key) else ()
+        for key in ("attacks", "otherwise")
+    }
+    return Protocol(texts["name"], labels["attacks"], labels["otherwise"])
+
+
+def _claim(name: str, row: object) -> Claim:
+    keys = ("name", "better", "worse", "on")
+    if not isinstance(row, dict) or set(row) != set(keys):
+        raise BenchError(f"study {name!r}: a claim has {', '.join(keys)}, this one is {row!r}")
+    claim = Claim(*(_of_type(name, key, row[key], str) for key in keys))
+    if claim.on not in _ON:
+        raise unknown(f"'on' of a claim in study {name!r}", claim.on, _ON)
+    return claim
 
 
 def _of_type(name: str, key: str, value: Any, kind: type) -> Any:  # noqa: ANN401  (checked here)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import ladder, matrix, probes, shifts
+from bench import contest, ladder, matrix, probes, shifts
 from bench import study as studies
 from bench.cell import Cell, Planned, Result
 from bench.cli import TERMINATED
@@ -78,8 +78,9 @@ def settled(chosen: Mapping[str, Any], study: str) -> dict[str, Any]:
     """What was given on the command line, else in the study, else the default."""
     given = {key: value for key, value in chosen.items() if value is not None}
     asked = studies.read(study) if study else Study("")
-    if asked.rungs and "attacks" in given:
-        raise BenchError(f"--attacks {given['attacks']!r}: the rungs of study {study!r} name the attacks; leave it out")
+    if (asked.rungs or asked.claims) and "attacks" in given:
+        who = "rungs" if asked.rungs else "protocols"
+        raise BenchError(f"--attacks {given['attacks']!r}: the {who} of study {study!r} name the attacks; leave it out")
     return {**_DEFAULTS, **asked.options, **given}
 
 
@@ -103,6 +104,8 @@ def fill(options: RunOptions) -> int:
         print(f"{study.title}\n\n{ladder.render(ladder.ladders(results, study, store.aside()))}\n")
     else:
         print_table(results)
+    if study is not None and study.claims:
+        print(f"\n{study.title}\n\n{contest.render(contest.comparisons(results, study))}\n")
     if options.csv is not None:
         print(f"leaderboard  {options.csv}")
     print(f"verdicts     {options.results}{os.sep}   (bench table, leaderboard and gate read it; rerun to resume)")
