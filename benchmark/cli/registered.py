@@ -11,7 +11,7 @@ from typing import Any
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.checkpoints import card, locate
 from bench.cli.parameters import about, parameters
-from bench.datasets.names import known
+from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
 from bench.families import FAMILIES, Family
 from bench.registry import AttackEntry, DefenseEntry
@@ -41,8 +41,9 @@ def list_(kind: str, as_json: bool) -> int:
         _list_attacks()
     if kind in ("all", "datasets"):
         print("datasets")
-        for name in known():
-            print(f"  {name}")
+        width = max(map(len, SUMMARIES))
+        for name, summary in SUMMARIES.items():
+            print(f"  {name:{width}s}  {summary}")
     return 0
 
 

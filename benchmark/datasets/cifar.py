@@ -1,20 +1,21 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), as torchvision stores them or as image folders.
 
 Both layouts hold the same images under the same ids, so they give the same examples in the same
-order and the same digest. Nothing is ever downloaded.
+order and the same digest. The pickled batches are checked by MD5 and read without executing them.
 """
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.folder import scan, subfolders
+from bench.datasets import batches
+from bench.datasets.archives import ARCHIVES, Archive, missing
+from bench.datasets.folder import refuse_other_names, scan, subfolders
 from bench.datasets.listing import Listing, Rows, held_out
 from bench.errors import BenchError
 
@@ -36,29 +37,46 @@ class Cifar:
 
     Attributes:
         classes: the official names, which sort alphabetically into the official labels.
-        batches: torchvision's folder.
-        torchvision: the name of its class in `torchvision.datasets`.
-        archive: what to unpack to get that folder.
+        labels: the key of these labels in a batch.
+        files: the batches of each part in their order, with the MD5 that torchvision expects.
     """
 
     name: str
     classes: tuple[str, ...]
-    batches: str
-    torchvision: str
-    archive: str
+    labels: str
+    files: Mapping[str, tuple[tuple[str, str], ...]]
 
+    @property
+    def archive(self) -> Archive:
+        return ARCHIVES[self.name]
+
+
+_FILES_TEN = {
+    "train": (
+        ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
+        ("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"),
+        ("data_batch_3", "54ebc095f3ab1f0389bbae665268c751"),
+        ("data_batch_4", "634d18415352ddfa80567beed471001a"),
+        ("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"),
+    ),
+    "test": (("test_batch", "40351d587109b95175f43aff81a1287e"),),
+}
+_FILES_HUNDRED = {
+    "train": (("train", "16019d7e3df5f24257cddd939b257f8d"),),
+    "test": (("test", "f0ef6b0ae62326f3e7ffdfab6717acfc"),),
+}
 
 CIFARS = {
-    "cifar10": Cifar("cifar10", tuple(_TEN.split()), "cifar-10-batches-py", "CIFAR10", "cifar-10-python.tar.gz"),
-    "cifar100": Cifar("cifar100", tuple(_HUNDRED.split()), "cifar-100-python", "CIFAR100", "cifar-100-python.tar.gz"),
+    "cifar10": Cifar("cifar10", tuple(_TEN.split()), "labels", _FILES_TEN),
+    "cifar100": Cifar("cifar100", tuple(_HUNDRED.split()), "fine_labels", _FILES_HUNDRED),
 }
 
 
 def place(dataset: Cifar, part: str, data: Path) -> Path | None:
     """Where `part` (`train` or `test`) of a dataset lies below `data`; `None` where it is missing."""
-    batches = data / dataset.batches
-    if batches.is_dir():
-        return batches
+    unpacked = data / dataset.archive.folder
+    if unpacked.is_dir():
+        return unpacked
     own = data / dataset.name / part
     if own.is_dir():
         return own
@@ -76,11 +94,10 @@ def listing(dataset: Cifar, split: str, data: Path) -> tuple[Listing, Rows]:
     part = "test" if split == "test" else "train"
     where = place(dataset, part, data)
     if where is None:
-        raise BenchError(
-            f"no {dataset.name} {part} images in {data} (looked for {dataset.batches}/, {dataset.name}/{part}/CLASS/ "
-            f"and {part}/CLASS/): set --data or $BENCH_DATA to the folder that holds them, or use --dataset digits"
-        )
-    found = _from_batches(dataset, part, where) if where.name == dataset.batches else _from_folder(dataset, where)
+        places = f"{dataset.archive.folder}/, {dataset.name}/{part}/CLASS/ and {part}/CLASS/"
+        raise missing(dataset.name, part, data, places)
+    unpacked = where.name == dataset.archive.folder
+    found = _from_batches(dataset, part, where) if unpacked else _from_folder(dataset, where)
     return found, (found.order() if part == "test" else held_out(found, split))
 
 
@@ -89,11 +106,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _from_folder(dataset: Cifar, folder: Path) -> Listing:
-    names = _names(folder)
-    if names != list(dataset.classes):
-        odd = sorted(set(names) ^ set(dataset.classes))[0]
-        what = f"holds {odd!r}, no class of" if odd in names else f"lacks the class folder {odd!r} of"
-        raise BenchError(f"{folder} {what} {dataset.name}: use --dataset imagefolder:PATH for other images")
+    refuse_other_names(folder, _names(folder), dataset.classes, dataset.name)
     found = scan(folder, mode="RGB")
 
     def decode(rows: Sequence[int]) -> NDArray[np.uint8]:
@@ -107,41 +120,22 @@ def _from_folder(dataset: Cifar, folder: Path) -> Listing:
 
 
 def _from_batches(dataset: Cifar, part: str, folder: Path) -> Listing:
-    """Read torchvision's folder through torchvision, which checks the MD5 of every file first."""
-    from bench import repairs
-
-    kind = getattr(repairs.torchvision().datasets, dataset.torchvision)
-    check = repairs.torchvision().datasets.utils.check_integrity
-    for name, md5 in [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]:
-        file = folder / name
-        if not check(str(file), md5):
-            state = "is damaged" if file.is_file() else "is missing"
-            raise BenchError(
-                f"{file} {state} (expected md5 {md5}): unpack {dataset.archive} into {folder.parent} again"
-            )
-    batches = kind(str(folder.parent), train=part == "train", download=False)
-    images: NDArray[np.uint8] = batches.data
-    y = np.array(batches.targets, dtype=np.int64)
-    files = kind.train_list if part == "train" else kind.test_list
-    names = [name for file, _ in files for name in _file_names(folder / file)]
+    """The batches of one part; the other part may be missing."""
+    try:
+        read = [
+            batches.read(folder / file, md5, labels=dataset.labels, classes=len(dataset.classes))
+            for file, md5 in dataset.files[part]
+        ]
+    except batches.DamagedError as error:
+        raise BenchError(f"{error}: unpack {dataset.archive.file} into {folder.parent} again") from None
+    pixels = np.concatenate([batch.pixels for batch in read])
+    y = np.concatenate([batch.labels for batch in read])
+    names = [name for batch in read for name in batch.names]
     ids = [f"{dataset.classes[label]}/{name}" for label, name in zip(y, names, strict=False)]
     if len(set(ids)) != len(y):
         ids = [f"{part}-{index:05d}" for index in range(len(y))]
 
     def decode(rows: Sequence[int]) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(images[list(rows)].transpose(0, 3, 1, 2))
+        return pixels[list(rows)]
 
     return Listing(ids, y, dataset.classes, decode)
-
-
-def _file_names(batch: Path) -> list[str]:
-    """The original file names in a batch, which torchvision leaves aside.
-
-    They are read off the opcodes of the pickle: nothing in the file is executed.
-    """
-    with batch.open("rb") as file:
-        return [
-            arg.removesuffix(".png")
-            for _, arg, _ in pickletools.genops(file)
-            if isinstance(arg, str) and arg.endswith(".png") and len(arg) < 256
-        ]

@@ -135,9 +135,10 @@ def _places(examples: Examples, data: Path | None) -> dict[str, int]:
         )
     cifar = CIFARS[examples.dataset]
     folder = data_folder(data)
-    if not (folder / cifar.batches).is_dir():
+    if not (folder / cifar.archive.folder).is_dir():
         raise BenchError(
-            f"NAME.npy follows the order of {cifar.batches}/, which {folder} lacks: unpack {cifar.archive} there"
+            f"NAME.npy follows the order of {cifar.archive.folder}/, which {folder} lacks: "
+            f"unpack {cifar.archive.file} there"
         )
     found, _ = listing(cifar, "test", folder)
     return _index(found.ids)

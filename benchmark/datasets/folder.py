@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.datasets.framing import PLAIN, Framing
 from bench.datasets.listing import Listing
 from bench.errors import BenchError
 
@@ -41,12 +42,21 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: unicodedata.normalize("NFC", path.name))
 
 
-def scan(folder: Path, *, mode: str | None = None) -> Listing:
+def refuse_other_names(folder: Path, names: Sequence[str], classes: Sequence[str], dataset: str) -> None:
+    """Refuse class folders that are not those of a dataset: labels are positions in the alphabet."""
+    odd = sorted(set(names) ^ set(classes))
+    if odd:
+        what = f"holds {odd[0]!r}, no class of" if odd[0] in names else f"lacks the class folder {odd[0]!r} of"
+        raise BenchError(f"{folder} {what} {dataset}: use --dataset imagefolder:PATH for other images")
+
+
+def scan(folder: Path, *, mode: str | None = None, framing: Framing = PLAIN) -> Listing:
     """List the images of a folder of class folders; only the header of the first one is read.
 
     Args:
         folder: holds one folder per class.
         mode: `"L"` (one channel) or `"RGB"`; by default that of the first image.
+        framing: what is done to every image; without it all must have the size of the first.
 
     Raises:
         BenchError: no folder, fewer than two classes, a class without images, two images of one id.
@@ -68,16 +78,17 @@ def scan(folder: Path, *, mode: str | None = None) -> Listing:
     names = [unicodedata.normalize("NFC", path.name) for path, _ in groups]
 
     def decode(rows: Sequence[int]) -> NDArray[np.uint8]:
-        return _decode([paths[row] for row in rows], paths[0], mode)
+        return _decode([paths[row] for row in rows], paths[0], mode, framing)
 
     return Listing(ids, y, names, decode)
 
 
-def first_size(folder: Path) -> tuple[int, int, int]:
-    """`(channels, height, width)` of the first image below a folder of class folders."""
+def first_size(folder: Path, framing: Framing = PLAIN) -> tuple[int, int, int]:
+    """`(channels, height, width)` of the first image below a folder of class folders, framed."""
     for path in subfolders(folder):
         for first in _images(path)[:1]:
-            mode, (width, height) = _header(first)
+            mode, size = _header(first)
+            width, height = framing.size(size, first)
             return (1 if mode == "L" else 3), height, width
     raise BenchError(
         f"{folder} holds no images in class folders: put the images of each class into a folder of its own"
@@ -113,15 +124,16 @@ def _kinds() -> str:
     return ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
 
 
-def _decode(paths: Sequence[Path], first: Path, mode: str | None) -> NDArray[np.uint8]:
-    """Decode images of one size to uint8 `[n, C, H, W]`; the first of the folder sets size and mode."""
-    own_mode, (width, height) = _header(first)
+def _decode(paths: Sequence[Path], first: Path, mode: str | None, framing: Framing) -> NDArray[np.uint8]:
+    """Decode images that framing makes one size to uint8 `[n, C, H, W]`; the first of the folder sets size and mode."""
+    own_mode, size = _header(first)
     mode = mode or own_mode
-    channels = 1 if mode == "L" else 3
-    pixels = np.empty((len(paths), height, width, channels), dtype=np.uint8)
+    width, height = framing.size(size, first)
+    pixels = np.empty((len(paths), 1 if mode == "L" else 3, height, width), dtype=np.uint8)
     for row, path in enumerate(paths):
-        pixels[row] = _pixels(path, first, mode, (width, height)).reshape(height, width, channels)
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+        image = _pixels(path, mode, framing, first, size)
+        pixels[row] = image.transpose(2, 0, 1) if image.ndim == 3 else image
+    return pixels
 
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:
@@ -156,22 +168,28 @@ def _mode(image: Image, path: Path) -> str:
     raise BenchError(f"image {path} has mode {image.mode}, not 8 bits per channel: convert it to 8-bit gray or RGB")
 
 
-def _pixels(path: Path, first: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _pixels(path: Path, mode: str, framing: Framing, first: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """One image as uint8 `[H, W]` or `[H, W, 3]`; of an animation, the first frame."""
     from PIL import Image
 
     with _open(path) as image:
-        if image.size != size:
-            raise BenchError(
-                f"image {path} is {image.width}x{image.height} where {first} is {size[0]}x{size[1]}: "
-                "resize all images to one size"
-            )
+        if framing.size(image.size, path) != framing.size(size, first):
+            raise _uneven(path, image.size, first, size, framing)
         if _mode(image, path) == "RGB" and mode == "L":
             raise BenchError(f"image {path} is in color where {first} is gray: convert one of them")
         try:
-            return np.asarray(_opaque(image, path).convert(mode))
+            # Converted first: colors can be averaged, positions in a palette cannot.
+            return np.asarray(framing.apply(_opaque(image, path).convert(mode)))
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
             raise _unreadable(path, error) from None
+
+
+def _uneven(path: Path, size: tuple[int, int], first: Path, other: tuple[int, int], framing: Framing) -> BenchError:
+    side = framing.resize or min(other)
+    return BenchError(
+        f"image {path} is {size[0]}x{size[1]} where {first} is {other[0]}x{other[1]}: make them one size, as with "
+        f"--dataset 'imagefolder:PATH[resize={side},crop={side}]'"
+    )
 
 
 def _opaque(image: Image, path: Path) -> Image:

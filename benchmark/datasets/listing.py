@@ -49,7 +49,8 @@ class Listing:
                 raise BenchError(f"n={n} is out of range: {dataset} {split} holds 1 to {len(rows)} images")
             rows = rows[:n]
         pixels = self.decode(rows.tolist())
-        x = pixels.astype(np.float32) / np.float32(255)
+        x = pixels.astype(np.float32)
+        x /= np.float32(255)  # in place: a training set of photographs fills gigabytes once
         _, channels, height, width = x.shape
         spec = ImageSpec((channels, height, width), len(self.classes))
         return Examples(dataset, split, [self.ids[row] for row in rows], x, self.y[rows], spec)
@@ -74,9 +75,9 @@ def hashed(listing: Listing, split: str) -> Rows:
     trained on never becomes what it is judged on.
     """
     buckets = {"test": (0, 1), "validation": (2,), "train": (3, 4, 5, 6, 7, 8, 9)}[split]
-    chosen = np.array([_bucket(name) in buckets for name in listing.ids], dtype=np.bool_)
-    order = listing.order()
-    return order[chosen[order]]
+    rows = np.array([row for row, name in enumerate(listing.ids) if _bucket(name) in buckets], dtype=np.int64)
+    # Spread among themselves: what is left of the order of all images is not balanced.
+    return rows[spread([listing.ids[row] for row in rows], listing.y[rows])]
 
 
 def _bucket(name: str) -> int:

@@ -10,9 +10,13 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+from bench.datasets import imagenette
 from bench.datasets.cifar import CIFARS, listing
 from bench.datasets.examples import Examples
 from bench.datasets.folder import first_size, scan, subfolders
+from bench.datasets.framing import PLAIN, Framing
+from bench.datasets.framing import split as split_name
+from bench.datasets.imagenette import IMAGENETTES
 from bench.datasets.listing import Listing, Rows, hashed, held_out
 from bench.datasets.names import FOLDER_PREFIX, known
 from bench.errors import BenchError, unknown
@@ -35,29 +39,33 @@ def load(name: str, split: str, *, n: int | None = None, data: Path | None = Non
     the beginning of any 512 and each class has its share. Only what is asked for is decoded.
 
     Args:
-        name: one of `known()`.
+        name: one of `known()`, with `[resize=...,crop=...]` where its images come in several sizes.
         split: `train`, `validation` or `test`.
         n: how many examples, at least 1.
-        data: the folder below which CIFAR lies; by default that of `data_folder`.
+        data: the folder below which CIFAR and Imagenette lie; by default that of `data_folder`.
 
     Raises:
         BenchError: an unknown name or split, missing or damaged images, `n` out of range.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if name == "digits":
+    base, framing = _named(name)
+    if base == "digits":
         from bench.datasets.digits import digits
 
         examples = digits(split)
         return examples if n is None else examples.first(n)
-    if name in CIFARS:
-        found, rows = listing(CIFARS[name], split, data_folder(data))
-        return found.read(rows, n, dataset=name, split=split)
-    folder = _image_folder(name)
-    found, rows = _split_of(folder, split)
+    if base in CIFARS:
+        found, rows = listing(CIFARS[base], split, data_folder(data))
+        return found.read(rows, n, dataset=base, split=split)
+    if base in IMAGENETTES:
+        found, rows = imagenette.listing(IMAGENETTES[base], split, data_folder(data), framing)
+        return found.read(rows, n, dataset=imagenette.label(IMAGENETTES[base], framing), split=split)
+    folder = _image_folder(base)
+    found, rows = _split_of(folder, split, framing)
     if not len(rows):
         raise BenchError(f"{folder} has no image in its {split} split: add images, or give it a {split}/ folder")
-    return found.read(rows, n, dataset=folder_slug(folder), split=split)
+    return found.read(rows, n, dataset=folder_slug(folder) + framing.slug, split=split)
 
 
 def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:
@@ -82,10 +90,8 @@ def threat(family: str, name: str) -> ThreatModel:
     1/40 of its shorter side: the bound 0.05 of Laidlaw et al. (ICLR 2021, arXiv:2006.12655) on
     coordinates from -1 to 1.
     """
-    if name == "digits":
-        shape = (1, 8, 8)
-    else:
-        shape = (3, 32, 32) if name in CIFARS else first_size(_parts(_image_folder(name))[0])
+    shape = _shape(name)
+    if name != "digits":
         if family == "L2":
             return ThreatModel(family, Fraction(max(1, round(5 * math.sqrt(math.prod(shape) / 3072))), 10))
         if family == "stadv":
@@ -114,6 +120,27 @@ def folder_slug(folder: Path) -> str:
     return f"imagefolder-{safe}"
 
 
+def _named(name: str) -> tuple[str, Framing]:
+    """The name of a dataset without its parameters, and what they ask for."""
+    base, framing = split_name(name)
+    if framing != PLAIN and (base == "digits" or base in CIFARS):
+        raise BenchError(f"dataset {name!r}: the images of {base} have one size and take no parameters; write {base}")
+    return base, framing
+
+
+def _shape(name: str) -> tuple[int, int, int]:
+    """`(channels, height, width)` of a dataset's images, at the cost of one header."""
+    base, framing = _named(name)
+    if base == "digits":
+        return 1, 8, 8
+    if base in CIFARS:
+        return 3, 32, 32
+    if base in IMAGENETTES:
+        _, side = imagenette.framed(IMAGENETTES[base], framing)
+        return 3, side, side
+    return first_size(_parts(_image_folder(base))[0], framing)
+
+
 def _image_folder(name: str) -> Path:
     if not name.startswith(FOLDER_PREFIX):
         raise unknown("dataset", name, known())
@@ -133,7 +160,7 @@ def _parts(folder: Path) -> list[Path]:
     return [part for part in parts if subfolders(part)] or [folder]
 
 
-def _split_of(folder: Path, split: str) -> tuple[Listing, Rows]:
+def _split_of(folder: Path, split: str, framing: Framing) -> tuple[Listing, Rows]:
     """The listing a split is taken from, and its rows.
 
     With `train/` and `test/` folders each split is its own; without `test/`, `val/` is the test set,
@@ -142,7 +169,7 @@ def _split_of(folder: Path, split: str) -> tuple[Listing, Rows]:
     """
     parts = {part.name: part for part in _parts(folder)}
     if folder in parts.values():
-        found = scan(folder)
+        found = scan(folder, framing=framing)
         return found, hashed(found, split)
     test = next((name for name in _TEST_FOLDERS if name in parts), None)
     validation = next((name for name in _VALIDATION_FOLDERS if name in parts and name != test), None)
@@ -154,7 +181,7 @@ def _split_of(folder: Path, split: str) -> tuple[Listing, Rows]:
             f"{folder} has no {split}/ folder beside {', '.join(parts)}/: add one, or choose another split"
         )
     _refuse_other_classes(list(parts.values()))
-    found = scan(parts[own])
+    found = scan(parts[own], framing=framing)
     if own == "train" and validation is None:
         return found, held_out(found, split)
     return found, found.order()

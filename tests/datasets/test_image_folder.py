@@ -253,7 +253,9 @@ def truncated(file: Path) -> None:
 FAULTS = [
     pytest.param(see_through, "is partly transparent: flatten it onto a background", id="transparent"),
     pytest.param(sixteen_bits, "has mode I;16, not 8 bits per channel: convert it", id="16-bit"),
-    pytest.param(larger, r"is 9x8 where .*cat_000.png is 8x8: resize all images to one size", id="size"),
+    pytest.param(
+        larger, r"is 9x8 where .*cat_000.png is 8x8: make them one size, as with .*resize=8,crop=8", id="size"
+    ),
     pytest.param(truncated, r"cannot be read \(.+\): replace or remove it", id="truncated"),
     pytest.param(lambda file: file.write_text("<html>"), r"cannot be read \(not an image\)", id="html"),
     pytest.param(lambda file: file.write_bytes(b""), r"cannot be read \(0 bytes\)", id="empty"),

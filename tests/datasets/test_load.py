@@ -13,7 +13,7 @@ from bench.errors import BenchError
 
 def test_known_names_are_listed() -> None:
     """What `--dataset` understands."""
-    assert known() == ("digits", "cifar10", "cifar100", "imagefolder:PATH")
+    assert known() == ("digits", "cifar10", "cifar100", "imagenette-160", "imagenette-320", "imagefolder:PATH")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,32 @@ def test_known_names_are_listed() -> None:
     [
         ("digit", "test", "unknown dataset 'digit': did you mean digits?"),
         ("CIFAR-10", "test", "unknown dataset 'CIFAR-10': did you mean cifar10 or cifar100?"),
-        ("mnist", "test", "unknown dataset 'mnist': known are cifar10, cifar100, digits, imagefolder:PATH"),
+        (
+            "mnist",
+            "test",
+            "unknown dataset 'mnist': known are cifar10, cifar100, digits, imagefolder:PATH, "
+            "imagenette-160, imagenette-320",
+        ),
+        (
+            "imagenette",
+            "test",
+            "unknown dataset 'imagenette': did you mean imagenette-320 or imagenette-160 or imagefolder:PATH?",
+        ),
+        (
+            "imagenette-160[size=128]",
+            "test",
+            "unknown parameter of dataset 'imagenette-160' 'size': did you mean resize?",
+        ),
+        (
+            "imagenette-320[crop=288]",
+            "test",
+            "crop=288 is larger than resize=256: give resize=288 or more",
+        ),
+        (
+            "cifar10[resize=256]",
+            "test",
+            "dataset 'cifar10[resize=256]': the images of cifar10 have one size and take no parameters; write cifar10",
+        ),
         ("digits", "tests", "unknown split 'tests': did you mean test?"),
         ("imagefolder:", "test", "dataset 'imagefolder:' names no folder: write imagefolder:PATH"),
         (
@@ -45,6 +70,9 @@ def test_a_wrong_name_is_answered_with_the_nearest_one(name: str, split: str, me
         ("digits", ["Linf:0.2", "L2:1", "stadv:0.4"]),
         ("cifar10", ["Linf:8/255", "L2:0.5", "stadv:0.8"]),
         ("cifar100", ["Linf:8/255", "L2:0.5", "stadv:0.8"]),
+        ("imagenette-160", ["Linf:4/255", "L2:2.5", "stadv:4"]),
+        ("imagenette-320", ["Linf:4/255", "L2:4", "stadv:6.4"]),
+        ("imagenette-320[crop=224]", ["Linf:4/255", "L2:3.5", "stadv:5.6"]),
     ],
 )
 def test_threats_of_the_named_datasets(name: str, expected: list[str]) -> None:

@@ -1,0 +1,87 @@
+"""Imagenette (Howard, fast.ai, 2019): ten easy classes of ImageNet, as torchvision stores them.
+
+`imagenette2-160/{train,val}/WNID/*.JPEG` holds 9,469 + 3,925 images whose shorter side is 160 pixels,
+`imagenette2-320` the same with 320. `val/` is the test set; validation is held out of `train/`.
+
+`imagenette-160` is the center 160x160 of them, so nothing is resampled. `imagenette-320` is resized and
+cropped to 256x256, the images that AToP (arXiv:2401.16352) was trained and evaluated on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.datasets.archives import ARCHIVES, missing
+from bench.datasets.folder import refuse_other_names, scan, subfolders
+from bench.datasets.framing import PLAIN, Framing
+from bench.datasets.listing import Listing, Rows, held_out
+
+# The folders and what is in them, in the order of the labels.
+CLASSES: Mapping[str, str] = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+
+@dataclass(frozen=True)
+class Imagenette:
+    """One of the two sizes.
+
+    Attributes:
+        side: what its images are resized and cropped to, in pixels, unless the user says otherwise.
+    """
+
+    name: str
+    side: int
+
+
+IMAGENETTES = {
+    "imagenette-160": Imagenette("imagenette-160", 160),
+    "imagenette-320": Imagenette("imagenette-320", 256),
+}
+
+
+def framed(dataset: Imagenette, asked: Framing) -> tuple[Framing, int]:
+    """What is done to the images of a dataset, always to a square, and its side."""
+    resize = asked.resize or dataset.side
+    side = asked.crop or min(dataset.side, resize)
+    return Framing(resize, side), side
+
+
+def label(dataset: Imagenette, asked: Framing) -> str:
+    """The name of these images in a path: another framing is another dataset."""
+    framing, _ = framed(dataset, asked)
+    return dataset.name if framing == Framing(dataset.side, dataset.side) else f"{dataset.name}{framing.slug}"
+
+
+def place(dataset: Imagenette, part: str, data: Path) -> Path | None:
+    """Where `part` (`train` or `test`) lies below `data`; `None` where it is missing."""
+    folder = data / ARCHIVES[dataset.name].folder / ("val" if part == "test" else "train")
+    return folder if folder.is_dir() else None
+
+
+def listing(dataset: Imagenette, split: str, data: Path, asked: Framing = PLAIN) -> tuple[Listing, Rows]:
+    """The images of a split and the order of its rows.
+
+    Raises:
+        BenchError: they are not there, or not in the folders of the ten classes.
+    """
+    framing, _ = framed(dataset, asked)
+    part = "test" if split == "test" else "train"
+    folder = place(dataset, part, data)
+    if folder is None:
+        unpacked = ARCHIVES[dataset.name].folder
+        raise missing(dataset.name, part, data, f"{unpacked}/{'val' if part == 'test' else 'train'}/")
+    refuse_other_names(folder, [path.name for path in subfolders(folder)], tuple(CLASSES), dataset.name)
+    found = replace(scan(folder, mode="RGB", framing=framing), classes=tuple(CLASSES.values()))
+    return found, (found.order() if part == "test" else held_out(found, split))
