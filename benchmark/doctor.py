@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench import repairs
-from bench.datasets.cifar import CIFARS, Cifar, place
+from bench.datasets import imagenette
+from bench.datasets.cifar import CIFARS, place
 from bench.datasets.load import data_folders
 from bench.errors import BenchError
 
@@ -199,8 +200,8 @@ def _data(data: Path | None) -> Iterator[Finding]:
         elif folder.is_dir():
             yield Finding("data", "ok", f"{folder} ({origin}) holds {_contents(folder)}")
         elif origin == "cache":
-            text = f"no folder of datasets; digits needs none, CIFAR is looked for in {folder}"
-            yield Finding("data", "note", text, _download(CIFARS["cifar10"], folder))
+            text = f"no folder of datasets; digits needs none, CIFAR and Imagenette are looked for in {folder}"
+            yield Finding("data", "note", text, "bench download cifar10")
         else:
             yield Finding(
                 "data", "problem", f"{folder} ({origin}) is not a folder", f"mkdir -p {shlex.quote(str(folder))}"
@@ -208,17 +209,15 @@ def _data(data: Path | None) -> Iterator[Finding]:
 
 
 def _contents(folder: Path) -> str:
-    found = [
-        f"{cifar.name} {part}" for cifar in CIFARS.values() for part in ("train", "test") if place(cifar, part, folder)
+    parts = ("train", "test")
+    found = [f"{each.name} {part}" for each in CIFARS.values() for part in parts if place(each, part, folder)]
+    found += [
+        f"{each.name} {part}"
+        for each in imagenette.IMAGENETTES.values()
+        for part in parts
+        if imagenette.place(each, part, folder)
     ]
     return ", ".join(found) or "no dataset that is known"
-
-
-def _download(cifar: Cifar, folder: Path) -> str:
-    code = (
-        f"from bench import repairs; repairs.torchvision().datasets.{cifar.torchvision}({str(folder)!r}, download=True)"
-    )
-    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
 
 
 def _weights_folder() -> Path | None:

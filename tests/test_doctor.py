@@ -122,8 +122,7 @@ def test_without_a_data_folder_there_is_a_note_with_a_download(no_data: Path) ->
 
     assert finding.state == "note"
     assert str(no_data / "cache" / "atop-bench") in finding.text
-    compile(finding.remedy.partition(" -c ")[2].strip("'").replace("'\"'\"'", "'"), "remedy", "exec")
-    assert "CIFAR10" in finding.remedy
+    assert finding.remedy == "bench download cifar10"
 
 
 def test_a_data_folder_that_is_set_and_missing_is_a_problem(no_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,13 +139,15 @@ def test_the_datasets_of_the_data_folder_are_listed(no_data: Path, monkeypatch: 
     """Each split that can be read; folders of lower rank are said to be ignored."""
     (no_data / "mine" / "cifar10" / "test").mkdir(parents=True)
     (no_data / "mine" / "cifar-100-python").mkdir()
+    (no_data / "mine" / "imagenette2-320" / "val").mkdir(parents=True)
     (no_data / "theirs").mkdir()
     monkeypatch.setenv("BENCH_DATA", str(no_data / "theirs"))
 
     first, second = doctor._data(no_data / "mine")
 
     assert first.state == "ok"
-    assert first.text == f"{no_data / 'mine'} (--data) holds cifar10 test, cifar100 train, cifar100 test"
+    contents = "cifar10 test, cifar100 train, cifar100 test, imagenette-320 test"
+    assert first.text == f"{no_data / 'mine'} (--data) holds {contents}"
     assert second == Finding("data", "note", f"{no_data / 'theirs'} ($BENCH_DATA) is not read: --data is set")
 
 

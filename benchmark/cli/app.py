@@ -18,7 +18,8 @@ app = typer.Typer(
 )
 
 Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", show_default=True)]
-Dataset = Annotated[str, typer.Option(help="digits, cifar10, cifar100 or imagefolder:PATH.")]
+_DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PATH[resize=256,crop=224]'."
+Dataset = Annotated[str, typer.Option(help=f"digits, {_DATASETS}")]
 Data = Annotated[Path | None, typer.Option(help="Folder the datasets lie in; else $BENCH_DATA, else the user cache.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of your own weights, searched before the shipped ones.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -44,9 +45,7 @@ def run(
     study: Annotated[
         str, typer.Option(help="ladder, convergence, or your own FILE.toml; other options outrank it.")
     ] = "",
-    dataset: Annotated[
-        str | None, typer.Option(help="digits (the default), cifar10, cifar100 or imagefolder:PATH.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help=f"digits (the default), {_DATASETS}")] = None,
     data: Data = None,
     threat: Annotated[
         str | None, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the usual ones.")
@@ -168,6 +167,17 @@ def train(
     from bench.cli import training
 
     return training.train(name, dataset, data, set_ or [], seed, device, weights, out, checkpoint_every)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, imagenette-160 or imagenette-320.")],
+    data: Data = None,
+) -> int:
+    """Download a dataset into the data folder; no other command uses the network for data."""
+    from bench.cli import downloads
+
+    return downloads.download(name, data)
 
 
 @app.command()
