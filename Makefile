@@ -40,7 +40,7 @@ performance: $(VENV)/.installed-performance
 
 # The shipped weights, again, by the recipes they came from.
 weights: $(VENV)/.installed
-	for name in standard at ap atop; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
+	for name in standard at at-l2 at-stadv fgsm-rs trades ap atop atop-clean atop-paper; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
 
 clean:
 	rm -rf $(VENV) runs build .types *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from bench.checkpoints import locate
@@ -84,6 +85,8 @@ class _Progress:
         from rich.console import Console
 
         console = Console(stderr=True)
+        # Where nobody watches a bar, such as in the log of a long training, each epoch gets a line.
+        self._lines = not console.is_terminal
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=30),
@@ -108,9 +111,8 @@ class _Progress:
             if getattr(step, key, None) is not None:
                 told[label] = getattr(step, key)
         losses = " ".join(f"{name} {value:.3f}" for name, value in told.items())
-        self._bar.update(
-            self._task,
-            description=f"{getattr(step, 'stage', 'training')} {losses}",
-            completed=getattr(step, "step", 0),
-            total=getattr(step, "steps", None),
-        )
+        description = f"{getattr(step, 'stage', 'training')} {losses}"
+        done, total = getattr(step, "step", 0), getattr(step, "steps", None)
+        if self._lines:
+            print(f"[{done}/{total}] {description}", file=sys.stderr)
+        self._bar.update(self._task, description=description, completed=done, total=total)
