@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Names listed for one that is like none of them: a zoo has more than fit a line.
+_SHOWN = 60
+
 
 class BenchError(Exception):
     """A mistake in the request; the message names the value and the remedy."""
@@ -15,7 +18,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     names = sorted(known)
     by_case = {known_name.lower(): known_name for known_name in names}
     near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names[:_SHOWN])}{more}"
     return BenchError(f"unknown {kind} {name!r}: {hint}")
 
 

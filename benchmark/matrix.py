@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import fingerprint, selection
+from bench import fingerprint, libraries, selection
 from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES
 from bench.cell import SOURCE, AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.examples import Examples
@@ -133,7 +133,9 @@ def _check_numbers(request: MatrixRequest) -> None:
 def check_names(defenses: str, attacks: str) -> None:
     """Raise a BenchError for the first name nobody has registered, before data or code is loaded."""
     for item in selection.parse_list(defenses, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()}):
-        if not item.is_file:
+        if item.is_peer:
+            libraries.check(item)
+        elif not item.is_file:
             DEFENSES.get(item.name)
     for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
         if not item.is_file:
@@ -152,6 +154,8 @@ def defenses(text: str, examples: Examples, weights: Path | None) -> list[Defens
             from bench import custom
 
             found.append(custom.defense_ref(item, examples.spec))
+        elif item.is_peer:
+            found.append(libraries.defense_ref(item, examples, weights))
         else:
             found.append(selection.defense(item, examples.dataset, weights))
     return _distinct(found)

@@ -38,7 +38,7 @@ class Request:
 
     @property
     def is_peer(self) -> bool:
-        """Whether it names an attack of another library: `foolbox:LinfPGD`."""
+        """Whether it is of another library: an attack `foolbox:LinfPGD`, a defense `timm:resnet18`."""
         return ":" in self.name and not self.is_file
 
     @property

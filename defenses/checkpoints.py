@@ -32,20 +32,30 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         BenchError: what is wrong with the file, in one line.
     """
-    content = _read_bytes(path)
+    content = read_bytes(path)
     _check_is_safetensors(content, path)
     try:
         state: dict[str, Tensor] = safetensors.torch.load(content)
     except SafetensorError as error:
         raise BenchError(f"weights {path} are truncated or damaged ({error}): fetch or train them again") from None
+    require_finite(state, path)
+    return state
+
+
+def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise a BenchError for the first tensor that holds a number which is none."""
     for key, tensor in state.items():
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise BenchError(f"weights {path} hold {bad} NaN or infinite values in {key!r}: train them again")
-    return state
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of weights.
+
+    Raises:
+        BenchError: there is no such file, it cannot be read, or it is empty.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -74,7 +84,9 @@ def _check_is_safetensors(content: bytes, path: Path) -> None:
         )
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def fill(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, remedy: str = "check the architecture in the card"
+) -> None:
     """Copy the tensors into the module; every key and every shape must agree.
 
     Raises:
@@ -85,10 +97,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     unexpected = [key for key in state if key not in wanted]
     if missing or unexpected:
         said = [_shorten(kind, keys) for kind, keys in (("lacks", missing), ("has unexpected", unexpected)) if keys]
-        raise BenchError(
-            f"weights {path} do not fit {type(module).__name__}: the file {' and '.join(said)}: "
-            "check the architecture in the card"
-        )
+        raise BenchError(f"weights {path} do not fit {type(module).__name__}: the file {' and '.join(said)}: {remedy}")
     for key, tensor in wanted.items():
         if tensor.shape != state[key].shape:
             raise BenchError(

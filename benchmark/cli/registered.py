@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES
+from bench.catalogue.libraries import LIBRARIES
 from bench.checkpoints import card, locate
 from bench.cli.parameters import about, parameters
 from bench.datasets.names import SUMMARIES, known
@@ -36,7 +37,9 @@ def list_(kind: str, as_json: bool) -> int:
     if kind in ("all", "defenses"):
         print("defenses")
         for defense in DEFENSES:
-            print(f"  {defense.name:14s} {_cite(defense.cite):18s} {defense.summary}")
+            print(f"  {defense.name:16s} {_cite(defense.cite):24s} {defense.summary}")
+        for prefix, library in LIBRARIES.items():
+            print(f"  {prefix + ':NAME':16s} {_cite(library.cite):24s} {library.summary}")
     if kind in ("all", "attacks"):
         _list_attacks()
     if kind in ("all", "datasets"):
@@ -71,6 +74,8 @@ def show(name: str, dataset: str) -> int:
     """
     if name in ATTACKS.names():
         _show_attack(ATTACKS.get(name))
+    elif name.partition(":")[0] in LIBRARIES:
+        _show_borrowed(name)
     elif ":" in name:
         from bench import selection  # it brings numpy, which listing does without
 
@@ -151,6 +156,22 @@ def _show_defense(entry: DefenseEntry, dataset: str) -> None:
         for key, value in card(path).items():
             if key not in ("name", "summary"):
                 print(f"    {key:18s} {json.dumps(value) if isinstance(value, (dict, list)) else value}")
+
+
+def _show_borrowed(name: str) -> None:
+    """A defense of another library, and what that library says of it."""
+    from bench import libraries, selection
+
+    (request,) = selection.parse_list(name, "defense", {})
+    library = libraries.check(request)
+    print(f"{request.label}: {library.summary}")
+    _line("paper", _cite(library.cite))
+    for key, said in library.parameters.items():
+        _line("parameter", f"{key}: {said}")
+    _line("requires", library.distribution)
+    _line("code", library.target)
+    for key, told in libraries.facts(request).items():
+        _line(key, told)
 
 
 def _line(key: str, value: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.cell import AttackRef, Cell, DefenseRef
 from bench.datasets.examples import Examples
-from bench.errors import one_line
+from bench.errors import BenchError, one_line
 from bench.formats import PLAIN, Format, Plan
 from bench.outcome import Done
 from bench.registry import load
@@ -30,6 +30,8 @@ _MOST_KEPT = 32
 _MOST_NETWORKS = 8
 _KEPT_BYTES = 1 << 20
 _AS_GIVEN = Plan()
+# Where the loaders of other libraries' networks are.
+_BORROWED = "bench.defenses.adapters."
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,24 @@ def _load_defense(
         return custom.as_defense(custom.build(source), source, spec)
     files = {name: Path(path) for name, path in checkpoints}
     defense: Defense = load(source)(checkpoints=files, spec=spec, **dict(config))
+    if source.startswith(_BORROWED):
+        _require_as_declared(defense, dict(config), spec)
     return defense
+
+
+def _require_as_declared(defense: Defense, config: Mapping[str, str], spec: ImageSpec) -> None:
+    """A network of somebody else's answers as it should, and is random exactly if it was said to be.
+
+    Raises:
+        BenchError: it is not, or its answers are no logits of these classes for these images.
+    """
+    from bench import custom
+
+    name = str(config.get("arch", config.get("name", "it")))
+    random = custom.draws_differ(defense.model, name, spec)
+    if random != defense.stochastic:
+        wrong, remedy = ("differ", "add") if random else ("do not differ", "leave out")
+        raise BenchError(f"S03: the answers of {name} {wrong} from seed to seed: {remedy} [stochastic=true]")
 
 
 def load_attack(ref: AttackRef) -> Attack:

@@ -1,0 +1,63 @@
+"""Networks of anyone on the Hugging Face hub: a file of weights, and the network of timm or torchvision it is of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bench.defenses.adapters import normalization, snapshots
+from bench.defenses.adapters.found import Found, Wanted
+from bench.defenses.adapters.torchvision import other_size
+from bench.errors import BenchError
+
+_FILE = "model.safetensors"
+
+
+def find(wanted: Wanted) -> Found:
+    """The weights of a repository, and what its `config.json` says unless the parameters do.
+
+    The file is that of timm's own uploads: `architecture` is a network of timm, and `pretrained_cfg`
+    holds mean, standard deviation and size of the images.
+    """
+    repo, label = wanted.name, f"hf:{wanted.name}"
+    if repo.count("/") != 1:
+        raise BenchError(f"{label} is no repository of the Hugging Face hub: write hf:OWNER/REPO")
+    revision = wanted.parameters.get("revision")
+    file = wanted.parameters.get("file", _FILE)
+    path, commit = snapshots.fetch(repo, file, revision)
+    arch = wanted.parameters.get("arch")
+    # The same commit for both files, whatever was asked for.
+    told = {} if arch else _told(repo, commit or revision)
+    arch = arch or f"timm:{told['architecture']}"
+    norm = normalization.settled(wanted.parameters, _normalization(told), wanted.spec.shape[0], label)
+    size = told.get("pretrained_cfg", {}).get("input_size", (0,))[-1]
+    config = {"arch": arch, "repo": repo, "revision": commit, "file": file, **norm}
+    return Found({file: path}, config, notes=other_size(size, wanted.spec))
+
+
+def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Where it is; nothing is asked of the network."""
+    return {
+        "file": parameters.get("file", _FILE),
+        "from": f"https://huggingface.co/{name}",
+        "network": parameters.get("arch", "as config.json of the repository says"),
+    }
+
+
+def _told(repo: str, revision: str | None) -> dict[str, Any]:
+    path, _ = snapshots.fetch(repo, "config.json", revision)
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not isinstance(told.get("architecture"), str):
+        raise BenchError(f"hf:{repo}: its config.json names no architecture: name one, [arch=timm:NAME]")
+    return told
+
+
+def _normalization(told: Mapping[str, Any]) -> dict[str, str] | None:
+    known = told.get("pretrained_cfg", {})
+    if not known.get("mean") or not known.get("std"):
+        return None
+    return {"mean": normalization.written(known["mean"]), "std": normalization.written(known["std"])}
