@@ -12,6 +12,8 @@ from bench.defenses import checkpoints as files
 from bench.defenses.classifiers.resnet import Bottleneck, ResNet
 from bench.defenses.classifiers.small_cnn import SmallCNN
 from bench.defenses.classifiers.wide_resnet import WideResNet
+from bench.defenses.purifiers.autoencoder import MaskedAutoencoder
+from bench.defenses.purifiers.inpainter import GatedInpainter
 from bench.defenses.purifiers.unet import UNet
 from bench.errors import BenchError, unknown
 from bench.types import Card, ImageSpec, ThreatModel
@@ -30,6 +32,8 @@ CLASSIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
 }
 PURIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
     "unet": lambda spec, width: UNet(spec.shape[0], width),
+    "autoencoder": lambda spec, width: MaskedAutoencoder(spec.shape, width),
+    "gated-inpainter": lambda spec, width: GatedInpainter(spec.shape, width),
 }
 
 

@@ -1,0 +1,51 @@
+"""The discriminator of DeepFill v2: SN-PatchGAN (Yu et al., ICCV 2019, arXiv:1806.03589, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+COARSEST = 4  # pixels per side at which images are halved no more: those of the source, of 256, end there
+SLOPE = 0.2
+
+
+class PatchDiscriminator(nn.Module):
+    """5x5 convolutions that halve the image, each of spectral norm 1 (arXiv:1802.05957).
+
+    Every output judges one patch of the image. With a width of 64 it has about 211,000 parameters for
+    8x8 gray images, where it halves once, and about 2,676,000 for 32x32 color images. There is no batch
+    normalization: the verdict on an image does not depend on its batch.
+
+    Args:
+        shape: `(C, H, W)` of the images.
+        width: channels of the first layer; the second has twice, and those behind four times as many.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], width: int = 64) -> None:
+        super().__init__()
+        halvings = max(1, round(math.log2(min(shape[1:]) / COARSEST)))
+        layers: list[nn.Module] = []
+        channels = shape[0] + 1
+        for depth in range(halvings + 1):
+            outputs = width * min(2**depth, 4)
+            # The first layer looks at the whole image.
+            layers += [_convolution(channels, outputs, stride=2 if depth else 1), nn.LeakyReLU(SLOPE)]
+            channels = outputs
+        self.layers = nn.Sequential(*layers, _convolution(channels, 1, stride=1))
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """How real each patch looks, `[B, patches]`; the larger, the more.
+
+        Args:
+            image: `[B, C, H, W]` in [0, 1].
+            mask: `[B, 1, H, W]`, 1 where it may have been painted.
+        """
+        scores: Tensor = self.layers(torch.cat([2 * image - 1, mask], dim=1))
+        return scores.flatten(1)
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(inputs, outputs, 5, stride=stride, padding=2))

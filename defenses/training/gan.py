@@ -1,0 +1,130 @@
+"""The adversarial (GAN) loss of an inpainter: hinge loss against SN-PatchGAN (arXiv:1806.03589).
+
+In the authors' code of AToP the generator's hinge term never reaches the generator. Here it does, and
+a test holds it. A training step reads:
+
+    covered = transform(images)
+    stages, mask = repaint_stages(purifier, covered), covered.masks.sum(0)
+    hinge = adversarial.learn(target, stages[-1], mask)
+    loss = pixel_loss(stages, target) + gan_weight * adversarial.generator_loss(stages[-1], mask)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.defenses.purifiers.discriminator import PatchDiscriminator
+from bench.defenses.transforms import Covered
+
+BETAS = (0.5, 0.999)
+
+
+class Adversarial:
+    """A discriminator with its optimizer: Adam with betas of 0.5 and 0.999, as in the authors' code.
+
+    The discriminator's first weights come from torch's global generator.
+
+    Args:
+        shape: `(C, H, W)` of the images.
+        width: channels of the discriminator's first layer.
+        learning_rate: of the discriminator, constant.
+        device: where it lies.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        width: int = 64,
+        learning_rate: float = 1e-4,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.discriminator = PatchDiscriminator(shape, width).to(device)
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=BETAS)
+
+    def generator_loss(self, painted: Tensor, mask: Tensor) -> Tensor:
+        """What the inpainter minimizes to be taken for real: the negative mean score, a scalar.
+
+        Its gradient reaches whatever painted; the discriminator is left as it is, to its last buffer.
+
+        Args:
+            painted: `[B, C, H, W]` in [0, 1], attached to the inpainter.
+            mask: `[B, 1, H, W]`, 1 where a pixel was missing.
+        """
+        with _untouched(self.discriminator):
+            scores: Tensor = self.discriminator(painted, mask)
+            return -scores.mean()
+
+    def learn(self, real: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
+        """One step of the discriminator; nothing flows back into the inpainter.
+
+        Args:
+            real: what images should look like, `[B, C, H, W]` in [0, 1].
+            painted: what the inpainter made of them, likewise.
+            mask: `[B, 1, H, W]`, 1 where a pixel was missing.
+
+        Returns:
+            The hinge loss before the step, a detached scalar: 1 where it knows nothing.
+        """
+        self.discriminator.train()
+        # Painted ones may ask for gradients, of an attack or of the inpainter.
+        both = torch.cat([real, painted]).detach()
+        with torch.enable_grad():
+            real_scores, painted_scores = self.discriminator(both, torch.cat([mask, mask]).detach()).chunk(2)
+            loss = 0.5 * (F.relu(1 - real_scores).mean() + F.relu(1 + painted_scores).mean())
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training resumes from: weights and buffers of the discriminator, and its optimizer."""
+        return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@contextmanager
+def _untouched(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode, where spectral norm iterates no further, and without gradients of its own."""
+    mode = network.training
+    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    network.eval()
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.train(mode)
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+def repaint_stages(purifier: nn.Module, covered: Covered) -> tuple[Tensor, ...]:
+    """What every stage of a purifier painted, `[B, C, H, W]` each; the last is the purified image.
+
+    As `bench.defenses.purified.repaint`, which yields the last alone: under several masks each one
+    gives the pixels it covered. A purifier without `stages` has one.
+    """
+    image, masks = covered
+    images, all_masks = image.repeat(len(masks), 1, 1, 1), masks.flatten(0, 1)
+    stages = getattr(purifier, "stages", None)
+    painted = stages(images, all_masks) if stages is not None else (purifier(images, all_masks),)
+    if len(masks) == 1:
+        return tuple(painted)
+    return tuple((stage.view(len(masks), *image.shape) * masks).sum(0) for stage in painted)
+
+
+def pixel_loss(stages: tuple[Tensor, ...], target: Tensor) -> Tensor:
+    """The L1 distance to the target, `[B, C, H, W]`, summed over the stages of a purifier."""
+    return torch.stack([(stage - target).abs().mean() for stage in stages]).sum()
