@@ -83,6 +83,7 @@ class DefenseEntry:
         stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
         offers: the variants (`bench.variants`) it declares enough for whatever its parameters;
             `frozen` and `derandomized` only while it is stochastic.
+        requires: distributions whose version can change its verdicts.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DefenseEntry:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     def weight_names(self, config: Mapping[str, str]) -> list[str]:
         """The checkpoints it is made of under these parameters."""

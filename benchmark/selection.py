@@ -115,7 +115,13 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
     return DefenseRef(
         label=request.label,
         source=entry.target,
-        digest=fingerprint.of_text(entry.target, config, digests, fingerprint.of_code(entry.target)),
+        digest=fingerprint.of_text(
+            entry.target,
+            config,
+            digests,
+            fingerprint.of_code(entry.target),
+            *([fingerprint.of_requirements(entry.requires)] if entry.requires else []),
+        ),
         stochastic=stochastic,
         offers=tuple(name for name in entry.offers if stochastic or name not in ("derandomized", "frozen")),
         trained_on=tuple(map(ThreatModel.parse, seen)),

@@ -11,6 +11,7 @@ DEFAULT_DEFENSES = ("standard", "at", "ap", "atop")
 
 _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
+_NOISE = ("0.025", "0.05", "0.075", "0.1", "0.125", "0.15", "0.2", "0.25", "0.3", "0.4", "0.5")
 _PURIFIER = ("base", "derandomized", "bpda", "frozen")
 _CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
 
@@ -58,5 +59,19 @@ DEFENSES.add(
         choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS},
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
+    )
+)
+DEFENSES.add(
+    DefenseEntry(
+        "diffpure",
+        "bench.defenses.diffusion:load",
+        "2205.07460",
+        "purification by a diffusion model: noise up to the level t, denoising, then the standard classifier",
+        weights=("standard", "diffpure"),
+        config={"t": "0.1", "steps": "10"},
+        choices={"t": ("0", *_NOISE), "steps": ("1", "2", "5", "10", "20", "50", "100", "200")},
+        stochastic_when={"t": _NOISE},
+        offers=_PURIFIER,
+        requires=("diffusers",),
     )
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.defenses.purified import Purified
 from bench.defenses.training.craft import craft
+from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
 from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import OnEpoch, fit
 from bench.defenses.training.recipe import FineTuningRecipe
@@ -36,6 +37,7 @@ def fine_tune(
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through to the purifier.
     pipeline.eval().classifier.requires_grad_(False)
     pipeline.purifier.requires_grad_(True)
+    critic = Adversarial.of(recipe.gan_weight, x)
     victim = pipeline if recipe.attacked == "pipeline" else pipeline.classifier
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -50,10 +52,16 @@ def fine_tune(
                 step_size=recipe.step_size,
                 random_start=recipe.random_start,
             )
-        purified = pipeline.purify(attacked)
+        covered = pipeline.transform(attacked)
+        stages = repaint_stages(pipeline.purifier, covered)
         target = images if recipe.target == "clean" else attacked
-        pixels = (purified - target).abs().mean()
-        classes = F.cross_entropy(pipeline.classifier(purified), labels)
-        return pixels + recipe.classification_weight * classes, {"L1": pixels, "cross-entropy": classes}
+        pixels = pixel_loss(stages, target)
+        classes = F.cross_entropy(pipeline.classifier(stages[-1]), labels)
+        loss, parts = pixels + recipe.classification_weight * classes, {"L1": pixels, "cross-entropy": classes}
+        if critic is None:
+            return loss, parts
+        mask = covered.masks.sum(0)
+        hinge = critic.learn(target, stages[-1], mask)
+        return loss + recipe.gan_weight * critic.generator_loss(stages[-1], mask), {**parts, "hinge": hinge}
 
-    fit(pipeline.purifier, step, x, y, recipe, on_epoch, journal=journal)
+    fit(pipeline.purifier, step, x, y, recipe, on_epoch, journal=journal, beside={"critic": critic} if critic else None)

@@ -48,6 +48,12 @@ class Adversarial:
         self.discriminator = PatchDiscriminator(shape, width).to(device)
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=BETAS)
 
+    @classmethod
+    def of(cls, weight: float, x: Tensor) -> Adversarial | None:
+        """One for images like `x` `[n, C, H, W]`; `None` where its loss would weigh nothing."""
+        channels, height, width = x.shape[1:]
+        return cls((channels, height, width), device=x.device) if weight > 0 else None
+
     def generator_loss(self, painted: Tensor, mask: Tensor) -> Tensor:
         """What the inpainter minimizes to be taken for real: the negative mean score, a scalar.
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
 from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import OnEpoch, fit
 from bench.defenses.training.recipe import PurifierRecipe
-from bench.defenses.transforms import RandomTransform
+from bench.defenses.transforms import Covered, RandomTransform
 
 WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without random transform sees those
 
@@ -18,16 +19,22 @@ WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without rand
 def train_purifier(
     purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
 ) -> None:
-    """Train in place on the L1 distance between the repainted and the clean image."""
+    """Train in place on the L1 distance between the repainted and the clean image, at every stage."""
     cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
+    critic = Adversarial.of(recipe.gan_weight, x)
 
     def step(images: Tensor, _: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         purifier.train()
         noisy, mask = corrupt(images, recipe.noise, cover)
-        loss = (purifier(noisy, mask) - images).abs().mean()
-        return loss, {"L1": loss}
+        stages = repaint_stages(purifier, Covered(noisy, mask[None]))
+        pixels = pixel_loss(stages, images)
+        if critic is None:
+            return pixels, {"L1": pixels}
+        hinge = critic.learn(images, stages[-1], mask)
+        fooled = critic.generator_loss(stages[-1], mask)
+        return pixels + recipe.gan_weight * fooled, {"L1": pixels, "hinge": hinge}
 
-    fit(purifier, step, x, y, recipe, on_epoch, journal=journal)
+    fit(purifier, step, x, y, recipe, on_epoch, journal=journal, beside={"critic": critic} if critic else None)
     purifier.eval()
 
 

@@ -121,6 +121,23 @@ class PurifierRecipe(Optimization, Repainting):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiffusionRecipe(Optimization):
+    """Training of a diffusion model on clean images alone.
+
+    Attributes:
+        width: channels at full resolution, a multiple of 8.
+        highest: the share of the noise levels that is learned, from the lowest up.
+    """
+
+    width: int
+    highest: float
+
+    @property
+    def trained_on(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTuningRecipe(Optimization, Adversary, Repainting):
     """Fine-tuning of a purifier before a frozen classifier.
 
@@ -138,9 +155,9 @@ class FineTuningRecipe(Optimization, Adversary, Repainting):
     target: str = "clean"
 
 
-Recipe = ClassifierRecipe | PurifierRecipe | FineTuningRecipe
+Recipe = ClassifierRecipe | PurifierRecipe | DiffusionRecipe | FineTuningRecipe
 
-KINDS: dict[str, type[ClassifierRecipe] | type[PurifierRecipe] | type[FineTuningRecipe]] = {
+KINDS: dict[str, type[Recipe]] = {
     "standard": ClassifierRecipe,
     "at": ClassifierRecipe,
     "at-l2": ClassifierRecipe,
@@ -148,6 +165,7 @@ KINDS: dict[str, type[ClassifierRecipe] | type[PurifierRecipe] | type[FineTuning
     "fgsm-rs": ClassifierRecipe,
     "trades": ClassifierRecipe,
     "ap": PurifierRecipe,
+    "diffpure": DiffusionRecipe,
     "atop": FineTuningRecipe,
     "atop-clean": FineTuningRecipe,
     "atop-paper": FineTuningRecipe,
@@ -162,7 +180,7 @@ CHOICES = {
 TRAINABLE = (*LP_FAMILIES, "stadv", "recolor")
 _AT_LEAST_ONE = ("epochs", "batch_size", "width")
 _POSITIVE = ("learning_rate", "step_size")
-_SHARES = ("missing_rate", "noise", "ema")
+_SHARES = ("missing_rate", "noise", "ema", "highest")
 
 
 def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe:
@@ -193,7 +211,11 @@ def starts_from(name: str) -> tuple[str, ...]:
     """
     if name not in KINDS:
         raise unknown("training", name, KINDS)
-    return {ClassifierRecipe: (), PurifierRecipe: ("standard",), FineTuningRecipe: ("standard", "ap")}[KINDS[name]]
+    kind = KINDS[name]
+    if kind is ClassifierRecipe:
+        return ()
+    # What stands behind a purifier judges it, and fine-tuning needs both.
+    return ("standard", "ap") if kind is FineTuningRecipe else ("standard",)
 
 
 def _file(name: str, dataset: str) -> Path:

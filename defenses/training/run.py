@@ -13,16 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from bench.defenses import checkpoints as files
-from bench.defenses import networks
+from bench.defenses import diffusion, networks
 from bench.defenses.purified import Purified
+from bench.defenses.purifiers.diffusion import Diffusion
 from bench.defenses.training.classifier import train_classifier
 from bench.defenses.training.data import Examples, tensors
+from bench.defenses.training.diffusion import train_diffusion
 from bench.defenses.training.finetune import fine_tune
 from bench.defenses.training.journal import EVERY, Journal
 from bench.defenses.training.judge import TrainingProgress, quick_check, seeded, standard_accuracy, watch
 from bench.defenses.training.loop import OnEpoch
 from bench.defenses.training.purifier import train_purifier
-from bench.defenses.training.recipe import ClassifierRecipe, PurifierRecipe, Recipe, read_recipe
+from bench.defenses.training.recipe import ClassifierRecipe, DiffusionRecipe, PurifierRecipe, Recipe, read_recipe
 from bench.defenses.transforms import random_transform
 from bench.errors import BenchError, unknown
 from bench.families import FAMILIES
@@ -36,6 +38,7 @@ SUMMARIES = {
     "fgsm-rs": "classifier trained on examples of a single step from a random start",
     "trades": "classifier trained by TRADES",
     "ap": "purifier trained on clean images alone",
+    "diffpure": "diffusion model trained on clean images alone",
     "atop": "purifier fine-tuned on adversarial examples crafted through the whole pipeline",
     "atop-clean": "purifier fine-tuned before the classifier on clean images alone",
     "atop-paper": "purifier fine-tuned on adversarial examples of the classifier alone, as the authors' code does",
@@ -159,6 +162,11 @@ def _prepare(recipe: Recipe, name: str, checkpoints: Mapping[str, Path], spec: I
         return _Job(name, architecture, model, Defense(model), {})
     classifier, _ = networks.restore("standard", checkpoints, spec)
     parents = {"standard": files.sha256(Path(checkpoints["standard"]))}
+    if isinstance(recipe, DiffusionRecipe):
+        architecture = diffusion.architecture(spec, recipe.width)
+        denoiser, schedule = diffusion.build(architecture, spec)
+        defense = diffusion.defend(classifier.to(device), denoiser.to(device), schedule, t=0.1, steps=10)
+        return _Job(name, architecture, denoiser.network, defense, parents)
     if isinstance(recipe, PurifierRecipe):
         if recipe.architecture not in networks.PURIFIERS:
             raise unknown("purifier architecture", recipe.architecture, networks.PURIFIERS)
@@ -180,7 +188,14 @@ def _learn(job: _Job, x: Tensor, y: Tensor, recipe: Recipe, on_epoch: OnEpoch, j
         train_classifier(job.network, x, y, recipe, on_epoch, journal)
     elif isinstance(recipe, PurifierRecipe):
         train_purifier(job.network, x, y, recipe, on_epoch, journal)
-    elif isinstance(job.defense.model, Purified):
+    elif isinstance(recipe, DiffusionRecipe):
+        purifier = job.defense.purifier
+        assert isinstance(purifier, Diffusion)  # noqa: S101  (for the type checker)
+        train_diffusion(
+            purifier.denoiser, purifier.schedule, x, y, recipe, on_epoch, highest=recipe.highest, journal=journal
+        )
+    else:
+        assert isinstance(job.defense.model, Purified)  # noqa: S101  (for the type checker)
         fine_tune(job.defense.model, x, y, recipe, on_epoch, journal)
 
 

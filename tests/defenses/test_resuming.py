@@ -65,8 +65,9 @@ def tiny(name, out, learned, validation, *, every=2, kill_at=None, **changed):
         ("atop", {}),
         ("atop", {"ema": "0.9"}),
         ("standard", {"amp": "true", "ema": "0.5"}),
+        ("ap", {"gan_weight": "0.1"}),
     ],
-    ids=["standard", "trades", "ap", "atop", "averaged", "amp"],
+    ids=["standard", "trades", "ap", "atop", "averaged", "amp", "discriminator"],
 )
 @pytest.mark.parametrize("every", [2, 3, 5])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(every, name, changed, tmp_path, learned, validation):

@@ -15,7 +15,7 @@ import bench.defenses
 from bench.attacks.recolor import ReColor
 from bench.attacks.stadv import StAdv
 from bench.datasets.digits import digits
-from bench.defenses import atop, networks
+from bench.defenses import atop, diffusion, networks
 from bench.defenses.classifiers.resnet import ResNet
 from bench.defenses.classifiers.small_cnn import SmallCNN
 from bench.defenses.purified import Purified
@@ -124,6 +124,42 @@ def test_a_trained_checkpoint_loads_as_the_defense_it_is(tmp_path, learned, vali
     assert card["standard_accuracy"]["draws"] == card["validation"]["draws"] == 10
     assert card["validation"]["robust_accuracy"] <= card["validation"]["standard_accuracy"]
     assert set(card["parents"]) == {"standard", "ap"}
+
+
+@pytest.mark.parametrize("name", ["ap", "atop-paper"])
+def test_a_discriminator_learns_along_where_its_loss_weighs_something(name, tmp_path, learned, validation):
+    """The hinge loss is in the log, and the purifier ends elsewhere than without it."""
+    seen = []
+
+    plain = tiny(name, tmp_path / "plain", learned, validation)
+    fooling = tiny(name, tmp_path / "fooling", learned, validation, gan_weight="0.1", on_progress=seen.append)
+
+    assert all(0 < progress.losses["hinge"] < 3 for progress in seen)
+    assert plain.read_bytes() != fooling.read_bytes()
+
+
+@pytest.mark.parametrize("architecture", ["autoencoder", "gated-inpainter"])
+def test_every_purifier_can_be_trained_and_fine_tuned(architecture, tmp_path, learned, validation):
+    """The weights of `ap` name their network, and AToP goes on from them."""
+    first = tiny("ap", tmp_path, learned, validation, architecture=architecture, width="16", epochs="1")
+    checkpoints = {**CHECKPOINTS, "ap": first}
+
+    second = train("atop", learned, validation, out=tmp_path, checkpoints=checkpoints, overrides=TINY | {"epochs": "1"})
+
+    card = json.loads(second.with_suffix(".json").read_text())
+    assert card["architecture"] == {"name": architecture, "width": 16}
+    assert atop.load(checkpoints={**checkpoints, second.stem: second}, spec=validation.spec).stochastic
+
+
+def test_a_diffusion_model_is_trained_and_loads_as_a_defense(tmp_path, learned, validation):
+    """`bench train diffpure` writes what the loader takes."""
+    pytest.importorskip("diffusers")
+
+    path = tiny("diffpure", tmp_path, learned, validation, width="8")
+
+    defense = diffusion.load(checkpoints={**CHECKPOINTS, "diffpure": path}, spec=validation.spec, steps="2")
+    assert defense.stochastic
+    assert defense.model(torch.tensor(validation.x[:4])).shape == (4, 10)
 
 
 def test_fine_tuning_needs_the_checkpoints_it_starts_from(tmp_path, learned, validation):
