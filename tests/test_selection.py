@@ -77,6 +77,48 @@ def test_missing_weights_name_the_command_that_makes_them(tmp_path):
         selection.locate(entry.weight_names(entry.config)[-1], "elsewhere", tmp_path)
 
 
+def test_the_command_for_an_image_folder_asks_for_its_path(tmp_path):
+    """`imagefolder-pets` is what results are filed under, not what can be typed."""
+    with pytest.raises(BenchError, match="'bench train ap --dataset imagefolder:PATH'"):
+        selection.locate("ap", "imagefolder-pets", tmp_path)
+
+
+def test_all_stands_for_the_defenses_there_are_weights_of(tmp_path):
+    """Nobody has trained every defense on every dataset; a folder of one's own counts."""
+    shipped = [ref.label for ref in matrix.defenses("all", digits("test").first(4), None)]
+
+    assert {"standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades", "ap", "atop"} <= set(shipped)
+    assert not selection.is_trained("trades", "cifar10", None)
+    assert selection.is_trained("at", "cifar10", None)
+
+
+def test_a_purifier_before_another_classifier_has_seen_what_either_has():
+    """AToP on Linf before AT on L2: both are seen, and both files are in the key."""
+    composed, plain = (
+        selection.defense(selection.Request("atop", parameters), "digits", None)
+        for parameters in ({"classifier": "at-l2"}, {})
+    )
+
+    assert set(map(str, composed.trained_on)) == {"L2:1", "Linf:0.2"}
+    assert set(composed.checkpoints) == {"at-l2", "atop-rt1"}
+    assert composed.digest != plain.digest
+
+
+def test_the_fine_tuning_chooses_the_checkpoint():
+    """`ft=off` is the purifier as pre-trained, under the transform that is asked for."""
+    found = {
+        ft: [*selection.defense(selection.Request("atop", {"ft": ft, "rt": rt}), "digits", None).checkpoints]
+        for ft, rt in (("on", "3"), ("off", "3"), ("clean", "1"), ("paper", "2"))
+    }
+
+    assert found == {
+        "on": ["standard", "atop-rt3"],
+        "off": ["standard", "ap"],
+        "clean": ["standard", "atop-clean-rt1"],
+        "paper": ["standard", "atop-paper-rt2"],
+    }
+
+
 def test_every_pair_of_attack_and_fitting_threat_is_a_cell_and_meaningless_ones_say_why():
     plan = build("at,atop", "all")
 

@@ -221,7 +221,7 @@ def starts_from(name: str) -> tuple[str, ...]:
 def _file(name: str, dataset: str) -> Path:
     own = FOLDER / dataset / f"{name}.toml"
     # A dataset may be named by a path (`imagefolder:/data/birds`), which is no folder of ours.
-    return own if dataset.isidentifier() and own.is_file() else FOLDER / FALLBACK / f"{name}.toml"
+    return own if dataset.replace("-", "_").isidentifier() and own.is_file() else FOLDER / FALLBACK / f"{name}.toml"
 
 
 Scalar = TypeVar("Scalar", int, float)

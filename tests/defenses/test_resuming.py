@@ -57,19 +57,18 @@ def tiny(name, out, learned, validation, *, every=2, kill_at=None, **changed):
 
 
 @pytest.mark.parametrize(
-    ("name", "changed"),
+    ("every", "name", "changed"),
     [
-        ("standard", {}),
-        ("trades", {}),
-        ("ap", {}),
-        ("atop", {}),
-        ("atop", {"ema": "0.9"}),
-        ("standard", {"amp": "true", "ema": "0.5"}),
-        ("ap", {"gan_weight": "0.1"}),
+        (2, "standard", {}),
+        (3, "standard", {}),
+        (5, "standard", {"amp": "true", "ema": "0.5"}),
+        (2, "trades", {}),
+        (2, "ap", {"gan_weight": "0.1"}),
+        (5, "atop", {}),
+        (2, "atop", {"ema": "0.9"}),
     ],
-    ids=["standard", "trades", "ap", "atop", "averaged", "amp", "discriminator"],
+    ids=["in-an-epoch", "after-an-epoch", "amp", "trades", "discriminator", "atop", "averaged"],
 )
-@pytest.mark.parametrize("every", [2, 3, 5])
 def test_a_training_that_was_killed_ends_with_the_same_bytes(every, name, changed, tmp_path, learned, validation):
     """Notes in the middle of an epoch, at its end, and two epochs before the kill."""
     whole = tiny(name, tmp_path / "whole", learned, validation, **changed)
