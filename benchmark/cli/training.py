@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def train(
             command=_command(name, dataset, assignments, seed),
             every=every,
         )
+    if os.environ.get("RANK", "0") != "0":  # one of several processes, of which the first speaks
+        return 0
     print(f"weights  {path}\ncard     {path.with_suffix('.json')}")
     print(f"next     {_next(path.stem, dataset, out)}")
     return 0

@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.defenses.purifiers.discriminator import PatchDiscriminator
+from bench.defenses.training.workers import Workers
 from bench.defenses.transforms import Covered
+from bench.errors import BenchError
 
 BETAS = (0.5, 0.999)
 
@@ -51,6 +53,8 @@ class Adversarial:
     @classmethod
     def of(cls, weight: float, x: Tensor) -> Adversarial | None:
         """One for images like `x` `[n, C, H, W]`; `None` where its loss would weigh nothing."""
+        if weight > 0 and Workers.here().count > 1:
+            raise BenchError(f"gan_weight={weight}: a discriminator learns in one process: leave torchrun out")
         channels, height, width = x.shape[1:]
         return cls((channels, height, width), device=x.device) if weight > 0 else None
 

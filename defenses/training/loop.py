@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bench.defenses.training.data import flip, shift
 from bench.defenses.training.journal import Journal, generators, restore_generators
 from bench.defenses.training.recipe import Optimization
+from bench.defenses.training.workers import Workers
 from bench.errors import BenchError
 
 # step(x [B, C, H, W], y [B]) -> the loss to minimize, and its parts by name for the log
@@ -64,6 +65,8 @@ def fit(
 ) -> None:
     """Minimize the loss of `step` over shuffled batches with AdamW on a one-cycle schedule.
 
+    Where several processes train (`bench.defenses.training.workers`), each is given its share of a batch.
+
     Args:
         network: what is trained, in place; with `settings.ema` it ends as the average of its weights.
         step: the loss of a batch.
@@ -77,7 +80,9 @@ def fit(
     Raises:
         BenchError: the loss is not finite.
     """
+    workers = Workers.here()
     batch = min(settings.batch_size, len(x))
+    workers.require_even(batch)
     # The last, smaller batch of an epoch is left out: batch statistics of a few images are noise.
     # Shuffling sees to it that no example is left out for good.
     per_epoch = len(x) // batch
@@ -89,12 +94,14 @@ def fit(
         decay = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
         moved["average"] = average
+    workers.agree(*network.state_dict().values())
     at = _resume(journal, moved, x.device)
     while at.done < total:
         if at.done % per_epoch == 0:
             at.order, at.sums = torch.randperm(len(x)), {}
+            workers.agree(at.order)
         start = at.done % per_epoch * batch
-        rows = at.order[start : start + batch].to(x.device)
+        rows = workers.share(at.order[start : start + batch].to(x.device))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * one_cycle(at.done / total)
         images = shift(x[rows], settings.shift)
@@ -102,6 +109,7 @@ def fit(
             loss, parts = step(flip(images) if settings.flip else images, y[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        workers.average_gradients(network)
         optimizer.step()
         if average is not None:
             average.update_parameters(network)
@@ -109,8 +117,9 @@ def fit(
         for name, value in parts.items():
             at.sums[name] = at.sums.get(name, 0) + value.detach().float()
         if at.done % per_epoch == 0:
+            workers.average_statistics(network)
             _report(at, total, per_epoch, on_epoch)
-        if journal is not None and at.done % journal.every == 0 and at.done < total:
+        if journal is not None and workers.leads and at.done % journal.every == 0 and at.done < total:
             _note(journal, at, moved, x.device)
     if average is not None:
         network.load_state_dict(average.module.state_dict())

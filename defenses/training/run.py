@@ -25,6 +25,7 @@ from bench.defenses.training.judge import TrainingProgress, quick_check, seeded,
 from bench.defenses.training.loop import OnEpoch
 from bench.defenses.training.purifier import train_purifier
 from bench.defenses.training.recipe import ClassifierRecipe, DiffusionRecipe, PurifierRecipe, Recipe, read_recipe
+from bench.defenses.training.workers import Workers, device_of, gathered
 from bench.defenses.transforms import random_transform
 from bench.errors import BenchError, unknown
 from bench.families import FAMILIES
@@ -71,7 +72,7 @@ def train(
     test: Examples | None = None,
     every: int = EVERY,
 ) -> Path:
-    """Train and write `<out>/<weights>.safetensors` with its card.
+    """Train and write `<out>/<weights>.safetensors` with its card, also as one of several processes.
 
     The same seed on the same machine, with the same number of threads, gives the same bytes, also
     where the training was killed and is begun again. The random generators of the caller are left as
@@ -98,14 +99,20 @@ def train(
     recipe = read_recipe(name, train.dataset, overrides or {})
     _check_fits(recipe, train.spec)
     began = time.perf_counter()
-    with seeded(seed, name, train.digest):
+    device = device_of(device)
+    # Each process draws random numbers of its own; the first one's are those of a process alone.
+    with gathered(device) as workers, seeded(seed, name, train.digest, *([workers.rank] if workers.rank else [])):
         job = _prepare(recipe, name, checkpoints, train.spec, device)
-        journal = Journal.of(out, job.weights, _identity(job, recipe, train, seed, device), every)
-        on_epoch = watch(name, job.defense, validation, recipe.validation_threat, device, on_progress)
+        journal = Journal.of(out, job.weights, _identity(job, recipe, train, seed, device, workers), every)
+        watcher = on_progress if workers.leads else None
+        on_epoch = watch(name, job.defense, validation, recipe.validation_threat, device, watcher)
         # Channels last: the same numbers up to rounding, up to 1.7 times faster on a CPU.
         job.defense.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x, y = tensors(train, device)
         _learn(job, x, y, recipe, on_epoch, journal)
+    path = out / f"{job.weights}.safetensors"
+    if not workers.leads:
+        return path
     seconds = time.perf_counter() - began
     with seeded(seed, name, "judge"):
         card = {
@@ -125,8 +132,8 @@ def train(
             "versions": {"torch": torch.__version__, "python": platform.python_version()},
             "device": device,
             "threads": torch.get_num_threads(),
+            "processes": workers.count,
         }
-    path = out / f"{job.weights}.safetensors"
     files.write(path, job.network.state_dict(), card)
     journal.close()
     return path
@@ -139,7 +146,7 @@ def _check_fits(recipe: Recipe, spec: ImageSpec) -> None:
         raise BenchError(f"threat={threat!r}: {refused}; choose another one with --set threat=FAMILY:EPS")
 
 
-def _identity(job: _Job, recipe: Recipe, train: Examples, seed: int, device: str) -> dict[str, Any]:
+def _identity(job: _Job, recipe: Recipe, train: Examples, seed: int, device: str, workers: Workers) -> dict[str, Any]:
     """All that the weights depend on: a training with other facts is another training."""
     return {
         "recipe": asdict(recipe),
@@ -150,6 +157,7 @@ def _identity(job: _Job, recipe: Recipe, train: Examples, seed: int, device: str
         "device": device,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        **({"processes": workers.count} if workers.count > 1 else {}),
     }
 
 
