@@ -156,7 +156,7 @@ def test_missing_and_damaged_weights_are_named(tmp_path, capsys):
     assert (damaged, missing) == (2, 2)
     assert "HTML" in says
     assert says.count("\n") == 1
-    assert "bench train at --dataset imagefolder-img" in capsys.readouterr().err
+    assert "bench train at --dataset imagefolder:PATH" in capsys.readouterr().err
     assert not Path("results").exists()
 
 
