@@ -29,6 +29,7 @@ class DefenseRef:
         digest: SHA-256 of code, checkpoints and parameters.
         stochastic: whether its verdict is a count of draws.
         trained_on: what it has seen.
+        behind: somebody else's classifier that it is a purifier before; its digest is part of this one.
         variant: the variant of it (`bench.variants`) this stands for; empty for itself.
         offers: the variants it declares enough for.
         notes: what a user should know before believing a number about it.
@@ -41,6 +42,7 @@ class DefenseRef:
     trained_on: tuple[ThreatModel, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    behind: DefenseRef | None = None
     variant: str = ""
     offers: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -61,7 +63,7 @@ class DefenseRef:
         return any(trained.covers(threat) for trained in self.trained_on)
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        told = {
             "label": self.label,
             "source": self.source,
             "digest": self.digest,
@@ -70,10 +72,13 @@ class DefenseRef:
             "config": dict(self.config),
             "variant": self.variant,
         }
+        return told if self.behind is None else {**told, "behind": self.behind.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DefenseRef:
-        return cls(**{**data, "trained_on": tuple(ThreatModel.parse(text) for text in data["trained_on"])})
+        behind = data.get("behind")
+        trained_on = tuple(ThreatModel.parse(text) for text in data["trained_on"])
+        return cls(**{**data, "trained_on": trained_on, "behind": None if behind is None else cls.from_json(behind)})
 
 
 @dataclass(frozen=True)

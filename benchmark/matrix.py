@@ -133,13 +133,19 @@ def _check_numbers(request: MatrixRequest) -> None:
 def check_names(defenses: str, attacks: str) -> None:
     """Raise a BenchError for the first name nobody has registered, before data or code is loaded."""
     for item in selection.parse_list(defenses, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()}):
-        if item.is_peer:
-            libraries.check(item)
-        elif not item.is_file:
-            DEFENSES.get(item.name)
+        _check_name(item)
     for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
         if not item.is_file:
             selection.entry(item)
+
+
+def _check_name(item: selection.Request) -> None:
+    if item.is_peer:
+        libraries.check(item)
+    elif not item.is_file:
+        inner = selection.held(item)
+        if inner is not None:
+            _check_name(inner)
 
 
 def defenses(text: str, examples: Examples, weights: Path | None) -> list[DefenseRef]:
@@ -148,17 +154,20 @@ def defenses(text: str, examples: Examples, weights: Path | None) -> list[Defens
     `all` stands for those that there are weights of: nobody has trained every defense on every dataset.
     """
     there = [name for name in DEFENSES.names() if selection.is_trained(name, examples.dataset, weights)]
-    found = []
-    for item in selection.parse_list(text, "defense", {"default": DEFAULT_DEFENSES, "all": there}):
-        if item.is_file:
-            from bench import custom
+    items = selection.parse_list(text, "defense", {"default": DEFAULT_DEFENSES, "all": there})
+    return _distinct([_defense(item, examples, weights) for item in items])
 
-            found.append(custom.defense_ref(item, examples.spec))
-        elif item.is_peer:
-            found.append(libraries.defense_ref(item, examples, weights))
-        else:
-            found.append(selection.defense(item, examples.dataset, weights))
-    return _distinct(found)
+
+def _defense(item: selection.Request, examples: Examples, weights: Path | None) -> DefenseRef:
+    if item.is_file:
+        from bench import custom
+
+        return custom.defense_ref(item, examples.spec)
+    if item.is_peer:
+        return libraries.defense_ref(item, examples, weights)
+    inner = selection.held(item)
+    behind = None if inner is None else _defense(inner, examples, weights)
+    return selection.defense(item, examples.dataset, weights, behind)
 
 
 def _distinct(refs: list[DefenseRef]) -> list[DefenseRef]:

@@ -80,6 +80,8 @@ class DefenseEntry:
         spelled: for values of a parameter, what stands for them in `weights`.
         config: parameters and their defaults.
         choices: the values a parameter may take.
+        holds: the parameter that names the model it stands before, where there is one: beside its
+            choices it takes whatever a file or another library offers, such as `robustbench:NAME`.
         stochastic_when: parameter values that make it stochastic: `{"rt": ("1", "2", "3")}`.
         offers: the variants (`bench.variants`) it declares enough for whatever its parameters;
             `frozen` and `derandomized` only while it is stochastic.
@@ -94,14 +96,16 @@ class DefenseEntry:
     spelled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    holds: str = ""
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
 
-    def weight_names(self, config: Mapping[str, str]) -> list[str]:
-        """The checkpoints it is made of under these parameters."""
+    def weight_names(self, config: Mapping[str, str], *, foreign: bool = False) -> list[str]:
+        """The checkpoints it is made of under these parameters; `foreign`: but for what it stands before."""
         spelled = {key: self.spelled.get(key, {}).get(value, value) for key, value in config.items()}
-        return [name.format_map(spelled).format_map(config) for name in self.weights]
+        own = [name for name in self.weights if not (foreign and name == f"{{{self.holds}}}")]
+        return [name.format_map(spelled).format_map(config) for name in own]
 
     def is_stochastic(self, config: Mapping[str, str]) -> bool:
         return any(config[key] in values for key, values in self.stochastic_when.items())

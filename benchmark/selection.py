@@ -19,10 +19,12 @@ from bench.catalogue.attacks.peers import not_installed, peer_entry
 from bench.cell import SOURCE, AttackRef, DefenseRef
 from bench.checkpoints import card, locate
 from bench.errors import BenchError, unknown
-from bench.registry import AttackEntry, load
+from bench.registry import AttackEntry, DefenseEntry, load
 from bench.types import ThreatModel
 
-_NAME = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<parameters>[^\[\]]*)\])?")
+# What a parameter is set to may have brackets of its own.
+_NAME = re.compile(r"(?P<name>[^\[\]]+)(?:\[(?P<parameters>(?:[^\[\]]|\[[^\[\]]*\])*)\])?")
+_COMMA = re.compile(r",(?![^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*\])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Request:
 
 def parse_list(text: str, kind: str, groups: Mapping[str, Iterable[str]]) -> list[Request]:
     """Split a list at its commas, outside brackets; the name of a group stands for its members."""
-    items = [item.strip() for item in re.split(r",(?![^\[]*\])", text)]
+    items = [item.strip() for item in _COMMA.split(text)]
     requests: list[Request] = []
     for item in items:
         if item in groups:
@@ -70,7 +72,7 @@ def parse_list(text: str, kind: str, groups: Mapping[str, Iterable[str]]) -> lis
 
 def _parameters(text: str, item: str) -> dict[str, str]:
     parameters = {}
-    for pair in filter(None, text.split(",")):
+    for pair in filter(None, _COMMA.split(text)):
         key, equals, value = pair.partition("=")
         if not equals or not key.strip() or not value.strip():
             raise BenchError(f"parameter {pair!r} of {item!r} is not key=value: write for example pgd-20[steps=50]")
@@ -89,31 +91,50 @@ def is_trained(name: str, dataset: str, weights: Path | None) -> bool:
     return True
 
 
-def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
-    """The registered defense of a request, with its checkpoints found and digested.
+def held(request: Request) -> Request | None:
+    """What a registered defense shall stand before that is not registered: `robustbench:NAME`, `./mine.py:build`.
 
     Raises:
-        BenchError: an unknown name or parameter, or a missing checkpoint.
+        BenchError: an unknown name or parameter.
     """
     entry = DEFENSES.get(request.name)
-    config = dict(entry.config)
-    for key, value in request.parameters.items():
-        if key not in config:
-            raise unknown(f"parameter of {entry.name}", key, config or ["none"])
-        if value not in entry.choices.get(key, (value,)):
-            raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}")
-        config[key] = value
-    files = {name: locate(name, dataset, weights) for name in entry.weight_names(config)}
+    if entry.holds not in request.parameters:
+        return None
+    (inner,) = parse_list(request.parameters[entry.holds], entry.holds, {})
+    return inner if inner.is_file or inner.is_peer else None
+
+
+def defense(request: Request, dataset: str, weights: Path | None, behind: DefenseRef | None = None) -> DefenseRef:
+    """The registered defense of a request, with its checkpoints found and digested.
+
+    Args:
+        request: its name and parameters.
+        dataset: whose checkpoints it takes.
+        weights: folder of the user's own, searched first.
+        behind: what it stands before, where `held` says that it is not registered.
+
+    Raises:
+        BenchError: an unknown name or parameter, a missing checkpoint, or a stochastic model behind it.
+    """
+    entry = DEFENSES.get(request.name)
+    parameters = dict(request.parameters)
+    if behind is not None:
+        if behind.stochastic:
+            raise BenchError(f"{request.label!r}: {behind.label} is stochastic: put {entry.name} before another model")
+        # Where its file lies is no part of a name.
+        parameters[entry.holds] = behind.label
+    config = _settings(entry, parameters, free=entry.holds if behind is not None else "")
+    files = {name: locate(name, dataset, weights) for name in entry.weight_names(config, foreign=behind is not None)}
     cards = {name: card(path) for name, path in files.items()}
     # What any part of the pipeline was trained on is not unseen (rule V10).
-    seen = dict.fromkeys(threat for told in cards.values() for threat in told.get("trained_on", []))
+    seen = dict.fromkeys(ThreatModel.parse(text) for told in cards.values() for text in told.get("trained_on", []))
     digests = {name: fingerprint.of_file(path) for name, path in files.items()}
     strangers = [
         str(files[name]) for name, told_ in cards.items() if told_.get("sha256", digests[name]) != digests[name]
     ]
     stochastic = entry.is_stochastic(config)
     return DefenseRef(
-        label=request.label,
+        label=Request(request.name, parameters).label,
         source=entry.target,
         digest=fingerprint.of_text(
             entry.target,
@@ -121,14 +142,32 @@ def defense(request: Request, dataset: str, weights: Path | None) -> DefenseRef:
             digests,
             fingerprint.of_code(entry.target),
             *([fingerprint.of_requirements(entry.requires)] if entry.requires else []),
+            *([behind.digest] if behind is not None else []),
         ),
         stochastic=stochastic,
         offers=tuple(name for name in entry.offers if stochastic or name not in ("derandomized", "frozen")),
-        trained_on=tuple(map(ThreatModel.parse, seen)),
+        trained_on=tuple(dict.fromkeys((*seen, *(behind.trained_on if behind is not None else ())))),
         config=config,
         checkpoints={name: str(path) for name, path in files.items()},
-        notes=tuple(f"{path} is not the file its card describes" for path in strangers),
+        notes=(
+            *(f"{path} is not the file its card describes" for path in strangers),
+            *(behind.notes if behind is not None else ()),
+        ),
+        behind=behind,
     )
+
+
+def _settings(entry: DefenseEntry, parameters: Mapping[str, str], free: str) -> dict[str, str]:
+    """The parameters of a defense, those it was asked for and the others; `free` takes more than its choices."""
+    config = dict(entry.config)
+    for key, value in parameters.items():
+        if key not in config:
+            raise unknown(f"parameter of {entry.name}", key, config or ["none"])
+        if key != free and value not in entry.choices.get(key, (value,)):
+            more = ", or a model from elsewhere: see docs/defenses.md" if key == entry.holds else ""
+            raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}{more}")
+        config[key] = value
+    return config
 
 
 def entry(request: Request) -> AttackEntry:

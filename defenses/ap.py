@@ -13,7 +13,16 @@ from bench.types import Defense, ImageSpec
 
 
 def load(
-    *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "none", classifier: str = "standard"
+    *,
+    checkpoints: Mapping[str, Path],
+    spec: ImageSpec,
+    rt: str = "none",
+    classifier: str = "standard",
+    behind: Defense | None = None,
 ) -> Defense:
-    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`."""
-    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt, classifier=classifier)
+    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`.
+
+    Where `behind` is given, `classifier` is only what it is called.
+    """
+    held = behind or purified.classifier(classifier, checkpoints, spec)
+    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

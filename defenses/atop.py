@@ -17,7 +17,13 @@ FINE_TUNED = {"on": "atop-rt{rt}", "off": "ap", "clean": "atop-clean-rt{rt}", "p
 
 
 def load(
-    *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str = "1", ft: str = "on", classifier: str = "standard"
+    *,
+    checkpoints: Mapping[str, Path],
+    spec: ImageSpec,
+    rt: str = "1",
+    ft: str = "on",
+    classifier: str = "standard",
+    behind: Defense | None = None,
 ) -> Defense:
     """The fine-tuned purifier under the transform it was fine-tuned with.
 
@@ -29,6 +35,8 @@ def load(
             examples) or `paper` (as the authors' code does it).
         classifier: the checkpoint of the classifier. The purifier was fine-tuned before `standard`;
             another one shows what it is worth elsewhere, and `at` makes the composed defense.
+        behind: somebody else's classifier; `classifier` is only what it is called then.
     """
     weights = FINE_TUNED[ft].format(rt=rt)
-    return purified.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, classifier=classifier)
+    held = behind or purified.classifier(classifier, checkpoints, spec)
+    return purified.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

@@ -19,8 +19,7 @@ from torch import nn
 
 from bench import repairs
 from bench.defenses import checkpoints as files
-from bench.defenses import networks
-from bench.defenses.inference import for_inference
+from bench.defenses import networks, purified
 from bench.defenses.purifiers.diffusion import Denoiser, Diffusion, Schedule
 from bench.errors import BenchError, one_line
 from bench.types import Card, Defense, ImageSpec, ThreatModel
@@ -34,28 +33,38 @@ _LINEAR = {"levels": 1000, "first": 1e-4, "last": 0.02}
 _CONVERT = "convert it with UNet2DModel.from_pretrained(...).save_pretrained(FOLDER, safe_serialization=True)"
 
 
-def load(*, checkpoints: Mapping[str, Path], spec: ImageSpec, t: str = "0.1", steps: str = "10") -> Defense:
-    """The standard classifier behind the diffusion model of checkpoint `diffpure`.
+def load(
+    *,
+    checkpoints: Mapping[str, Path],
+    spec: ImageSpec,
+    t: str = "0.1",
+    steps: str = "10",
+    classifier: str = "standard",
+    behind: Defense | None = None,
+) -> Defense:
+    """A classifier behind the diffusion model of checkpoint `diffpure`.
 
     Args:
-        checkpoints: `standard` and `diffpure`.
+        checkpoints: that of `classifier`, and `diffpure`.
         spec: the images.
         t: the noise level t* that images are taken to, in [0, 1]; the source takes 0.1 for CIFAR-10 in
             Linf, and 0.075 in L2.
         steps: steps of the reverse process; the source takes one for every level, 100 at t* = 0.1.
+        classifier: the checkpoint of the classifier.
+        behind: somebody else's classifier; `classifier` is only what it is called then.
     """
     level, count = _between_0_and_1("t", t), _positive("steps", steps)
-    classifier, _ = networks.restore("standard", checkpoints, spec)
+    held = behind or purified.classifier(classifier, checkpoints, spec)
     if "diffpure" not in checkpoints:
         raise BenchError("no checkpoint 'diffpure' was given: train it, or name its file with the other checkpoints")
     denoiser, schedule, card = restore(Path(checkpoints["diffpure"]), spec)
     return defend(
-        for_inference(classifier),
+        held.model,
         denoiser,
         schedule,
         t=level,
         steps=count,
-        trained_on=networks.trained_on(card),
+        trained_on=tuple(dict.fromkeys((*held.trained_on, *networks.trained_on(card)))),
         card=networks.record(card),
     )
 

@@ -60,20 +60,26 @@ def repaint(purifier: nn.Module, covered: Covered) -> Tensor:
     return (painted.view(count, *image.shape) * masks).sum(0)
 
 
-def load(
-    weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str, classifier: str = "standard"
-) -> Defense:
-    """The classifier behind the purifier with these weights and the random transform `rt`."""
+def classifier(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> Defense:
+    """The classifier with the weights of this name."""
+    model, card = networks.restore(name, checkpoints, spec)
+    return Defense(for_inference(model), trained_on=networks.trained_on(card), card=networks.record(card))
+
+
+def load(weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: str, behind: Defense) -> Defense:
+    """The purifier with these weights under the random transform `rt`, before the model of `behind`.
+
+    That model is used as it is: nobody knows what may be folded or laid out anew in somebody else's.
+    """
     transform = random_transform(rt)
-    behind, its_card = networks.restore(classifier, checkpoints, spec)
     purifier, card = networks.restore(weights, checkpoints, spec)
-    model = for_inference(Purified(transform, purifier, behind).eval())
+    model = Purified(transform, for_inference(purifier), behind.model).eval()
     still = Purified(random_transform("none"), model.purifier, model.classifier).eval()
     return Defense(
         model,
         stochastic=transform.stochastic,
         # What any part of the pipeline was trained on is not unseen (rule V10).
-        trained_on=tuple(dict.fromkeys((*networks.trained_on(its_card), *networks.trained_on(card)))),
+        trained_on=tuple(dict.fromkeys((*behind.trained_on, *networks.trained_on(card)))),
         base=model.classifier,
         purifier=Purification(model).eval(),
         derandomized=still if transform.stochastic else None,

@@ -41,6 +41,7 @@ DEFENSES.add(
         weights=("{classifier}", "ap"),
         config={"rt": "none", "classifier": "standard"},
         choices={"rt": _RT, "classifier": _CLASSIFIERS},
+        holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
     )
@@ -57,6 +58,7 @@ DEFENSES.add(
         },
         config={"rt": "1", "ft": "on", "classifier": "standard"},
         choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS},
+        holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
     )
@@ -67,9 +69,14 @@ DEFENSES.add(
         "bench.defenses.diffusion:load",
         "2205.07460",
         "purification by a diffusion model: noise up to the level t, denoising, then the standard classifier",
-        weights=("standard", "diffpure"),
-        config={"t": "0.1", "steps": "10"},
-        choices={"t": ("0", *_NOISE), "steps": ("1", "2", "5", "10", "20", "50", "100", "200")},
+        weights=("{classifier}", "diffpure"),
+        config={"t": "0.1", "steps": "10", "classifier": "standard"},
+        choices={
+            "t": ("0", *_NOISE),
+            "steps": ("1", "2", "5", "10", "20", "50", "100", "200"),
+            "classifier": _CLASSIFIERS,
+        },
+        holds="classifier",
         stochastic_when={"t": _NOISE},
         offers=_PURIFIER,
         requires=("diffusers",),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,22 +150,36 @@ def load_defense(ref: DefenseRef, spec: ImageSpec) -> Defense:
     """The defense a reference names, loaded once per process; a variant shares its modules."""
     from bench.variants import variant
 
-    whole = _load_defense(ref.source, tuple(sorted(ref.config.items())), tuple(sorted(ref.checkpoints.items())), spec)
+    whole = _load_defense(_ingredients(ref), spec)
     return variant(whole, ref.variant) if ref.variant else whole
 
 
+class _Ingredients(NamedTuple):
+    """What a defense is loaded from, as something that can be compared."""
+
+    source: str
+    config: tuple[tuple[str, str], ...]
+    checkpoints: tuple[tuple[str, str], ...]
+    behind: _Ingredients | None
+
+
+def _ingredients(ref: DefenseRef) -> _Ingredients:
+    behind = None if ref.behind is None else _ingredients(ref.behind)
+    return _Ingredients(ref.source, tuple(sorted(ref.config.items())), tuple(sorted(ref.checkpoints.items())), behind)
+
+
 @lru_cache(maxsize=8)
-def _load_defense(
-    source: str, config: tuple[tuple[str, str], ...], checkpoints: tuple[tuple[str, str], ...], spec: ImageSpec
-) -> Defense:
+def _load_defense(of: _Ingredients, spec: ImageSpec) -> Defense:
+    source, config = of.source, dict(of.config)
     if source.partition(":")[0].endswith(".py"):
         from bench import custom
 
         return custom.as_defense(custom.build(source), source, spec)
-    files = {name: Path(path) for name, path in checkpoints}
-    defense: Defense = load(source)(checkpoints=files, spec=spec, **dict(config))
+    files = {name: Path(path) for name, path in of.checkpoints}
+    behind = {} if of.behind is None else {"behind": _load_defense(of.behind, spec)}
+    defense: Defense = load(source)(checkpoints=files, spec=spec, **config, **behind)
     if source.startswith(_BORROWED):
-        _require_as_declared(defense, dict(config), spec)
+        _require_as_declared(defense, config, spec)
     return defense
 
 
