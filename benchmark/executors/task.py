@@ -155,8 +155,12 @@ def load_defense(ref: DefenseRef, spec: ImageSpec) -> Defense:
 
 
 class _Ingredients(NamedTuple):
-    """What a defense is loaded from, as something that can be compared."""
+    """What a defense is loaded from, as something that can be compared.
 
+    The digest is among it because a path says nothing of what the file holds by now.
+    """
+
+    digest: str
     source: str
     config: tuple[tuple[str, str], ...]
     checkpoints: tuple[tuple[str, str], ...]
@@ -165,7 +169,9 @@ class _Ingredients(NamedTuple):
 
 def _ingredients(ref: DefenseRef) -> _Ingredients:
     behind = None if ref.behind is None else _ingredients(ref.behind)
-    return _Ingredients(ref.source, tuple(sorted(ref.config.items())), tuple(sorted(ref.checkpoints.items())), behind)
+    digest = ref.digest.removesuffix(f"@{ref.variant}")  # a variant shares the modules of the whole
+    config, checkpoints = (tuple(sorted(each.items())) for each in (ref.config, ref.checkpoints))
+    return _Ingredients(digest, ref.source, config, checkpoints, behind)
 
 
 @lru_cache(maxsize=8)

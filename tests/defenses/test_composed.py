@@ -92,6 +92,19 @@ def test_it_has_seen_what_either_has_and_both_are_in_its_digest(mine, tmp_path):
     assert before.behind.digest != after.behind.digest
 
 
+@pytest.mark.parametrize("name", ["{}", "ap[classifier={}]"])
+def test_a_file_that_has_changed_is_loaded_anew(mine, tmp_path, name):
+    """In the same process, under the same path: nothing loaded before is handed out for it."""
+    examples = digits("test").first(8)
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    answers = [one(name.format(mine), examples)[1].model(x)]
+
+    (tmp_path / "mine.py").write_text(OWN.format(scale=6.0))
+    answers.append(one(name.format(mine), examples)[1].model(x))
+
+    torch.testing.assert_close(answers[1], 2 * answers[0])
+
+
 def test_it_is_called_by_the_name_of_the_file_alone(mine, tmp_path):
     """Where a file lies is no part of a defense, and a stored reference leads back to itself."""
     near, _ = one(f"ap[classifier={mine}]", digits("test").first(8))
