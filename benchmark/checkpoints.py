@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def locate(name: str, dataset: str, folder: Path | None) -> Path:
     searched = folder / dataset if folder is not None else "the shipped weights"
     missing = f"no weights {name!r} for dataset {dataset!r} in {searched}"
     raise BenchError(f"{missing}: train them with '{command}', or pass --weights FOLDER")
+
+
+def datasets(names: Iterable[str]) -> list[str]:
+    """The datasets that all these checkpoints are shipped for."""
+    files = [f"{name}.safetensors" for name in names]
+    folders = sorted(path for path in shipped().iterdir() if path.is_dir())
+    return [folder.name for folder in folders if all((folder / file).is_file() for file in files)]
 
 
 def card(path: Path) -> dict[str, Any]:

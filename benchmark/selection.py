@@ -19,7 +19,7 @@ from bench.catalogue.attacks.peers import not_installed, peer_entry
 from bench.cell import SOURCE, AttackRef, DefenseRef
 from bench.checkpoints import card, locate
 from bench.errors import BenchError, unknown
-from bench.registry import AttackEntry, DefenseEntry, load
+from bench.registry import AttackEntry, load
 from bench.types import ThreatModel
 
 # What a parameter is set to may have brackets of its own.
@@ -104,6 +104,25 @@ def held(request: Request) -> Request | None:
     return inner if inner.is_file or inner.is_peer else None
 
 
+def settings(request: Request) -> dict[str, str]:
+    """The parameters of a registered defense: those asked for, and the others as they are by default.
+
+    Raises:
+        BenchError: an unknown name or parameter, or a value that is none of its choices.
+    """
+    entry = DEFENSES.get(request.name)
+    config = dict(entry.config)
+    free = entry.holds if held(request) is not None else ""
+    for key, value in request.parameters.items():
+        if key not in config:
+            raise unknown(f"parameter of {entry.name}", key, config or ["none"])
+        if key != free and value not in entry.choices.get(key, (value,)):
+            more = ", or a model from elsewhere: see docs/defenses.md" if key == entry.holds else ""
+            raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}{more}")
+        config[key] = value
+    return config
+
+
 def defense(request: Request, dataset: str, weights: Path | None, behind: DefenseRef | None = None) -> DefenseRef:
     """The registered defense of a request, with its checkpoints found and digested.
 
@@ -117,13 +136,12 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         BenchError: an unknown name or parameter, a missing checkpoint, or a stochastic model behind it.
     """
     entry = DEFENSES.get(request.name)
-    parameters = dict(request.parameters)
+    config, parameters = settings(request), dict(request.parameters)
     if behind is not None:
         if behind.stochastic:
             raise BenchError(f"{request.label!r}: {behind.label} is stochastic: put {entry.name} before another model")
         # Where its file lies is no part of a name.
-        parameters[entry.holds] = behind.label
-    config = _settings(entry, parameters, free=entry.holds if behind is not None else "")
+        config[entry.holds] = parameters[entry.holds] = behind.label
     files = {name: locate(name, dataset, weights) for name in entry.weight_names(config, foreign=behind is not None)}
     cards = {name: card(path) for name, path in files.items()}
     # What any part of the pipeline was trained on is not unseen (rule V10).
@@ -155,19 +173,6 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         ),
         behind=behind,
     )
-
-
-def _settings(entry: DefenseEntry, parameters: Mapping[str, str], free: str) -> dict[str, str]:
-    """The parameters of a defense, those it was asked for and the others; `free` takes more than its choices."""
-    config = dict(entry.config)
-    for key, value in parameters.items():
-        if key not in config:
-            raise unknown(f"parameter of {entry.name}", key, config or ["none"])
-        if key != free and value not in entry.choices.get(key, (value,)):
-            more = ", or a model from elsewhere: see docs/defenses.md" if key == entry.holds else ""
-            raise BenchError(f"{entry.name}[{key}={value}]: {key} must be one of {', '.join(entry.choices[key])}{more}")
-        config[key] = value
-    return config
 
 
 def entry(request: Request) -> AttackEntry:

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
-from bench.catalogue import ATTACKS
+from bench import selection
+from bench.catalogue import ATTACKS, DEFENSES
 from bench.cli.parameters import about, parameters
 from bench.cli.registered import list_, show
+from bench.errors import BenchError
 from bench.families import FAMILIES
 from bench.registry import load
 
@@ -54,6 +56,41 @@ def test_every_attack_can_be_shown(entry, capsys):
         assert f"on {dataset}: {measured}" in text
 
 
+@pytest.mark.parametrize("entry", list(DEFENSES), ids=lambda entry: entry.name)
+def test_the_list_says_which_datasets_a_defense_can_run_on(entry, capsys):
+    """Those, and no others, that its reference can be put together for."""
+    list_("defenses", as_json=False)
+
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{entry.name} "))
+    told = line.removeprefix(entry.name).split()[1].split(",")
+    there = [name for name in ("cifar10", "cifar100", "digits") if selection.is_trained(entry.name, name, None)]
+    assert told == (there or ["-"])
+
+
+def test_a_defense_with_parameters_shows_the_checkpoints_it_would_take(capsys):
+    show("atop[ft=clean,rt=2,classifier=at]", "digits")
+
+    text = capsys.readouterr().out
+    assert "atop-clean-rt2: " in text
+    assert "at: " in text
+    assert "atop-rt1" not in text
+    assert "standard: " not in text
+
+
+def test_what_it_stands_before_need_not_be_there_to_be_shown(capsys):
+    """The checkpoints are those of the purifier alone."""
+    show("ap[classifier=./mine.py:build]", "digits")
+
+    text = capsys.readouterr().out
+    assert "classifier=./mine.py:build" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("  weights")] == ["ap:"]
+
+
+def test_a_defense_with_wrong_parameters_is_not_shown():
+    with pytest.raises(BenchError, match="ft must be one of on, off, clean, paper"):
+        show("atop[ft=some]", "digits")
+
+
 def test_neither_imports_torch():
     code = (
         "import sys\n"
@@ -61,6 +98,7 @@ def test_neither_imports_torch():
         "list_('all', False)\n"
         "show('stadv', 'digits')\n"
         "show('apgd-ce', 'digits')\n"
+        "show('atop[rt=2]', 'digits')\n"
         "sys.exit('torch' in sys.modules)"
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.catalogue.libraries import LIBRARIES
-from bench.checkpoints import card, locate
+from bench.checkpoints import card, datasets, locate
 from bench.cli.parameters import about, parameters
 from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
@@ -35,11 +35,7 @@ def list_(kind: str, as_json: bool) -> int:
         print(json.dumps(chosen, indent=1))
         return 0
     if kind in ("all", "defenses"):
-        print("defenses")
-        for defense in DEFENSES:
-            print(f"  {defense.name:16s} {_cite(defense.cite):24s} {defense.summary}")
-        for prefix, library in LIBRARIES.items():
-            print(f"  {prefix + ':NAME':16s} {_cite(library.cite):24s} {library.summary}")
+        _list_defenses()
     if kind in ("all", "attacks"):
         _list_attacks()
     if kind in ("all", "datasets"):
@@ -50,15 +46,28 @@ def list_(kind: str, as_json: bool) -> int:
     return 0
 
 
+def _list_defenses() -> None:
+    rows = [
+        (entry.name, _cite(entry.cite), ",".join(datasets(entry.weight_names(entry.config))) or "-", entry.summary)
+        for entry in DEFENSES
+    ]
+    rows += [(f"{name}:NAME", _cite(library.cite), "its own", library.summary) for name, library in LIBRARIES.items()]
+    _columns(("defenses", "paper", "weights", "what it is"), rows)
+
+
 def _list_attacks() -> None:
     rows = [
         (entry.name, entry.group, ",".join(entry.families), entry.access, _cost(entry), entry.summary)
         for entry in ATTACKS
     ]
-    head = ("attacks", "group", "threats", "access", "cost", "forwards+backwards per example and draw")
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(5)]
+    _columns(("attacks", "group", "threats", "access", "cost", "forwards+backwards per example and draw"), rows)
+
+
+def _columns(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows of text below each other; the last column is as long as it is."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head) - 1)]
     for row in (head, *rows):
-        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[5]]))
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
 
 
 def _cost(entry: AttackEntry) -> str:
@@ -76,13 +85,20 @@ def show(name: str, dataset: str) -> int:
         _show_attack(ATTACKS.get(name))
     elif name.partition(":")[0] in LIBRARIES:
         _show_borrowed(name)
-    elif ":" in name:
+    elif ":" in name.partition("[")[0]:
         from bench import selection  # it brings numpy, which listing does without
 
         (request,) = selection.parse_list(name, "attack", {})
         _show_attack(selection.entry(request))
     elif name in DEFENSES.names():
-        _show_defense(DEFENSES.get(name), dataset)
+        entry = DEFENSES.get(name)
+        _show_defense(entry, entry.config, dataset)
+    elif name.partition("[")[0] in DEFENSES.names():
+        from bench import selection
+
+        (request,) = selection.parse_list(name, "defense", {})
+        entry = DEFENSES.get(request.name)
+        _show_defense(entry, selection.settings(request), dataset, foreign=selection.held(request) is not None)
     else:
         raise unknown("name", name, [*ATTACKS.names(), *DEFENSES.names()])
     return 0
@@ -139,14 +155,15 @@ def _images(families: Sequence[Family]) -> str:
     return f"{kinds}, {size}; two classes or more"
 
 
-def _show_defense(entry: DefenseEntry, dataset: str) -> None:
+def _show_defense(entry: DefenseEntry, config: Mapping[str, str], dataset: str, *, foreign: bool = False) -> None:
     print(f"{entry.name}: {entry.summary}")
     _line("paper", _cite(entry.cite))
-    for key, default in entry.config.items():
-        _line("parameter", f"{key}={default} (one of {', '.join(entry.choices.get(key, ('anything',)))})")
-    _line("stochastic", "yes" if entry.is_stochastic(entry.config) else "no")
+    for key, value in config.items():
+        more = ", or a model from elsewhere" if key == entry.holds else ""
+        _line("parameter", f"{key}={value} (one of {', '.join(entry.choices.get(key, ('anything',)))}{more})")
+    _line("stochastic", "yes" if entry.is_stochastic(config) else "no")
     _line("code", entry.target)
-    for weights in entry.weight_names(entry.config):
+    for weights in entry.weight_names(config, foreign=foreign):
         try:
             path = locate(weights, dataset, None)
         except BenchError:
