@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bench import __version__
+from bench.alarm import at_the_cost_of, unaware
 from bench.cell import Cell, Planned, Result
 from bench.datasets.examples import Examples
 from bench.executors.task import Executor, Report, Task
@@ -26,9 +27,10 @@ class Watcher(Protocol):
 
 @dataclass
 class _Progress:
-    """A cell on its way: the shards it has, the seconds they took."""
+    """A cell on its way: the shards it has, those that are computed once more, the seconds they took."""
 
     shards: dict[int, Done]
+    unaware: dict[int, Done] = field(default_factory=dict)
     seconds: float = 0.0
     error: str = field(default="")
 
@@ -110,24 +112,43 @@ def _compute(
     plans: Mapping[str, Plan],
 ) -> None:
     progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
-    tasks = [
-        Task(cell, index, examples.part(start, stop), _planned(cell, plans))
-        for cell in cells
-        for index, (start, stop) in enumerate(cell.shards)
-        if index not in progress[cell.key].shards
-    ]
-    for cell in cells:  # every shard was there, only the last step was missing
-        if len(progress[cell.key].shards) == len(cell.shards):
-            watcher.end(cell, _finish(cell, progress[cell.key], shelves[cell.key]))
+
+    def task(cell: Cell, index: int, *, alarm: bool = False) -> Task:
+        return Task(cell, index, examples.part(*cell.shards[index]), _planned(cell, plans), alarm)
 
     def on_pass(task: Task, passed: int) -> None:
         watcher.advance(task.cell, passed)
 
-    for report in executor.run(tasks, on_pass):
-        key = report.task.cell.key
-        outcome = _take(report, progress[key], shelves[key])
-        if outcome is not None:
-            watcher.end(report.task.cell, outcome)
+    def settled(cell: Cell) -> list[Task]:
+        """End a cell whose shards are all there; or else what is still to be done about it."""
+        at = progress[cell.key]
+        if at.error or len(at.shards) < len(cell.shards):
+            return []
+        late = unaware(cell, at.shards)
+        for index in late:
+            at.unaware[index] = at.shards.pop(index)
+            shelves[cell.key].drop_shard(cell, index)
+        if not late:
+            watcher.end(cell, _finish(cell, at, shelves[cell.key]))
+        return [task(cell, index, alarm=True) for index in late]
+
+    tasks = [
+        task(cell, index)
+        for cell in cells
+        for index in range(len(cell.shards))
+        if index not in progress[cell.key].shards
+    ]
+    # Those of which every shard was there: only the last step was missing.
+    tasks += [late for cell in cells for late in settled(cell)]
+    while tasks:
+        again: list[Task] = []
+        for report in executor.run(tasks, on_pass):
+            cell = report.task.cell
+            failure = _take(report, progress[cell.key], shelves[cell.key])
+            if failure is not None:
+                watcher.end(cell, failure)
+            again += settled(cell)
+        tasks = again
 
 
 def _planned(cell: Cell, plans: Mapping[str, Plan]) -> Plan:
@@ -148,21 +169,24 @@ def _derive(planned: Planned, store: Store) -> None:
     store.fail(planned.cell, f"{part.attack.label}: {error}")
 
 
-def _take(report: Report, progress: _Progress, store: Store) -> Done | Failed | None:
-    """Keep what a task brought; the outcome of its cell once that is settled."""
+def _take(report: Report, progress: _Progress, store: Store) -> Failed | None:
+    """Keep what a task brought; the failure of its cell where it is the first to fail."""
     cell = report.task.cell
     if report.done is None:
         first = not progress.error
         progress.error = progress.error or report.error
         store.fail(cell, progress.error)
         return Failed(progress.error) if first else None
-    progress.shards[report.task.index] = report.done
+    index, done = report.task.index, report.done
+    if index in progress.unaware:
+        done = at_the_cost_of(progress.unaware.pop(index), done)
+    progress.shards[index] = done
     progress.seconds += report.seconds
     if report.x_adv is not None:
         store.keep_images(cell, report.x_adv)
     if len(cell.shards) > 1:
-        store.add_shard(cell, report.task.index, report.done)
-    return _finish(cell, progress, store) if len(progress.shards) == len(cell.shards) else None
+        store.add_shard(cell, index, done)
+    return None
 
 
 def _finish(cell: Cell, progress: _Progress, store: Store) -> Done:

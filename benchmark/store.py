@@ -109,6 +109,10 @@ class Store:
         """Keep a finished shard."""
         write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, {}))
 
+    def drop_shard(self, cell: Cell, index: int) -> None:
+        """Forget a finished shard that is to be computed anew."""
+        self._path(cell, f"shard-{index}").unlink(missing_ok=True)
+
     def finish(self, cell: Cell, shards: Sequence[Done], provenance: Mapping[str, Any]) -> Done:
         """Compact all shards of a cell, in order, into its one document."""
         done = joined(shards)

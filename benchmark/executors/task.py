@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.alarm import told, with_reserve
 from bench.cell import AttackRef, Cell, DefenseRef
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, one_line
@@ -36,12 +37,17 @@ _BORROWED = "bench.defenses.adapters."
 
 @dataclass(frozen=True)
 class Task:
-    """Shard `index` of a cell, with its images, and how its queries are run."""
+    """Shard `index` of a cell, with its images, and how its queries are run.
+
+    Attributes:
+        alarm: whether another shard has raised the alarm of the cascade that attacks them (`bench.alarm`).
+    """
 
     cell: Cell
     index: int
     shard: Examples
     plan: Plan = _AS_GIVEN
+    alarm: bool = False
 
     @property
     def cost(self) -> int:
@@ -91,14 +97,15 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
     began = time.perf_counter()
     try:
         defense = _faced(task.cell, task.shard.spec, device)
-        attack = load_attack(task.cell.attack)
+        attack = load_attack(with_reserve(task.cell.attack) if task.alarm else task.cell.attack)
         engine = _engine(task, defense, device)
         result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass, engine=engine)
     except Exception as error:  # noqa: BLE001  (a crash of anybody's code is a failed cell, never a verdict)
         return Report(task, None, one_line(error), time.perf_counter() - began)
     seconds = time.perf_counter() - began
     kept = result.x_adv[: kept_images(task.shard.spec)] if task.index == 0 else None
-    return Report(task, Done(result.verdicts, result.cost, result.evidence, result.ledger), "", seconds, kept)
+    done = Done(result.verdicts, result.cost, result.evidence, result.ledger)
+    return Report(task, told(task.cell.attack, done) if task.alarm else done, "", seconds, kept)
 
 
 def _engine(task: Task, defense: Defense, device: str) -> Engine:
