@@ -91,6 +91,18 @@ def test_a_defense_with_wrong_parameters_is_not_shown():
         show("atop[ft=some]", "digits")
 
 
+def test_an_attack_with_parameters_shows_them_and_what_it_would_cost(capsys):
+    show("pgd-20[steps=50,n_restarts=2]", "digits")
+
+    text = capsys.readouterr().out
+    (request,) = selection.parse_list("pgd-20[steps=50,n_restarts=2]", "attack", {})
+    _, ref = selection.attack(request)
+    assert f"at most {ref.forwards} forwards and {ref.backwards} backwards" in text
+    assert ref.forwards > 2 * ATTACKS.get("pgd-20").forwards
+    assert "steps=50" in text
+    assert "n_restarts=2" in text
+
+
 def test_neither_imports_torch():
     code = (
         "import sys\n"

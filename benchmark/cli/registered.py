@@ -6,6 +6,7 @@ import dataclasses
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES
@@ -90,15 +91,21 @@ def show(name: str, dataset: str) -> int:
 
         (request,) = selection.parse_list(name, "attack", {})
         _show_attack(selection.entry(request))
+    elif name.partition("[")[0] in ATTACKS.names():
+        from bench import selection
+
+        (request,) = selection.parse_list(name, "attack", {})
+        attack, ref = selection.attack(request, dataset)
+        _show_attack(replace(attack, config=ref.config, forwards=ref.forwards, backwards=ref.backwards))
     elif name in DEFENSES.names():
-        entry = DEFENSES.get(name)
-        _show_defense(entry, entry.config, dataset)
+        defense = DEFENSES.get(name)
+        _show_defense(defense, defense.config, dataset)
     elif name.partition("[")[0] in DEFENSES.names():
         from bench import selection
 
         (request,) = selection.parse_list(name, "defense", {})
-        entry = DEFENSES.get(request.name)
-        _show_defense(entry, selection.settings(request), dataset, foreign=selection.held(request) is not None)
+        foreign = selection.held(request) is not None
+        _show_defense(DEFENSES.get(request.name), selection.settings(request), dataset, foreign=foreign)
     else:
         raise unknown("name", name, [*ATTACKS.names(), *DEFENSES.names()])
     return 0
