@@ -1,8 +1,9 @@
 """An alarm in one shard of a cell concerns the others: the reserve of a cascade is called for all or for none.
 
 A shard is computed alone, so it learns of its own alarm only (`bench.cascade`). When all are there and
-one of them has raised it, those that went without the reserve are computed once more, with it. So a
-verdict does not depend on how the examples were divided.
+one of them has raised it, those that went without the reserve are computed once more, with it. So what a
+masked gradient calls for does not depend on how the examples were divided. The sample of an audit still
+does: each shard draws its own, of eight at least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An alarm in one shard calls the reserve for all of them, so that verdicts do not depend on the batch."""
+"""An alarm in one shard calls the reserve for all of them, however the examples were divided."""
 
 import numpy as np
 import pytest
