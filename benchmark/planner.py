@@ -50,14 +50,15 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     Args:
         defense: in eval mode, on the device of `x`.
         x: some images `[B, C, H, W]`, as many as an attack will ask about at once.
-        seconds: how long to time the formats.
+        seconds: how long it may take, if the network can be asked a few times in it.
     """
+    until = time.perf_counter() + seconds
     with preserved_generators():
         together = defense.stochastic and draws_per_row(defense.model, x)
         rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
         x = x[: _affordable(defense.model, x, seconds)]
         networks = _trusted(defense.model, x)
-        gain = _timed(networks, x, seconds)
+        gain = _timed(networks, x, until)
     return Plan(
         _fastest(gain),
         _fastest({layout: value for layout, value in gain.items() if not layout.half}),
@@ -131,11 +132,14 @@ def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
     top = logits.topk(2, dim=1).values
     typical = float((top[:, 0] - top[:, 1]).median())
     largest = max(float(logits.abs().max()), 1.0)
-    found = {PLAIN: model}
+    found, hopeless = {PLAIN: model}, False
     for layout in FORMATS[1:]:
+        if layout.half and hopeless:
+            continue
         try:
             other = converted(model, layout, x[:2])
-            if layout.half and _slower(other, model, x[:_FEW]):
+            hopeless = layout.half and _slower(other, model, x[:_FEW])
+            if hopeless:
                 continue
             answers, slope = _answer(other, x)
         except Exception:  # noqa: BLE001, S112  (why it refuses is its author's business; it is run as it is)
@@ -170,13 +174,13 @@ def _answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     return logits.detach().float(), grad.flatten(1)
 
 
-def _timed(networks: Mapping[Format, nn.Module], x: Tensor, seconds: float) -> dict[Format, float]:
-    """How many times faster than the plain format each is: a forward and a backward, the best of several rounds."""
+def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dict[Format, float]:
+    """How many times faster than the plain format each is: a forward and a backward, the best of several rounds.
+
+    Each has answered for these images before: the first call of a format sets up its kernels.
+    """
     best = dict.fromkeys(networks, float("inf"))
-    open_ = list(networks)
-    for layout in open_:  # the first call of a format sets up its kernels
-        _answer(networks[layout], x)
-    until, rounds = time.perf_counter() + seconds, 0
+    open_, rounds = list(networks), 0
     while rounds < _ROUNDS or time.perf_counter() < until:
         for layout in open_:
             began = time.perf_counter()
