@@ -41,6 +41,6 @@ def run(setup: Setup) -> Row:
         "; ".join(row.passes for row in found),
         found[0].headers,
         [line for row in found for line in row.table],
-        found[0].notes,
+        tuple(f"{attack}: {note}" for attack, row in zip(_GOALS, found, strict=True) for note in row.notes),
         {attack: row.data for attack, row in zip(_GOALS, found, strict=True)},
     )

@@ -1,7 +1,8 @@
 """A wide residual network (Zagoruyko and Komodakis, arXiv:1605.07146) from a file of weights, for P6.
 
-The layers are RobustBench's (`WideResNet`, images in [0, 1]), so most published checkpoints of that
-family fit; depth and width are read off the weights.
+It is either what `bench train` has written, known by the card beside the file, or has RobustBench's
+layers (`WideResNet`, images in [0, 1]), so most published checkpoints of that family fit; depth and
+width are then read off the weights.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import repairs
+from bench.defenses import networks
+from bench.defenses.checkpoints import read_card
 from bench.errors import BenchError
+from bench.types import ImageSpec
 
 WEIGHTS = "PERFORMANCE_WEIGHTS"
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
@@ -36,6 +41,12 @@ def _state() -> dict[str, Tensor]:
 
 def _shape() -> tuple[int, int]:
     """Depth and widening factor."""
+    trained = _trained()
+    if trained is not None:
+        name = str(trained["architecture"]["name"])
+        if not name.startswith("wrn-"):
+            raise BenchError(f"--weights {os.environ[WEIGHTS]!r} is a {name}: name a wide residual network")
+        return int(name.removeprefix("wrn-")), int(trained["architecture"]["width"]) // 16
     state = _state()
     try:
         blocks = len({name.split(".")[2] for name in state if name.startswith("block1.layer.")})
@@ -46,18 +57,30 @@ def _shape() -> tuple[int, int]:
         ) from None
 
 
+@cache
+def _trained() -> dict[str, Any] | None:
+    """The card that `bench train` wrote beside the file; `None` where there is none."""
+    path = Path(os.environ[WEIGHTS])
+    return read_card(path) if path.with_suffix(".json").is_file() else None
+
+
 def title() -> str:
     """What the file holds."""
     depth, width = _shape()
-    return f"WRN-{depth}-{width} of {Path(os.environ[WEIGHTS]).name}"
+    path, trained = Path(os.environ[WEIGHTS]), _trained()
+    return f"WRN-{depth}-{width} of {path.name}" + (f" ({trained['command']})" if trained else "")
 
 
 def build() -> nn.Module:
     """The network, in eval mode."""
+    depth, width = _shape()
+    path = Path(os.environ[WEIGHTS])
+    if _trained() is not None:
+        network, _ = networks.restore(path.stem, {path.stem: path}, ImageSpec((3, 32, 32), 10))
+        return network
     repairs.robustbench()
     from robustbench.model_zoo.architectures.wide_resnet import WideResNet
 
-    depth, width = _shape()
-    network: nn.Module = WideResNet(depth=depth, widen_factor=width)
+    network = WideResNet(depth=depth, widen_factor=width)
     network.load_state_dict(_state())
     return network.eval()
