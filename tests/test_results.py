@@ -1,11 +1,15 @@
 """What is published under `results/` is what its verdicts say."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from bench import contest, study
 from bench.cli import main
+from bench.store import Store
 
 ROOT = Path(__file__).parents[1]
 CIFAR = ROOT / "results" / "cifar10"
@@ -23,14 +27,51 @@ def test_the_csv_is_what_is_exported_of_the_verdicts(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (CIFAR / "leaderboard.csv").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["standard", "at", "ap", "atop"])
+@pytest.mark.parametrize("name", ["standard", "at", "ap", "atop", "atop[rt=none]"])
 def test_every_number_of_the_summary_is_in_the_table(name):
     """Rounded as there, none made up."""
     summary, table = ((CIFAR / file).read_text() for file in ("README.md", "table.md"))
-    told = [line for line in summary.splitlines() if re.match(rf"\| `{name}`", line)]
+    told = [line for line in summary.splitlines() if line.startswith(f"| `{name}`")]
     told += [line for line in summary.splitlines() if name == "atop" and line.startswith("| worst-of-10")]
     known = set(re.findall(r"\d+\.\d", "".join(line for line in table.splitlines() if line.startswith(f"| {name} "))))
 
     numbers = [number for line in told for cell in line.split("|")[2:] for number in re.findall(r"\d+\.\d", cell)]
     assert numbers
     assert set(numbers) <= known
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Every verdict in the folder, those of the claims too, which are no rows of the table."""
+    folder = tmp_path_factory.mktemp("results") / "cifar10"
+    shutil.copytree(CIFAR, folder)
+    verdicts = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("cifar10/*/*/*.json"))
+        if not path.name.startswith("checks.")
+    ]
+    asked = json.loads((CIFAR / "matrix.json").read_text())
+    rows = [{"cell": told["cell"], "skip": None} for told in verdicts]
+    (folder / "matrix.json").write_text(json.dumps({**asked, "cells": rows}))
+    return Store(folder).results()
+
+
+@pytest.mark.parametrize("name", ["atop-claims", str(CIFAR / "claims-without-rt.toml")], ids=["shipped", "without RT"])
+def test_the_claims_are_what_the_verdicts_say(stored, name):
+    """Both accuracies, the difference, p and the verdict of every line, in the order of the README."""
+    found = contest.comparisons(stored, study.read(name))
+
+    expected = [
+        [
+            f"{100 * each.better.value:.1f}",
+            f"{100 * each.worse.value:.1f}",
+            f"{100 * each.difference:+.1f}",
+            f"{each.p:.2g}",
+            each.verdict,
+        ]
+        for each in found
+    ]
+    text = (CIFAR / "README.md").read_text()
+    section = text[text.index(f"--study {name.replace(str(CIFAR), 'results/cifar10')} ") :].split("\n    bench run")[0]
+    told = [[cell.strip() for cell in line.split("|")[3:-1]] for line in section.splitlines() if line.startswith("|")]
+    assert told[2:] == expected
