@@ -22,8 +22,8 @@ from bench.checks.answers import FaultyDefense, check_logits
 from bench.errors import BenchError, one_line
 from bench.fingerprint import of_file, of_text
 from bench.registry import AttackEntry
+from bench.request import Request
 from bench.seeding import preserved_generators, seed_everything
-from bench.selection import Request
 from bench.types import Defense, ImageSpec
 from bench.variants import offered
 

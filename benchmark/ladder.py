@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from bench.accuracy import Accuracy, DefenseRow, Judge, accuracy_of, defense_rows, judges
 from bench.cell import Cell, Planned, Result
 from bench.outcome import Done
-from bench.selection import Request, attack
+from bench.request import Request
+from bench.selection import attack
 from bench.stats import holm, sign_flip
 from bench.store import Store
 from bench.study import Rung, Study

@@ -16,7 +16,7 @@ from bench.cell import DefenseRef
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, one_line, unknown
 from bench.registry import load
-from bench.selection import Request, convert
+from bench.request import Request, convert
 from bench.types import ThreatModel
 
 # What says where a file is from; the file itself is digested.

@@ -13,6 +13,7 @@ from bench.datasets.examples import Examples
 from bench.errors import BenchError
 from bench.families import FAMILIES, LP_FAMILIES
 from bench.registry import AttackEntry
+from bench.request import Request, parse_list
 from bench.types import ThreatModel, family
 
 # Groups of attacks that are judged per defense, by what it was trained on.
@@ -82,7 +83,7 @@ def _derived_or_not(planned: Planned, plan: Sequence[Planned]) -> Planned:
 
 def _composite(cell: Cell, entry: AttackEntry) -> Planned:
     """A cell that is the worst case of others; a part that makes no sense here is left out."""
-    request = selection.Request(cell.attack.label, {})
+    request = Request(cell.attack.label, {})
     whole, parts = selection.composite(
         request,
         _kind(cell.defense),
@@ -132,14 +133,14 @@ def _check_numbers(request: MatrixRequest) -> None:
 
 def check_names(defenses: str, attacks: str) -> None:
     """Raise a BenchError for the first name nobody has registered, before data or code is loaded."""
-    for item in selection.parse_list(defenses, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()}):
+    for item in parse_list(defenses, "defense", {"default": DEFAULT_DEFENSES, "all": DEFENSES.names()}):
         _check_name(item)
-    for item in selection.parse_list(attacks, "attack", _groups(FAMILIES)):
+    for item in parse_list(attacks, "attack", _groups(FAMILIES)):
         if not item.is_file:
             selection.entry(item)
 
 
-def _check_name(item: selection.Request) -> None:
+def _check_name(item: Request) -> None:
     if item.is_peer:
         libraries.check(item)
     elif not item.is_file:
@@ -154,11 +155,11 @@ def defenses(text: str, examples: Examples, weights: Path | None) -> list[Defens
     `all` stands for those that there are weights of: nobody has trained every defense on every dataset.
     """
     there = [name for name in DEFENSES.names() if selection.is_trained(name, examples.dataset, weights)]
-    items = selection.parse_list(text, "defense", {"default": DEFAULT_DEFENSES, "all": there})
+    items = parse_list(text, "defense", {"default": DEFAULT_DEFENSES, "all": there})
     return _distinct([_defense(item, examples, weights) for item in items])
 
 
-def _defense(item: selection.Request, examples: Examples, weights: Path | None) -> DefenseRef:
+def _defense(item: Request, examples: Examples, weights: Path | None) -> DefenseRef:
     if item.is_file:
         from bench import custom
 
@@ -214,7 +215,7 @@ def _attacks(request: MatrixRequest, dataset: str) -> list[tuple[AttackEntry, At
     if request.attacks == NO_ATTACKS:
         return []
     found = []
-    for item in selection.parse_list(request.attacks, "attack", _groups(families)):
+    for item in parse_list(request.attacks, "attack", _groups(families)):
         if item.is_file:
             from bench import custom
 
@@ -273,7 +274,7 @@ def _families_of(attacks: str, headline: Collection[str]) -> list[str]:
     needed: set[str] = set()
     for item in {item.strip() for item in attacks.split(",")} & set(groups) - {"default"}:
         needed.update(family for name in groups[item] for family in ATTACKS.get(name).families)
-    for request in selection.parse_list(attacks, "attack", dict.fromkeys(groups, ())):
+    for request in parse_list(attacks, "attack", dict.fromkeys(groups, ())):
         if not request.is_file:
             families = selection.entry(request).families
             needed.update(families if not set(headline) & set(families) else ())

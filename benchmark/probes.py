@@ -17,6 +17,7 @@ from bench.checks.group import Group, Measured
 from bench.datasets.examples import Examples
 from bench.executors.task import passes
 from bench.outcome import Done, Verdicts
+from bench.request import Request
 from bench.store import Store
 from bench.types import ThreatModel
 
@@ -119,7 +120,7 @@ def _usual(defense: DefenseRef) -> AttackRef:
 
 
 def _attack(name: str, **parameters: str) -> AttackRef:
-    return selection.attack(selection.Request(name, parameters))[1]
+    return selection.attack(Request(name, parameters))[1]
 
 
 def _at_most(threat: ThreatModel, eps: Fraction) -> ThreatModel:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, unknown
-from bench.selection import parse_list
+from bench.request import parse_list
 
 if sys.version_info >= (3, 11):
     import tomllib

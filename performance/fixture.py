@@ -22,6 +22,7 @@ from bench.defenses import networks
 from bench.executors.task import Task, compute, load_defense
 from bench.formats import Plan
 from bench.outcome import Done
+from bench.request import Request
 from bench.types import Defense, ImageSpec, ThreatModel
 
 LINF = ThreatModel.parse("Linf:8/255")
@@ -64,7 +65,7 @@ def tensors(examples: Examples, device: str) -> tuple[Tensor, Tensor]:
 
 def shipped(name: str = "at", dataset: str = "cifar10") -> DefenseRef:
     """A defense that comes with this package."""
-    return selection.defense(selection.Request(name, {}), dataset, None)
+    return selection.defense(Request(name, {}), dataset, None)
 
 
 def loaded(ref: DefenseRef, spec: ImageSpec, device: str) -> Defense:

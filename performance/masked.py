@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bench import selection
 from bench.executors.task import load_defense
+from bench.request import Request
 from bench.types import Defense, ImageSpec
 
 LEVELS, SCALE = 8, 200.0
@@ -48,4 +49,4 @@ def saturated() -> Defense:
 
 
 def _robust() -> nn.Module:
-    return load_defense(selection.defense(selection.Request("at", {}), "cifar10", None), _SPEC).model
+    return load_defense(selection.defense(Request("at", {}), "cifar10", None), _SPEC).model

@@ -13,6 +13,7 @@ from bench.datasets.load import load
 from bench.evaluate import evaluate
 from bench.executors.task import Task, compute, load_attack, load_defense
 from bench.outcome import worst_case
+from bench.request import parse_list
 from bench.types import Defense, ThreatModel
 
 LINF = ThreatModel.parse("Linf:0.2")
@@ -118,7 +119,7 @@ def cells(names, defense="at", n=48):
 
 
 def refs(*names):
-    return tuple(selection.attack(request)[1] for request in selection.parse_list(",".join(names), "attack", {}))
+    return tuple(selection.attack(request)[1] for request in parse_list(",".join(names), "attack", {}))
 
 
 def test_a_cascade_gives_the_verdicts_of_the_worst_case_of_its_parts():

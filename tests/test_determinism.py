@@ -14,8 +14,9 @@ from bench.datasets.load import load
 from bench.executors.local import Local
 from bench.executors.task import Task, compute
 from bench.outcome import joined
+from bench.request import Request
 from bench.run import run
-from bench.selection import Request, attack, defense
+from bench.selection import attack, defense
 from bench.store import Store
 from bench.types import ThreatModel
 

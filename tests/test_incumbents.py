@@ -22,8 +22,9 @@ from bench.executors.local import Local
 from bench.executors.task import load_defense
 from bench.matrix import MatrixRequest, build
 from bench.outcome import Skipped
+from bench.request import Request
 from bench.run import run
-from bench.selection import Request, attack, defense
+from bench.selection import attack, defense
 from bench.store import Store
 from bench.types import Defense, ImageSpec, ThreatModel
 

@@ -13,6 +13,7 @@ from bench.cli.registered import list_, show
 from bench.errors import BenchError
 from bench.families import FAMILIES
 from bench.registry import load
+from bench.request import parse_list
 
 TARGETS = sorted({entry.target for entry in ATTACKS if entry.target})
 
@@ -95,7 +96,7 @@ def test_an_attack_with_parameters_shows_them_and_what_it_would_cost(capsys):
     show("pgd-20[steps=50,n_restarts=2]", "digits")
 
     text = capsys.readouterr().out
-    (request,) = selection.parse_list("pgd-20[steps=50,n_restarts=2]", "attack", {})
+    (request,) = parse_list("pgd-20[steps=50,n_restarts=2]", "attack", {})
     _, ref = selection.attack(request)
     assert f"at most {ref.forwards} forwards and {ref.backwards} backwards" in text
     assert ref.forwards > 2 * ATTACKS.get("pgd-20").forwards

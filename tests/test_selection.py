@@ -14,6 +14,7 @@ from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.executors.task import Task, compute
 from bench.registry import AttackEntry, DefenseEntry, Registry
+from bench.request import Request, parse_list
 from bench.types import ThreatModel
 
 DIGITS = (ThreatModel.parse("Linf:0.2"), ThreatModel.parse("L2:1"), ThreatModel.parse("stadv:0.4"))
@@ -25,13 +26,13 @@ def build(defenses="all", attacks="all", threats=DIGITS, n=20, **more):
 
 
 def test_a_list_is_split_at_its_commas_but_not_inside_brackets():
-    requests = selection.parse_list("at, pgd-20[steps=5,n_restarts=2],./my,dir.py:f", "attack", {"all": []})
+    requests = parse_list("at, pgd-20[steps=5,n_restarts=2],./my,dir.py:f", "attack", {"all": []})
 
     assert [request.label for request in requests[:2]] == ["at", "pgd-20[n_restarts=2,steps=5]"]
 
 
 def test_all_means_everything_registered():
-    labels = [request.label for request in selection.parse_list("all", "attack", {"all": ATTACKS.names()})]
+    labels = [request.label for request in parse_list("all", "attack", {"all": ATTACKS.names()})]
 
     assert labels == ATTACKS.names()
 
@@ -95,8 +96,7 @@ def test_all_stands_for_the_defenses_there_are_weights_of(tmp_path):
 def test_a_purifier_before_another_classifier_has_seen_what_either_has():
     """AToP on Linf before AT on L2: both are seen, and both files are in the key."""
     composed, plain = (
-        selection.defense(selection.Request("atop", parameters), "digits", None)
-        for parameters in ({"classifier": "at-l2"}, {})
+        selection.defense(Request("atop", parameters), "digits", None) for parameters in ({"classifier": "at-l2"}, {})
     )
 
     assert set(map(str, composed.trained_on)) == {"L2:1", "Linf:0.2"}
@@ -107,7 +107,7 @@ def test_a_purifier_before_another_classifier_has_seen_what_either_has():
 def test_the_fine_tuning_chooses_the_checkpoint():
     """`ft=off` is the purifier as pre-trained, under the transform that is asked for."""
     found = {
-        ft: [*selection.defense(selection.Request("atop", {"ft": ft, "rt": rt}), "digits", None).checkpoints]
+        ft: [*selection.defense(Request("atop", {"ft": ft, "rt": rt}), "digits", None).checkpoints]
         for ft, rt in (("on", "3"), ("off", "3"), ("clean", "1"), ("paper", "2"))
     }
 
@@ -295,7 +295,7 @@ class TestComposites:
 
     @staticmethod
     def parts(name, kind="deterministic", family="Linf", fits=lambda entry: True):
-        return selection.composite(selection.Request(name, {}), kind, fits, family)
+        return selection.composite(Request(name, {}), kind, fits, family)
 
     @pytest.mark.parametrize(
         ("name", "kind", "family", "labels"),
@@ -350,7 +350,7 @@ class TestComposites:
     def test_a_part_with_parameters_is_the_attack_a_user_would_name(self):
         """The same cell: what was computed for one is found for the other."""
         _, parts = self.parts("autoattack-plus")
-        (request,) = selection.parse_list("apgd-ce[n_restarts=5]", "attack", {})
+        (request,) = parse_list("apgd-ce[n_restarts=5]", "attack", {})
 
         _, alone = selection.attack(request)
 
@@ -369,7 +369,7 @@ class TestComposites:
         """With parameters it has, of the types it takes."""
         for names in entry.parts.values():
             for name in names:
-                (request,) = selection.parse_list(name, "attack", {})
+                (request,) = parse_list(name, "attack", {})
                 selection.attack(request)
 
     @pytest.mark.parametrize("name", ["autoattack", "autoattack-standard", "autoattack-plus"])
@@ -388,7 +388,7 @@ class TestCosts:
 
     @staticmethod
     def cost(text):
-        (request,) = selection.parse_list(text, "attack", {})
+        (request,) = parse_list(text, "attack", {})
         ref = selection.attack(request)[1]
         return ref.forwards, ref.backwards
 
@@ -424,7 +424,7 @@ class TestTransferFromAnotherDefense:
 
     @staticmethod
     def ask(text, dataset="digits"):
-        (request,) = selection.parse_list(text, "attack", {})
+        (request,) = parse_list(text, "attack", {})
         return selection.attack(request, dataset)[1]
 
     def test_the_reference_brings_the_other_defense_with_its_checkpoints(self):
@@ -457,13 +457,13 @@ class TestTransferFromAnotherDefense:
         with pytest.raises(BenchError, match="did you mean source"):
             self.ask("transfer[sorce=at]")
         with pytest.raises(BenchError, match="in a run only"):
-            selection.attack(selection.Request("transfer", {}))
+            selection.attack(Request("transfer", {}))
 
     def test_a_cell_survives_the_store(self):
         """Source and digest are written down and read back; cells of other attacks are as they were."""
         examples = digits("test").first(4)
         part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
-        target = selection.defense(selection.Request("standard", {}), "digits", None)
+        target = selection.defense(Request("standard", {}), "digits", None)
         for text in ("transfer[source=at]", "pgd-20"):
             cell = Cell(target, self.ask(text), DIGITS[0], part, 0, 1, 64)
 
@@ -478,7 +478,7 @@ class TestTransferFromAnotherDefense:
         """Standard falls to itself; what fools AT at this size fools the standard network less often."""
         examples = digits("test").first(32)
         part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
-        target = selection.defense(selection.Request("standard", {}), "digits", None)
+        target = selection.defense(Request("standard", {}), "digits", None)
         cell = Cell(target, self.ask(f"transfer[source={source}]"), DIGITS[0], part, 0, 1, 64)
 
         report = compute(Task(cell, 0, examples), "cpu", lambda passed: None)

@@ -24,7 +24,8 @@ BROKEN = """
     import torch
     from torch import nn
     from bench.executors.task import load_defense
-    from bench.selection import Request, defense
+    from bench.request import Request
+    from bench.selection import defense
     from bench.types import ImageSpec
 
     class Around(nn.Module):

@@ -14,7 +14,7 @@ from bench.datasets.load import HEADLINE, beyond, load, threat
 from bench.errors import BenchError, one_line
 from bench.executors import pick_device
 from bench.executors.task import load_defense
-from bench.selection import parse_list
+from bench.request import parse_list
 from bench.soundness import HELD_OUT, Images, examine, noise_of
 from bench.types import Defense
 

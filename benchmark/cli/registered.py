@@ -17,6 +17,7 @@ from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
 from bench.families import FAMILIES, Family
 from bench.registry import AttackEntry, DefenseEntry
+from bench.request import parse_list
 
 _NEEDS = {"source": "another registered defense, named by the parameter source"}
 _KINDS = ("all", "attacks", "defenses", "datasets")
@@ -89,12 +90,12 @@ def show(name: str, dataset: str) -> int:
     elif ":" in name.partition("[")[0]:
         from bench import selection  # it brings numpy, which listing does without
 
-        (request,) = selection.parse_list(name, "attack", {})
+        (request,) = parse_list(name, "attack", {})
         _show_attack(selection.entry(request))
     elif name.partition("[")[0] in ATTACKS.names():
         from bench import selection
 
-        (request,) = selection.parse_list(name, "attack", {})
+        (request,) = parse_list(name, "attack", {})
         attack, ref = selection.attack(request, dataset)
         _show_attack(replace(attack, config=ref.config, forwards=ref.forwards, backwards=ref.backwards))
     elif name in DEFENSES.names():
@@ -103,7 +104,7 @@ def show(name: str, dataset: str) -> int:
     elif name.partition("[")[0] in DEFENSES.names():
         from bench import selection
 
-        (request,) = selection.parse_list(name, "defense", {})
+        (request,) = parse_list(name, "defense", {})
         foreign = selection.held(request) is not None
         _show_defense(DEFENSES.get(request.name), selection.settings(request), dataset, foreign=foreign)
     else:
@@ -184,9 +185,9 @@ def _show_defense(entry: DefenseEntry, config: Mapping[str, str], dataset: str, 
 
 def _show_borrowed(name: str) -> None:
     """A defense of another library, and what that library says of it."""
-    from bench import libraries, selection
+    from bench import libraries
 
-    (request,) = selection.parse_list(name, "defense", {})
+    (request,) = parse_list(name, "defense", {})
     library = libraries.check(request)
     print(f"{request.label}: {library.summary}")
     _line("paper", _cite(library.cite))

@@ -15,7 +15,8 @@ from bench.catalogue.attacks.peers import peer_entry
 from bench.datasets.load import load as load_images
 from bench.executors.task import load_defense
 from bench.registry import load
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import ThreatModel
 
 needs_images = [

@@ -11,7 +11,8 @@ from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.executors.task import load_defense
 from bench.oracle import Oracle
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense, ThreatModel
 
 

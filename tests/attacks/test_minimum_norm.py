@@ -15,7 +15,8 @@ from bench.errors import BenchError
 from bench.executors.task import load_defense
 from bench.geometry import distance
 from bench.oracle import Oracle
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense
 
 EVERY = ["Linf", "L2", "L1"]

@@ -19,6 +19,7 @@ from bench.errors import BenchError
 from bench.geometry import distance
 from bench.oracle import Oracle
 from bench.registry import load
+from bench.request import parse_list
 from bench.types import Defense, ThreatModel
 
 # A bounded and a minimum-norm attack of every library, with enough steps to reach any corner of the ball.
@@ -344,7 +345,7 @@ class TestNames:
     """What is said of a name, a parameter or a library that is not there."""
 
     def ask(self, text):
-        (request,) = selection.parse_list(text, "attack", {})
+        (request,) = parse_list(text, "attack", {})
         return selection.attack(request)
 
     @pytest.mark.parametrize(

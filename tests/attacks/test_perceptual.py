@@ -16,7 +16,8 @@ from bench.executors.task import load_defense
 from bench.features import Features
 from bench.oracle import Oracle
 from bench.registry import load
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense, ThreatModel
 
 ATTACKS_HERE = pytest.mark.parametrize("attack", [PPGD(), LPA(steps=20)], ids=["ppgd", "lpa"])

@@ -17,7 +17,8 @@ from bench.errors import BenchError
 from bench.executors.task import load_defense
 from bench.oracle import Oracle
 from bench.registry import load as load_target
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense, ThreatModel
 
 GRID = (16, 32, 32, 3)

@@ -16,6 +16,7 @@ from bench.executors.task import load_defense
 from bench.geometry import distance
 from bench.oracle import Oracle
 from bench.registry import load
+from bench.request import Request
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense, ThreatModel
 from bench.variants import beside, offered
@@ -219,7 +220,7 @@ def test_on_shipped_atop_accuracy_falls_as_far_as_the_attack_knows(attack, name)
     reaches much deeper than one that has never seen the purifier.
     """
     data = digits("test").first(32)
-    ref = selection.defense(selection.Request("atop", {}), "digits", None)
+    ref = selection.defense(Request("atop", {}), "digits", None)
     defense = load_defense(ref, data.spec)
     x, y, threat = torch.from_numpy(data.x), torch.from_numpy(data.y), ThreatModel.parse("Linf:0.2")
     entry = ATTACKS.get(name)

@@ -23,7 +23,8 @@ from bench.executors.task import load_defense
 from bench.families import FAMILIES
 from bench.oracle import Oracle, margin
 from bench.registry import load as build
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense, ThreatModel
 
 NAMES = ("jpeg-linf", "jpeg-l2", "jpeg-l1", "elastic", "fog", "snow", "gabor")

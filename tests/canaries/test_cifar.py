@@ -14,7 +14,8 @@ from torch import nn
 
 from bench.datasets.load import beyond, load
 from bench.executors.task import load_defense
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense
 
 pytestmark = [

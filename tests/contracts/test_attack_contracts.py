@@ -14,7 +14,8 @@ from bench.families import FAMILIES
 from bench.geometry import distance
 from bench.oracle import Oracle
 from bench.registry import load
-from bench.selection import Request, defense
+from bench.request import Request
+from bench.selection import defense
 from bench.types import Defense, ThreatModel
 from bench.variants import beside
 

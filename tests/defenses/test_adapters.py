@@ -29,7 +29,7 @@ from bench.defenses.adapters.found import Wanted
 from bench.defenses.adapters.pretrained import network
 from bench.errors import BenchError
 from bench.executors.task import load_defense
-from bench.selection import parse_list
+from bench.request import parse_list
 from bench.types import ImageSpec, ThreatModel
 
 SPEC = ImageSpec((3, 32, 32), 10)
@@ -374,7 +374,7 @@ from typing import ClassVar
 import numpy as np
 from bench import libraries
 from bench.datasets.examples import Examples
-from bench.selection import parse_list
+from bench.request import parse_list
 from bench.types import ImageSpec
 x = np.zeros((10, 3, 32, 32), np.float32)
 examples = Examples("cifar10", "test", [str(i) for i in range(10)], x, np.arange(10), ImageSpec((3, 32, 32), 10))

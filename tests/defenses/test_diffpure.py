@@ -18,6 +18,7 @@ from bench.datasets.digits import digits
 from bench.defenses import checkpoints as files
 from bench.defenses import diffusion
 from bench.errors import BenchError
+from bench.request import Request
 from bench.types import ImageSpec
 from bench.variants import offered, variant
 
@@ -273,7 +274,7 @@ def test_all_leaves_out_what_has_no_shipped_weights():
     assert "diffpure" not in labels
     assert {"standard", "at", "ap", "atop", "trades", "at-l2"} <= set(labels)
     with pytest.raises(BenchError, match="no weights 'diffpure' for dataset 'digits'"):
-        selection.defense(selection.Request("diffpure", {}), "digits", None)
+        selection.defense(Request("diffpure", {}), "digits", None)
 
 
 def test_the_version_of_the_library_is_part_of_the_key(checkpoints, tmp_path, monkeypatch):
@@ -286,7 +287,7 @@ def test_the_version_of_the_library_is_part_of_the_key(checkpoints, tmp_path, mo
     digests = []
     for version in ("0.1", "0.2"):
         monkeypatch.setattr("importlib.metadata.version", lambda name, version=version: version)
-        digests.append(selection.defense(selection.Request("diffpure", {}), "digits", tmp_path).digest)
+        digests.append(selection.defense(Request("diffpure", {}), "digits", tmp_path).digest)
 
     assert digests[0] != digests[1]
 
