@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.answers import Loss
 from bench.attacks import apgd_l1
 from bench.attacks.apgd_l1 import SparseState
 from bench.attacks.apgd_state import DenseState, start
@@ -19,7 +20,7 @@ from bench.attacks.trajectory import Best, require_at_least, require_family, req
 from bench.errors import BenchError
 from bench.families import LP_FAMILIES
 from bench.geometry import project
-from bench.oracle import Loss, Oracle
+from bench.oracle import Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

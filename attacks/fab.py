@@ -14,12 +14,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bench.answers import Loss, margin
 from bench.attacks.hyperplane import normalize, onto_hyperplane, reach
 from bench.attacks.nearest import MinimumNorm, Nearest
 from bench.attacks.trajectory import Unbroken, require_at_least
 from bench.errors import BenchError
 from bench.geometry import norm, per_row
-from bench.oracle import Loss, Oracle, margin
+from bench.oracle import Oracle
 from bench.random import Stream
 
 _FINAL_SEARCH = 3  # steps, section 3.4

@@ -9,13 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bench.answers import Gradient
 from bench.attacks.hyperplane import normalize, reach
 from bench.attacks.losses import margin
 from bench.attacks.nearest import MinimumNorm, Nearest, farthest
 from bench.attacks.trajectory import Unbroken, direction, require_at_least
 from bench.errors import BenchError
 from bench.geometry import norm, onto_ball, per_row
-from bench.oracle import Gradient, Oracle
+from bench.oracle import Oracle
 from bench.random import Stream
 
 _LAST_STEP = 0.01  # length of the last step, in units of the first

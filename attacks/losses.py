@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.oracle import Loss
-from bench.oracle import margin as margin_of
+from bench.answers import Loss
+from bench.answers import margin as margin_of
 
 _SLOPE = 1e-3
 

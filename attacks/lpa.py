@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.answers import Gradient
 from bench.attacks.losses import margin
 from bench.attacks.perceptual import Ball, Perceptual
 from bench.attacks.trajectory import Best, Unbroken, direction, require_at_least
 from bench.errors import BenchError
 from bench.geometry import per_row
-from bench.oracle import Gradient, Oracle
+from bench.oracle import Oracle
 
 _STANDING = 1e-8  # added to a perceptual speed, which may be zero
 

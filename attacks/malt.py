@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.answers import Loss
 from bench.attacks.apgd import APGDTargeted, likely
 from bench.attacks.trajectory import require_at_least, require_family
 from bench.families import LP_FAMILIES
 from bench.geometry import norm
-from bench.oracle import Loss, Oracle
+from bench.oracle import Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

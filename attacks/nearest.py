@@ -14,10 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bench.answers import Gradient, Loss, margin, misclassified
 from bench.attacks.trajectory import require_family
 from bench.errors import BenchError, unknown
 from bench.geometry import distance, norm, per_row, project
-from bench.oracle import Gradient, Loss, Oracle, margin, misclassified
+from bench.oracle import Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.answers import misclassified
 from bench.attacks.losses import margin
 from bench.attacks.trajectory import Unbroken, require_at_least, require_family
 from bench.families import LP_FAMILIES
 from bench.geometry import per_row, random_in_ball
-from bench.oracle import Oracle, misclassified
+from bench.oracle import Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

@@ -15,11 +15,12 @@ from typing import ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from bench.answers import Gradient
 from bench.attacks.losses import LOSSES
 from bench.attacks.trajectory import Best, Unbroken, direction, require_at_least, require_family, require_loss
 from bench.errors import BenchError, unknown
 from bench.geometry import norm, onto_ball
-from bench.oracle import Gradient, Oracle
+from bench.oracle import Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.answers import misclassified
 from bench.attacks.losses import margin
 from bench.attacks.square_budget import move_budget, signs, tiles, window
 from bench.attacks.trajectory import Unbroken, require_at_least, require_family
 from bench.errors import BenchError
 from bench.families import LP_FAMILIES
 from bench.geometry import per_row, project
-from bench.oracle import CONFIRMING_DRAWS, EVIDENCE_DRAWS, Oracle, misclassified
+from bench.oracle import CONFIRMING_DRAWS, EVIDENCE_DRAWS, Oracle
 from bench.random import Stream
 from bench.types import ThreatModel
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from bench.answers import Gradient
 from bench.attacks.losses import LOSSES
 from bench.errors import BenchError, unknown
 from bench.geometry import per_row, steepest
-from bench.oracle import EVIDENCE_DRAWS, Gradient, Oracle
+from bench.oracle import EVIDENCE_DRAWS, Oracle
 from bench.types import ThreatModel
 
 _FADING = 0.8

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.answers import margin, misclassified
 from bench.cascade import Cascade, Stage
 from bench.cell import Cell
 from bench.checks.answers import check_logits, require_eval_mode
@@ -23,7 +24,7 @@ from bench.conversion import Engine
 from bench.datasets.examples import Examples
 from bench.errors import StageError, one_line
 from bench.geometry import distance, per_row
-from bench.oracle import Oracle, margin, misclassified
+from bench.oracle import Oracle
 from bench.outcome import Component, Cost, Evidence, Ledger, Verdicts
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything

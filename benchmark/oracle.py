@@ -9,20 +9,17 @@ arXiv:1802.00420) happens here, so no attack has a loop over draws of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from bench.answers import Gradient, Loss, margin, misclassified
 from bench.errors import BenchError
 from bench.features import Activations, Features
 from bench.record import Known, Passes
 from bench.seeding import seed_everything
 from bench.types import Defense
 from bench.variants import SAME_ANSWERS, variant
-
-# loss(logits [B, C], y [B]) -> [B]: one number per example, the larger the better for the attack.
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 # A stochastic defense must be wrong in all of at least this many draws of one query before an example
 # is even suspected to be broken.
@@ -33,31 +30,6 @@ EVIDENCE_DRAWS = 10
 # draws in eight is all wrong; with 50 more, one in 1,600 is.
 CONFIRMING_DRAWS = 50
 _CONFIRMING_AT_A_TIME = 10
-
-
-class Gradient(NamedTuple):
-    """What one query of `Oracle.gradient` tells; every field is a mean over the draws."""
-
-    loss: Tensor  # [B]
-    grad: Tensor  # [B, C, H, W]
-    logits: Tensor  # [B, classes]
-    success: Tensor  # [B], the share of draws that misclassify, in [0, 1]
-    softness: Tensor  # [B], mean over draws of sigmoid(margin of the best wrong class), in [0, 1]
-
-
-def misclassified(logits: Tensor, y: Tensor) -> Tensor:
-    """Which rows are wrong, bool `[B]`: the one rule, for attacks and for the judge.
-
-    A tie goes to the first largest logit; an answer that is not finite is wrong.
-    """
-    return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The best wrong logit minus the true one, `[B]`: positive exactly when misclassified."""
-    true = logits.gather(1, y[:, None]).squeeze(1)
-    wrong = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    return wrong - true
 
 
 class Oracle:

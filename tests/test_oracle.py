@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.answers import margin
 from bench.errors import BenchError
 from bench.features import Features
-from bench.oracle import EVIDENCE_DRAWS, Oracle, margin
+from bench.oracle import EVIDENCE_DRAWS, Oracle
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
+from bench.answers import margin
 from bench.checks.finding import Finding
 from bench.checks.subject import Subject
 from bench.geometry import norm
-from bench.oracle import margin
 
 # Draws of a stochastic defense that a gradient is averaged over.
 DRAWS = 2

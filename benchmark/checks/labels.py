@@ -11,11 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bench.answers import margin, misclassified
 from bench.checks.finding import Finding
 from bench.checks.gradients import ascend
 from bench.checks.subject import ROWS, Subject, on_device
 from bench.datasets.examples import Examples
-from bench.oracle import margin, misclassified
 from bench.random import Stream
 from bench.stats import clopper_pearson, mcnemar
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from bench.answers import Gradient, misclassified
 from bench.attacks.pgd import PGD
 from bench.attacks.trajectory import Best, direction, sparse_step
 from bench.errors import BenchError
-from bench.oracle import Gradient, Oracle, misclassified
+from bench.oracle import Oracle
 from bench.types import Defense
 
 

@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from bench import repairs
+from bench.answers import margin
 from bench.attacks.rendered import Proof
 from bench.catalogue import ATTACKS
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.executors.task import load_defense
 from bench.families import FAMILIES
-from bench.oracle import Oracle, margin
+from bench.oracle import Oracle
 from bench.registry import load as build
 from bench.request import Request
 from bench.selection import defense
