@@ -100,7 +100,7 @@ class _Boundary(MinimumNorm):
 class FAB(_Boundary):
     """Untargeted: each step goes to the nearest of the boundaries to the likeliest wrong classes.
 
-    Which classes these are is decided anew at each point. A step costs a gradient per class.
+    Which classes these are is decided anew at each point. A step costs a backward per class.
     """
 
     def search(self, oracle: Oracle, found: Nearest, y: Tensor, stream: Stream) -> None:
@@ -158,8 +158,7 @@ def _nearest_plane(oracle: Oracle, found: Nearest, state: _State, ranks: int) ->
     normal = torch.zeros_like(state.point)
     gap = normal.new_zeros(len(state))
     nearest = torch.full_like(gap, torch.inf)
-    for loss in losses:
-        reply = found.gradient(oracle, state.point, state.y, loss, state.rows)
+    for reply in found.gradients(oracle, state.point, state.y, losses, state.rows):
         its_gap, its_normal = normalize(reply.loss, reply.grad)
         away = reach(its_gap, its_normal, found.family)
         closer = away < nearest

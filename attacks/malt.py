@@ -80,12 +80,11 @@ class MALT:
         """
         gaps = logits.gather(1, y[:, None]) - logits.gather(1, classes)
         away = torch.full_like(gaps, torch.inf, dtype=torch.float64)
-        rows = torch.arange(len(x), device=x.device)
-        for rank in range(classes.shape[1]):
-            rows = oracle.open(rows)
-            if not len(rows):
-                break
-            reply = oracle.gradient(x[rows], y[rows], _over_true(classes[rows, rank]), rows, eot=self.eot)
+        rows = oracle.open(torch.arange(len(x), device=x.device))
+        if not len(rows):
+            return away
+        losses = [_over_true(target) for target in classes[rows].unbind(1)]
+        for rank, reply in enumerate(oracle.gradients(x[rows], y[rows], losses, rows, eot=self.eot)):
             slope = norm(reply.grad.double(), _DUAL[threat.family])
             known = gaps[rows, rank].double() / slope
             away[rows, rank] = torch.where((slope > 0) & known.isfinite(), known, torch.inf)

@@ -9,6 +9,7 @@ whose distances are of use go on all the same (`measures`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -46,11 +47,18 @@ class Nearest:
 
     def gradient(self, oracle: Oracle, x_adv: Tensor, y: Tensor, loss: Loss, rows: Tensor) -> Gradient:
         """Ask for a gradient, and take in what the answer says of the point itself."""
+        (reply,) = self.gradients(oracle, x_adv, y, (loss,), rows)
+        return reply
+
+    def gradients(
+        self, oracle: Oracle, x_adv: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor
+    ) -> list[Gradient]:
+        """Ask for the gradients of several losses at the same points."""
         away = distance(x_adv, self.x[rows], self.family)
         # A success outside the ball breaks nothing: the oracle must not take it for evidence.
-        reply = oracle.gradient(x_adv, y, loss, rows, inside=away <= self.eps)
-        self._take(x_adv, rows, reply.logits, reply.success == 1, y, away)
-        return reply
+        replies = oracle.gradients(x_adv, y, losses, rows, inside=away <= self.eps)
+        self._take(x_adv, rows, replies[0].logits, replies[0].success == 1, y, away)
+        return replies
 
     def judge(self, oracle: Oracle, x_adv: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Ask for the logits alone and take them in; returns which rows are misclassified, and the logits."""

@@ -8,7 +8,7 @@ arXiv:1802.00420) happens here, so no attack has a loop over draws of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -119,28 +119,53 @@ class Oracle:
             inside: which images are inside the threat model, bool `[B]`, where an attack knows that some
                 are not; those break nothing.
         """
+        (reply,) = self.gradients(x, y, (loss,), rows, eot=eot, inside=inside)
+        return reply
+
+    def gradients(
+        self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, *, eot: int = 1, inside: Tensor | None = None
+    ) -> list[Gradient]:
+        """The gradients of several losses at the same images, as `gradient` gives them one by one.
+
+        A deterministic defense is asked once, and every loss takes a backward of its own; a stochastic
+        one draws anew for each loss.
+        """
         if self.access != "gradient":
             raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
         x = x.detach().requires_grad_()
         within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
-        reply = self._averaged(x, y, loss, rows, eot) if self.stochastic else self._single(x, y, loss, rows, within)
-        if self.stochastic and eot >= EVIDENCE_DRAWS:
-            reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
-        if self._retires and (eot >= EVIDENCE_DRAWS or not self.stochastic):
-            self._known.add(rows[(reply.success == 1) & within])
-        return reply
+        if not self.stochastic:
+            return self._single(x, y, losses, rows, within)
+        return [self._expected(x, y, loss, rows, eot, within) for loss in losses]
 
-    def _single(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, within: Tensor) -> Gradient:
+    def _single(self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, within: Tensor) -> list[Gradient]:
         """The answer of a deterministic defense."""
         with torch.enable_grad():
             logits = self._forward(x, rows, fast=True)
-            values = loss(logits, y)
-            grad = self._backward(values, x, rows)
+            values = [loss(logits, y) for loss in losses]
+            grads = [self._backward(value, x, rows, keep=value is not values[-1]) for value in values]
         logits = logits.detach()
         if self._fast is not None:
             logits = self._corrected(logits, x.detach(), y, rows, within)
         wrong = misclassified(logits, y)
-        return Gradient(values.detach(), grad, logits, wrong.float(), margin(logits, y).sigmoid())
+        self._retire(rows, wrong & within)
+        success, softness = wrong.float(), margin(logits, y).sigmoid()
+        return [
+            Gradient(value.detach(), grad, logits, success, softness) for value, grad in zip(values, grads, strict=True)
+        ]
+
+    def _expected(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int, within: Tensor) -> Gradient:
+        """The answer of a stochastic defense, its successes confirmed where there are draws enough to suspect them."""
+        reply = self._averaged(x, y, loss, rows, eot)
+        if eot < EVIDENCE_DRAWS:
+            return reply
+        reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
+        self._retire(rows, (reply.success == 1) & within)
+        return reply
+
+    def _retire(self, rows: Tensor, broken: Tensor) -> None:
+        if self._retires:
+            self._known.add(rows[broken])
 
     def _averaged(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int) -> Gradient:
         """The mean answer of a stochastic defense over `eot` draws."""
@@ -302,8 +327,8 @@ class Oracle:
         self._book("forwards", rows)
         return self._run(x, fast=fast)
 
-    def _backward(self, values: Tensor, x: Tensor, rows: Tensor, some: int = 1) -> Tensor:
-        (grad,) = torch.autograd.grad(values.sum(), x)
+    def _backward(self, values: Tensor, x: Tensor, rows: Tensor, some: int = 1, *, keep: bool = False) -> Tensor:
+        (grad,) = torch.autograd.grad(values.sum(), x, retain_graph=keep)
         self._book("backwards", rows, some)
         # A network with channels last returns its gradient so; whatever meets it then would be slower.
         return grad.contiguous()

@@ -53,6 +53,33 @@ def test_the_gradient_is_that_of_each_examples_own_loss(x):
     assert not x.requires_grad
 
 
+def test_several_losses_at_one_point_cost_one_forward(x):
+    """And their gradients are those that each loss has alone."""
+    model, y, rows = nn.Sequential(Linear(), nn.Tanh()), torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6)
+    losses = [lambda logits, y, k=k: logits[:, k] - logits.gather(1, y[:, None]).squeeze(1) for k in range(3)]
+    oracle, alone = Oracle(Defense(model), 6), Oracle(Defense(model), 6)
+
+    together = oracle.gradients(x, y, losses, rows)
+
+    for reply, loss in zip(together, losses, strict=True):
+        expected = alone.gradient(x, y, loss, rows)
+        assert all(torch.equal(mine, its) for mine, its in zip(reply, expected, strict=True))
+    assert oracle.forwards.tolist() == [1] * 6
+    assert oracle.backwards.tolist() == alone.backwards.tolist() == [3] * 6
+    assert oracle.broken.tolist() == alone.broken.tolist()
+
+
+def test_every_loss_of_a_stochastic_defense_has_draws_of_its_own():
+    """A forward shared by losses would make their noise the same."""
+    x, y, rows = torch.full((3, 1, 1, 2), 0.5), torch.ones(3, dtype=torch.int64), torch.arange(3)
+    oracle = Oracle(Defense(Coin(), stochastic=True), 3)
+
+    replies = oracle.gradients(x, y, [cross_entropy] * 2, rows, eot=40)
+
+    assert oracle.forwards.tolist() == [80] * 3
+    assert not torch.equal(replies[0].loss, replies[1].loss)
+
+
 def test_eot_averages_gradients_of_independent_draws():
     class Scaled(nn.Module):
         def forward(self, x):

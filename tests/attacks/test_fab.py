@@ -197,7 +197,7 @@ def test_a_restart_starts_elsewhere_and_finds_no_less(robust_digits, stream, mon
         Oracle(Defense(watched), 8), x, y, family, stream=stream(8)
     )
 
-    start = asked[1 + 2 * 3]
+    start = asked[1 + 2 * 2]
     assert (twice <= once).all()
     away = distance(start, x, family)
     limit = once.clamp_max({"Linf": 0.3, "L2": 1.0, "L1": 5.0}[family])

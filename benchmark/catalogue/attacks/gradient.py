@@ -131,8 +131,8 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "2407.02240",
         "apgd-t with its 9 targets chosen among 100 classes, and ordered, by linearized distance",
         _LP,
-        # Of 10 classes. One query ranks them by logit, 9 gradients by distance; then as apgd-t.
-        forwards=919,
+        # Of 10 classes. One query ranks them by logit, another by 9 gradients, by distance; then as apgd-t.
+        forwards=911,
         backwards=918,
         not_for={"stochastic": _NINE_TARGETS},
         only_named=True,

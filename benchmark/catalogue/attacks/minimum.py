@@ -15,7 +15,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "1907.02044",
         "Fast Adaptive Boundary, 100 steps to the nearest of the boundaries to 9 classes",
         _LP,
-        forwards=1004,
+        forwards=204,
         backwards=900,
         not_for={"stochastic": _NOT_RANDOM},
         only_named=True,
