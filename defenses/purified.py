@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -83,5 +84,15 @@ def load(weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: 
         base=model.classifier,
         purifier=Purification(model).eval(),
         derandomized=still if transform.stochastic else None,
-        card=networks.record(card),
+        card=networks.record(card if _was_measured(card, rt, behind) else _without_accuracies(card)),
     )
+
+
+def _was_measured(card: Mapping[str, Any], rt: str, behind: Defense) -> bool:
+    """Whether the accuracies of a purifier's card are those under this transform and before this model."""
+    its_rt = str(card.get("recipe", {}).get("rt", "none"))
+    return its_rt == rt and behind.card.facts.get("sha256") in card.get("parents", {}).values()
+
+
+def _without_accuracies(card: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fact for name, fact in card.items() if name not in ("standard_accuracy", "validation")}

@@ -114,6 +114,29 @@ def test_the_base_of_a_purifier_is_the_standard_classifier(validation):
         assert torch.equal(defense.base(x), plain)
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "declared"),
+    [
+        ("ap", {}, True),
+        ("ap", {"rt": "1"}, False),
+        ("ap", {"classifier": "at"}, False),
+        ("atop", {}, True),
+        ("atop", {"rt": "2"}, True),
+        ("atop", {"rt": "1", "ft": "off"}, False),
+        ("atop", {"rt": "1", "ft": "clean"}, True),
+        ("atop", {"rt": "1", "classifier": "at"}, False),
+        ("standard", {}, True),
+    ],
+    ids=str,
+)
+def test_an_accuracy_is_declared_only_for_what_it_was_measured_on(name, config, declared, validation):
+    """A purifier's card tells it under one transform and before one classifier; S15 holds it against the defense."""
+    card = build(name, config, validation).card
+
+    assert ("standard_accuracy" in card.facts) == declared
+    assert card.facts["data"]["dataset"] == "digits"
+
+
 def test_at_and_standard_weights_load_in_each_others_place(validation):
     """Same keys and shapes, so what differs between the two is training alone."""
     x = torch.tensor(validation.x)
