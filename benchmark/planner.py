@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +24,22 @@ from bench.seeding import preserved_generators, seed_everything
 from bench.store import Store
 from bench.types import Defense
 
-# Anything below is not worth other roundings, nor told from noise in a second.
-_WORTH = 1.15
-# What takes this many times as long as the best in the first round is not timed again.
-_HOPELESS = 1.5
+# Anything below is not told from noise in a second; bfloat16 must also earn its confirmations.
+_WORTH = {False: 1.05, True: 1.15}
+# What takes this many times as long as the best is not timed again; less may be the luck of a round.
+_HOPELESS = 3
 # Logits may differ by this in float32, relative to the largest; 20 times what folded norms were seen to do.
 _ROUNDING = 1e-4
 # And in bfloat16 by this share of the typical distance between the two largest logits.
 _HALF = 0.05
 # The cosine between an image's gradients, at the median; those of bfloat16 were seen at .99.
 _PARALLEL = {False: 0.999, True: 0.9}
-# Images that tell whether a format is worth a trial, and the most that it is timed on.
+# Images that tell whether a format is worth a trial, those whose answers must agree, and the most that are timed.
 _FEW = 4
+_AGREED = 16
 _BATCH = 64
-# The least rounds: the best of two says little beside other processes.
-_ROUNDS = 4
+# The least rounds: the median of two says little beside other processes.
+_ROUNDS = 3
 # Fewer passes than this are over before a second of planning pays.
 _ENOUGH = 200_000
 # Rows of one forward that hold several draws. On a CPU more was slower.
@@ -56,8 +58,9 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     with preserved_generators():
         together = defense.stochastic and draws_per_row(defense.model, x)
         rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
-        x = x[: _affordable(defense.model, x, seconds)]
-        networks = _trusted(defense.model, x)
+        each = _each(defense.model, x)
+        networks = _trusted(defense.model, x[: _affordable(each, len(FORMATS), seconds, _AGREED)])
+        x = x[: _affordable(each, len(networks), until - time.perf_counter(), len(x))]
         gain = _timed(networks, x, until)
     return Plan(
         _fastest(gain),
@@ -113,17 +116,21 @@ def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:
 
 def _fastest(gain: Mapping[Format, float]) -> Format:
     best = max(gain, key=lambda layout: gain[layout])
-    return best if gain[best] >= _WORTH else PLAIN
+    return best if gain[best] >= _WORTH[best.half] else PLAIN
 
 
-def _affordable(model: nn.Module, x: Tensor, seconds: float) -> int:
-    """How many images a round of all formats can take and be repeated a few times."""
+def _each(model: nn.Module, x: Tensor) -> float:
+    """Seconds for an image, forward and backward, as one of a few."""
     few = x[:_FEW]
     _answer(model, few)
     began = time.perf_counter()
     _answer(model, few)
-    each = (time.perf_counter() - began) / len(few)
-    return max(_FEW, int(seconds / (_ROUNDS * len(FORMATS)) / max(each, 1e-9)))
+    return max((time.perf_counter() - began) / len(few), 1e-9)
+
+
+def _affordable(each: float, formats: int, seconds: float, most: int) -> int:
+    """How many images a round of so many formats can take and be repeated a few times."""
+    return min(most, max(_FEW, int(seconds / (_ROUNDS * formats * each))))
 
 
 def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
@@ -138,7 +145,7 @@ def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
             continue
         try:
             other = converted(model, layout, x[:2])
-            hopeless = layout.half and _slower(other, model, x[:_FEW])
+            hopeless = layout.half and _slower(other, model, x[:1])
             if hopeless:
                 continue
             answers, slope = _answer(other, x)
@@ -175,11 +182,12 @@ def _answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dict[Format, float]:
-    """How many times faster than the plain format each is: a forward and a backward, the best of several rounds.
+    """How many times faster than the plain format each is: a forward and a backward, the median over rounds.
 
-    Each has answered for these images before: the first call of a format sets up its kernels.
+    Within a round they follow each other, so what slows the machine down for a while slows them all. The
+    batch is as large as time allows: activations that leave the cache tell formats apart.
     """
-    best = dict.fromkeys(networks, float("inf"))
+    took: dict[Format, list[float]] = {layout: [] for layout in networks}
     open_, rounds = list(networks), 0
     while rounds < _ROUNDS or time.perf_counter() < until:
         for layout in open_:
@@ -187,11 +195,15 @@ def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dic
             _answer(networks[layout], x)
             if x.is_cuda:
                 torch.cuda.synchronize()
-            best[layout] = min(best[layout], time.perf_counter() - began)
-        limit = _HOPELESS * min(best.values())
-        open_ = [layout for layout in open_ if layout == PLAIN or best[layout] <= limit]
+            took[layout].append(time.perf_counter() - began)
+        limit = _HOPELESS * min(min(took[layout]) for layout in open_)
+        open_ = [layout for layout in open_ if layout == PLAIN or min(took[layout]) <= limit]
         rounds += 1
-    return {layout: best[PLAIN] / value for layout, value in best.items()}
+    # One that was given up has fewer rounds than the plain format.
+    return {
+        layout: median(plain / mine for plain, mine in zip(took[PLAIN], times, strict=False))
+        for layout, times in took.items()
+    }
 
 
 _IMAGES, _ROWS, _CALLS = 4, 16, 12
