@@ -1,7 +1,7 @@
 """Which format a defense is attacked in: timed on this machine, and held against its own answers.
 
 What is fastest depends on the network, the batch and the processor (channels last is a loss for some
-networks, bfloat16 on processors without it), so it is measured, in about a second.
+networks, bfloat16 on processors without it), so it is measured, in about a second or what a thousand passes take.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from statistics import median, quantiles
 
 import torch
 from torch import Tensor, nn
@@ -24,22 +24,24 @@ from bench.seeding import preserved_generators, seed_everything
 from bench.store import Store
 from bench.types import Defense
 
-# Anything below is not told from noise in a second; bfloat16 must also earn its confirmations.
-_WORTH = {False: 1.05, True: 1.15}
-# What takes this many times as long as the best is not timed again; less may be the luck of a round.
-_HOPELESS = 3
+# Anything below is not worth other roundings, nor told from noise in a second.
+_WORTH = 1.1
+# What takes this many times as long as the network as given is not timed on, after two rounds.
+_HOPELESS = 1.5
 # Logits may differ by this in float32, relative to the largest; 20 times what folded norms were seen to do.
 _ROUNDING = 1e-4
 # And in bfloat16 by this share of the typical distance between the two largest logits.
 _HALF = 0.05
 # The cosine between an image's gradients, at the median; those of bfloat16 were seen at .99.
 _PARALLEL = {False: 0.999, True: 0.9}
-# Images that tell whether a format is worth a trial, those whose answers must agree, and the most that are timed.
-_FEW = 4
-_AGREED = 16
-_BATCH = 64
-# The least rounds: the median of two says little beside other processes.
-_ROUNDS = 3
+# Images whose answers must agree, at least and at most, and those that are timed. Sixteen of a network too large for
+# its second are 0.4 % of the least run that is planned for.
+_AGREED = (4, 16)
+_TIMED = (16, 64)
+# The least rounds: two say little beside other processes.
+_ROUNDS = 4
+# A processor without bfloat16 takes 20 times as long for it; where calls are all overhead, a few times.
+_EMULATED = 3
 # Fewer passes than this are over before a second of planning pays.
 _ENOUGH = 200_000
 # Rows of one forward that hold several draws. On a CPU more was slower.
@@ -52,18 +54,17 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     Args:
         defense: in eval mode, on the device of `x`.
         x: some images `[B, C, H, W]`, as many as an attack will ask about at once.
-        seconds: how long it may take, if the network can be asked a few times in it; a third of it always
-            goes into timing, however long the other questions took.
+        seconds: how long it may take; a large network takes longer, and a third of it always goes into timing.
     """
     until = time.perf_counter() + seconds
     with preserved_generators():
         together = defense.stochastic and draws_per_row(defense.model, x)
         rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
         each = _each(defense.model, x)
-        networks = _trusted(defense.model, x[: _affordable(each, len(FORMATS), seconds, _AGREED)])
+        networks = _trusted(defense.model, x[: _affordable(each, len(FORMATS), seconds, *_AGREED)])
         until = max(until, time.perf_counter() + seconds / 3)
-        x = x[: _affordable(each, len(networks), until - time.perf_counter(), len(x))]
-        gain = _timed(networks, x, until)
+        count = _affordable(each, len(networks), until - time.perf_counter(), *_TIMED)
+        gain = _timed(networks, x[:count], until)
     return Plan(
         _fastest(gain),
         _fastest({layout: value for layout, value in gain.items() if not layout.half}),
@@ -99,7 +100,7 @@ def plans(cells: Sequence[Cell], examples: Examples, store: Store, device: str, 
 def _asked(ref: DefenseRef, examples: Examples, device: str) -> tuple[Defense, Tensor]:
     defense = load_defense(ref, examples.spec)
     defense.model.to(device).eval()
-    return defense, torch.from_numpy(examples.x[:_BATCH]).to(device)
+    return defense, torch.from_numpy(examples.x[: _TIMED[1]]).to(device)
 
 
 def _machine(device: str) -> str:
@@ -118,21 +119,18 @@ def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:
 
 def _fastest(gain: Mapping[Format, float]) -> Format:
     best = max(gain, key=lambda layout: gain[layout])
-    return best if gain[best] >= _WORTH[best.half] else PLAIN
+    return best if gain[best] >= _WORTH else PLAIN
 
 
 def _each(model: nn.Module, x: Tensor) -> float:
     """Seconds for an image, forward and backward, as one of a few."""
-    few = x[:_FEW]
-    _answer(model, few)
-    began = time.perf_counter()
-    _answer(model, few)
-    return max((time.perf_counter() - began) / len(few), 1e-9)
+    few = x[: _AGREED[0]]
+    return max(_seconds(model, few) / len(few), 1e-9)
 
 
-def _affordable(each: float, formats: int, seconds: float, most: int) -> int:
+def _affordable(each: float, formats: int, seconds: float, least: int, most: int) -> int:
     """How many images a round of so many formats can take and be repeated a few times."""
-    return min(most, max(_FEW, int(seconds / (_ROUNDS * formats * each))))
+    return min(most, max(least, int(seconds / (_ROUNDS * formats * each))))
 
 
 def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
@@ -147,7 +145,7 @@ def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
             continue
         try:
             other = converted(model, layout, x[:2])
-            hopeless = layout.half and _slower(other, model, x[:1])
+            hopeless = layout.half and _emulated(other, model, x)
             if hopeless:
                 continue
             answers, slope = _answer(other, x)
@@ -162,15 +160,28 @@ def _trusted(model: nn.Module, x: Tensor) -> dict[Format, nn.Module]:
     return found
 
 
-def _slower(other: nn.Module, model: nn.Module, x: Tensor) -> bool:
-    """Whether a format is hopeless: a processor without bfloat16 takes 20 times as long for it."""
-    took = []
-    for network in (model, other):
-        _answer(network, x)
-        began = time.perf_counter()
-        _answer(network, x)
-        took.append(time.perf_counter() - began)
-    return took[1] > 3 * took[0]
+def _emulated(other: nn.Module, model: nn.Module, x: Tensor) -> bool:
+    """Whether the processor only imitates a format: one image tells for a large network, several for a small one."""
+    return any(_seconds(other, some) > _EMULATED * _seconds(model, some) for some in (x[:1], x))
+
+
+def _seconds(model: nn.Module, x: Tensor) -> float:
+    """How long a second call takes: the first sets up its kernels."""
+    _answer(model, x)
+    return _once(model, x)
+
+
+def _once(model: nn.Module, x: Tensor) -> float:
+    """Of this process alone on a CPU, so that others on the machine tell less."""
+    if not x.is_cuda:
+        began = time.process_time()
+        _answer(model, x)
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    _answer(model, x)
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 def _answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,7 +195,7 @@ def _answer(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dict[Format, float]:
-    """How many times faster than the plain format each is: a forward and a backward, the median over rounds.
+    """How many times faster than the plain format each is in three rounds of four: a forward and a backward.
 
     Within a round they follow each other, so what slows the machine down for a while slows them all. The
     batch is as large as time allows: activations that leave the cache tell formats apart.
@@ -193,19 +204,17 @@ def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dic
     open_, rounds = list(networks), 0
     while rounds < _ROUNDS or time.perf_counter() < until:
         for layout in open_:
-            began = time.perf_counter()
-            _answer(networks[layout], x)
-            if x.is_cuda:
-                torch.cuda.synchronize()
-            took[layout].append(time.perf_counter() - began)
-        limit = _HOPELESS * min(min(took[layout]) for layout in open_)
-        open_ = [layout for layout in open_ if layout == PLAIN or min(took[layout]) <= limit]
+            took[layout].append(_once(networks[layout], x))
         rounds += 1
-    # One that was given up has fewer rounds than the plain format.
-    return {
-        layout: median(plain / mine for plain, mine in zip(took[PLAIN], times, strict=False))
-        for layout, times in took.items()
-    }
+        if rounds > 1:
+            limit = _HOPELESS * median(took[PLAIN])
+            open_ = [layout for layout in open_ if median(took[layout]) <= limit]
+    return {layout: _mostly(took[PLAIN], times) for layout, times in took.items()}
+
+
+def _mostly(plain: Sequence[float], times: Sequence[float]) -> float:
+    """The lower quartile of the gains; a format that was given up has fewer rounds than the plain one."""
+    return quantiles([one / two for one, two in zip(plain, times, strict=False)], n=4, method="inclusive")[0]
 
 
 _IMAGES, _ROWS, _CALLS = 4, 16, 12
