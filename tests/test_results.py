@@ -1,4 +1,4 @@
-"""What is published under `results/` is what its verdicts say."""
+"""What is published is what was measured: under `results/` what its verdicts say, in the README what was timed."""
 
 import json
 import re
@@ -75,3 +75,16 @@ def test_the_claims_are_what_the_verdicts_say(stored, name):
     section = text[text.index(f"--study {name.replace(str(CIFAR), 'results/cifar10')} ") :].split("\n    bench run")[0]
     told = [[cell.strip() for cell in line.split("|")[3:-1]] for line in section.splitlines() if line.startswith("|")]
     assert told[2:] == expected
+
+
+def test_the_readme_says_what_was_timed():
+    rows = json.loads((ROOT / "performance" / "results.json").read_text())["rows"]
+    times = {
+        row["name"]: f"{float(row['measured'].split()[0]):g}" for row in rows if row["name"] in ("P1", "P2", "P3", "P4")
+    }
+    broken = next(row for row in rows if row["name"] == "P1")["table"][0][1]
+
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"the same {broken} of 256 examples broken as pyautoattack breaks" in text
+    assert f"{times['P1']} times sooner by `autoattack`, {times['P2']} by `core` and {times['P3']} by `screen`" in text
+    assert f"PGD-20 in {times['P4']} times less than the fastest" in text
