@@ -198,7 +198,7 @@ def _timed(networks: Mapping[Format, nn.Module], x: Tensor, until: float) -> dic
     """How many times faster than the plain format each is in three rounds of four: a forward and a backward.
 
     Within a round they follow each other, so what slows the machine down for a while slows them all. The
-    batch is as large as time allows: activations that leave the cache tell formats apart.
+    batch is as large as time allows: small ones hide what a format is worth.
     """
     took: dict[Format, list[float]] = {layout: [] for layout in networks}
     open_, rounds = list(networks), 0
