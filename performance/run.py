@@ -21,6 +21,8 @@ import torch
 from fixture import HERE, Setup
 from report import Row, machine, read, write
 
+from bench.memory import keep_freed
+
 ROWS = {
     "P1": "p1_exact",
     "P2": "p2_core",
@@ -38,6 +40,7 @@ GROUPS = (("P1", "P2", "P3"), ("P4", "P5", "P7", "P8", "P6"))
 def measured(names: Sequence[str], setup: Setup) -> list[Row]:
     """Run some rows in this process, on one thread; one that fails is a row that was not reached."""
     torch.set_num_threads(1)
+    keep_freed()
     rows = []
     for name in names:
         here = machine(setup.device)

@@ -23,6 +23,7 @@ from bench.errors import BenchError, one_line
 from bench.executors import Executor, choose
 from bench.executors.task import load_defense
 from bench.formats import PLAIN, Plan
+from bench.memory import keep_freed
 from bench.outcome import Done, Failed
 from bench.run import lacking, pending, run
 from bench.shifts import ShiftRequest
@@ -137,6 +138,7 @@ def _compute(
     missing = lacking(beside, aside)
     work = pending(plan, store)
     executor = _executor(options, len(work.cells) + len(missing))
+    keep_freed()  # formats are timed here as the workers will run them
     plans = _plans(plan, examples, store, executor) if work.cells or missing else {}
     with Progress() as progress:
         results = run(plan, examples, store, executor, progress, missing, aside, plans)

@@ -11,6 +11,7 @@ from bench.checkpoints import locate
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.executors import pick_device
+from bench.memory import keep_freed
 from bench.registry import load as load_target
 
 
@@ -32,6 +33,7 @@ def train(
     parts = {split: load(dataset, split, n=None, data=data) for split in ("train", "validation", "test")}
     label = parts["train"].dataset
     checkpoints = {start: locate(start, label, weights) for start in needed}
+    keep_freed()
     with _Progress() as progress:
         path: Path = load_target("bench.defenses.training.run:train")(
             name,

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from bench.executors.task import Report, Task, compute
+from bench.memory import keep_freed
 
 _ATTEMPTS = 2
 _SECONDS_BETWEEN_NEWS = 0.2
@@ -119,6 +120,7 @@ def _serve(pipe: Connection, threads: int, device: str) -> None:
     # Ctrl-C reaches the whole group; the driver decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    keep_freed()
     while True:
         try:
             task = pipe.recv()
