@@ -216,8 +216,13 @@ class _Shard:
 
 
 def _stand_in(engine: Engine, stage: Stage) -> nn.Module | None:
-    """The format an attack may search in: any, one in float32, or none but the defense as given."""
-    bears = getattr(stage.attack, "precision", "any") if stage.ref.access != "decision" else "as given"
+    """The format an attack may search in: any, one in float32, or none but the defense as given.
+
+    Random search lives on gains that bfloat16 rounds away; what follows a gradient does not.
+    """
+    if stage.ref.access == "decision":
+        return None
+    bears = getattr(stage.attack, "precision", "any" if stage.ref.access == "gradient" else "float32")
     return {"any": engine.search, "float32": engine.float32, "as given": None}[bears]
 
 

@@ -1,6 +1,6 @@
 """Verdicts: made here alone, never by the attack, never in favor of a defense that misbehaves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -230,12 +230,19 @@ class Deaf(nn.Module):
 class Asks:
     """Tells by which network its queries were answered."""
 
-    precision: str = "any"
+    precision: str
 
     def __call__(self, oracle, x, y, threat, *, stream):
         rows = torch.arange(len(x))
         told.append(oracle.logits(x, rows, inside=rows < 0) if oracle.access == "score" else oracle.labels(x, rows))
         return x
+
+
+@dataclass(frozen=True)
+class Unaware(Asks):
+    """Says nothing of formats, as the attacks of our users."""
+
+    precision: str = field(init=False)
 
 
 told = []
@@ -247,17 +254,20 @@ told = []
         ("any", "score", "search"),
         ("float32", "score", "float32"),
         ("as given", "score", "given"),
+        (None, "score", "float32"),
         ("any", "decision", "given"),
+        (None, "decision", "given"),
     ],
 )
 def test_an_attack_searches_in_no_format_that_it_does_not_bear(precision, access, expected):
-    """FAB walks along the boundary; labels alone are asked of the defense."""
+    """FAB walks along the boundary, random search lives on small gains; labels alone are asked of the defense."""
     shard = examples([0.45, 0.7])
     networks = {"search": Deaf(), "float32": nn.Sequential(Deaf(), nn.Softmax(1)), "given": Threshold()}
     engine = Engine(networks["search"], networks["float32"])
     told.clear()
 
-    evaluate(cell(2, access=access), Defense(networks["given"]), Asks(precision), shard, engine=engine)
+    attack = Unaware() if precision is None else Asks(precision)
+    evaluate(cell(2, access=access), Defense(networks["given"]), attack, shard, engine=engine)
 
     answer = networks[expected](torch.from_numpy(shard.x))
     assert torch.allclose(told[0], answer.argmax(1) if access == "decision" else answer)
