@@ -170,18 +170,21 @@ class Oracle:
     def _averaged(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int) -> Gradient:
         """The mean answer of a stochastic defense over `eot` draws."""
         total = torch.zeros_like(x)
-        draws: list[tuple[Tensor, ...]] = []
+        losses, answers = [], []
         for some in self._portions(eot, len(x)):
             with torch.enable_grad():
                 # One loss per draw: it may know of targets, one for each of the rows.
-                logits = self._draw(x, rows, some, fast=True).unbind(0)
-                values = [loss(each, y) for each in logits]
-                total += self._backward(torch.stack(values), x, rows, some)
-            for each, value in zip(logits, values, strict=True):
-                wrong = misclassified(each.detach(), y).float()
-                draws.append((value.detach(), each.detach(), wrong, margin(each.detach(), y).sigmoid()))
-        losses, answers, wrong, soft = (torch.stack(field).mean(0) for field in zip(*draws, strict=True))
-        return Gradient(losses, total / eot, answers, wrong, soft)
+                logits = self._draw(x, rows, some, fast=True)
+                values = torch.stack([loss(each, y) for each in logits.unbind(0)])
+                total += self._backward(values, x, rows, some)
+            losses.append(values.detach())
+            answers.append(logits.detach())
+        drawn = torch.cat(answers)
+        every, labels = drawn.flatten(0, 1), y.repeat(eot)
+        wrong, soft = misclassified(every, labels).float(), margin(every, labels).sigmoid()
+        return Gradient(
+            torch.cat(losses).mean(0), total / eot, drawn.mean(0), *(each.view(eot, -1).mean(0) for each in (wrong, soft))
+        )
 
     @torch.no_grad()
     def _corrected(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None = None) -> Tensor:

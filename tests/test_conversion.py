@@ -74,6 +74,55 @@ def test_batch_norms_are_folded_into_the_convolutions_before_them(x):
     assert [type(layer) for layer in (other.norm, other.other)] == [nn.Identity, nn.Identity]
 
 
+def test_weights_in_bfloat16_are_rounded_once(x):
+    """Not in every forward; `torch.autocast` would give the same answers."""
+    net = trained()
+
+    other = converted(net, Format(half=True, channels_last=True), x)
+
+    assert {layer.weight.dtype for layer in (other.model.first, other.model.head)} == {torch.bfloat16}
+    assert other.model.norm.weight.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(other(x), net.to(memory_format=torch.channels_last)(x).float())
+
+
+class Noisy(nn.Module):
+    """A defense that draws noise like its input, before a network with group norms."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.norm(self.first(x + torch.randn_like(x))).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("layout", FORMATS, ids=str)
+def test_every_format_draws_the_same_noise(layout, x):
+    """`randn_like` follows the layout of what it is like: other noise would be another draw."""
+    torch.manual_seed(0)
+    net = Noisy().eval()
+    torch.manual_seed(1)
+    expected = net(x)
+
+    other = converted(net, layout, x)
+    torch.manual_seed(1)
+    assert torch.allclose(other(x), expected, atol=0.05 if layout.half else 1e-5)
+
+
+def test_group_norms_stay_in_float32(x):
+    """Their kernel for bfloat16 is several times slower."""
+    net = Noisy().eval()
+    seen = []
+    other = converted(net, Format(half=True, channels_last=True), x)
+    other.model.norm.layer.register_forward_hook(lambda layer, given, output: seen.append(given[0].dtype))
+
+    other(x)
+
+    assert seen == [torch.float32]
+    assert other.model.norm(torch.rand(1, 8, 3, 3).bfloat16()).dtype == torch.bfloat16
+
+
 def test_a_pair_that_runs_twice_is_left_alone(x):
     """Here it would be right all the same; where only one of the two runs twice it would not."""
     net = trained(shared=True)

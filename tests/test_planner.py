@@ -86,6 +86,41 @@ def test_a_format_with_other_gradients_is_not_trusted(x, monkeypatch):
     assert set(planner._trusted(trained(), x)) == {PLAIN}
 
 
+class Off(nn.Module):
+    """Answers that are off, by shares of the typical distance between the two largest logits, image by image."""
+
+    def __init__(self, model, shares):
+        super().__init__()
+        self.model, self.shares = model, shares
+
+    def forward(self, x):
+        logits = self.model(x)
+        top = logits.topk(2, dim=1).values
+        return logits + (top[:, 0] - top[:, 1]).median().detach() * self.shares[: len(x), None]
+
+
+@pytest.mark.parametrize(
+    ("shares", "half", "full"),
+    [
+        ([0.05] * 8, True, False),
+        ([0.2] * 8, False, False),
+        ([0.05] * 7 + [1.0], True, False),
+        ([0.05] * 7 + [torch.nan], False, False),
+        ([0.0] * 7 + [1.0], True, False),
+        ([1e-6] * 8, True, True),
+    ],
+)
+def test_bfloat16_is_held_to_its_typical_answer_and_float32_to_every_one(x, monkeypatch, shares, half, full):
+    """Of bfloat16 the largest error of a few images says little: it is several times the typical one."""
+    monkeypatch.setattr(planner, "converted", lambda model, layout, x: Off(model, torch.tensor(shares)))
+    monkeypatch.setattr(planner, "_emulated", lambda *_: False)
+
+    trusted = set(planner._trusted(trained(), x)) - {PLAIN}
+
+    assert any(layout.half for layout in trusted) is half
+    assert any(not layout.half for layout in trusted) is full
+
+
 def test_a_network_that_refuses_a_format_is_run_as_it_is(x):
     trusted = planner._trusted(trained(Typed), x)
 
