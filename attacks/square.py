@@ -111,7 +111,7 @@ class Square:
             else:
                 _judge(oracle, state, x_new, found)
         found.keep(state)
-        return state.rows
+        return oracle.open(state.rows)
 
 
 @dataclass
@@ -134,17 +134,16 @@ def share(query: int, queries: int, p_init: float) -> float:
 
 
 def _judge(oracle: Oracle, state: _State, x_new: Tensor, found: _Found) -> None:
-    """Query a deterministic defense at `x_new`, keep what is better, and let go of what is broken."""
-    logits = oracle.logits(x_new, state.rows)
+    """Query a deterministic defense at `x_new`, keep what is better, and let go of what the oracle calls broken."""
+    logits = oracle.logits(x_new, state.rows, y=state.y)
     loss = torch.nan_to_num(margin(logits, state.y), nan=torch.inf)
     fooled = misclassified(logits, state.y)
     kept = (loss > state.loss) | fooled
     state.x_best = torch.where(per_row(kept, x_new), x_new, state.x_best)
-    # Broken is broken: the margin of the point says nothing more.
-    state.loss = torch.where(fooled, torch.inf, torch.where(kept, loss, state.loss))
-    if bool(fooled.any()):
+    state.loss = torch.where(kept, loss, state.loss)
+    if oracle.due and len(oracle.open(state.rows)) < len(state):
         found.keep(state)
-        state.keep(~fooled)
+        state.drop_broken(oracle)
 
 
 def _challenge(oracle: Oracle, state: _State, x_new: Tensor, eot: int) -> None:

@@ -20,12 +20,13 @@ class Engine:
     Attributes:
         search: the network in its fastest format; `None` for the defense itself.
         float32: in its fastest format of float32.
-        rows_at_once: as in `bench.oracle.Oracle`.
+        rows_at_once, every: as in `bench.oracle.Oracle`.
     """
 
     search: nn.Module | None = None
     float32: nn.Module | None = None
     rows_at_once: int = 1
+    every: int = 1
 
 
 def converted(model: nn.Module, layout: Format, x: Tensor) -> nn.Module:

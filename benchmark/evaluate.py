@@ -163,6 +163,7 @@ class _Shard:
             fast=_stand_in(self._engine, stage),
             labels=y,
             rows_at_once=self._engine.rows_at_once,
+            every=_patience(self._engine, stage, cell.threat),
         )
         try:
             proposed = _propose(stage.attack, oracle, x, y, cell.threat, stream)
@@ -226,6 +227,12 @@ def _stand_in(engine: Engine, stage: Stage) -> nn.Module | None:
     return {"any": engine.search, "float32": engine.float32, "as given": None}[bears]
 
 
+def _patience(engine: Engine, stage: Stage, threat: ThreatModel) -> int:
+    """Queries between two looks: one where an attack walks along the boundary, or shows how it made its points."""
+    follows = getattr(stage.attack, "precision", "any") == "any"
+    return engine.every if follows and threat.is_lp else 1
+
+
 def _lead(logits: Tensor, y: Tensor) -> Tensor:
     """Logit of the true class less the log-sum-exp of the others, `[B]`."""
     true = logits.gather(1, y[:, None]).squeeze(1)
@@ -249,7 +256,7 @@ def _propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: Threa
     """The attack's proposal, held against the threat model; the attack works on copies."""
     given, labels = x.clone(), y.clone()
     if threat.is_lp:
-        x_adv = attack(oracle, given, labels, threat, stream=stream).detach()
+        x_adv = oracle.proven(attack(oracle, given, labels, threat, stream=stream).detach())
     else:
         x_adv = _with_proof(attack, oracle, given, labels, threat, stream).detach()
     verify(x, x_adv, threat)

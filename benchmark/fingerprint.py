@@ -27,6 +27,7 @@ _HARNESS = (
     "conversion",
     "record",
     "answers",
+    "successes",
     "oracle",
     "counted",
     "alarm",

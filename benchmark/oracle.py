@@ -18,6 +18,7 @@ from bench.errors import BenchError
 from bench.features import Activations, Features
 from bench.record import Known, Passes
 from bench.seeding import seed_everything
+from bench.successes import Successes
 from bench.types import Defense
 from bench.variants import SAME_ANSWERS, variant
 
@@ -44,6 +45,7 @@ class Oracle:
         fast: the same network in a faster format (`bench.formats`), for queries of the search. What it
             calls a success the defense itself is asked about before it counts.
         labels: the true labels `[size]`; without them `fast` answers gradient queries alone.
+        every: queries of a deterministic defense between two looks at what they broke (`bench.successes`).
         rows_at_once: draws of one query share a forward as long as it holds no more rows than this;
             only for defenses that draw their random numbers per row.
 
@@ -62,6 +64,7 @@ class Oracle:
         fast: nn.Module | None = None,
         labels: Tensor | None = None,
         rows_at_once: int = 1,
+        every: int = 1,
     ) -> None:
         self.stochastic = defense.stochastic
         self.access = access
@@ -72,8 +75,9 @@ class Oracle:
         self._rows_at_once = rows_at_once
         self._defense = defense
         self._model = defense.model
-        self._retires = True
         self._known = Known(size)
+        every = 1 if defense.stochastic else every
+        self._successes = Successes(self._known, None if fast is None else self._forward, labels, every)
         self._calls = 0
         self._on_pass = on_pass
 
@@ -82,12 +86,15 @@ class Oracle:
         return eot if self.stochastic else 1
 
     @torch.no_grad()
-    def logits(self, x: Tensor, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, rows: Tensor, *, y: Tensor | None = None, eot: int = 1, inside: Tensor | None = None
+    ) -> Tensor:
         """Mean logits `[B, classes]` over the draws, without a gradient: score-based access.
 
         Args:
             x: images `[B, C, H, W]`.
             rows: which examples these are, `[B]`.
+            y: labels `[B]`: what they show to be broken is retired. By default those of the oracle, if it has any.
             eot: draws to average over where the defense is stochastic.
             inside: as for `gradient`.
         """
@@ -95,9 +102,12 @@ class Oracle:
             raise PermissionError("this attack is registered as decision-based and asked for logits")
         if self.stochastic:
             return torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))]).mean(0)
-        if self._fast is None or self._labels is None:
-            return self._forward(x, rows)
-        return self._corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows, inside)
+        if y is None:
+            if self._labels is None:
+                return self._forward(x, rows)
+            y = self._labels[rows]
+        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
+        return self._successes.weigh(self._forward(x, rows, fast=True), x, y, rows, within)[0]
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -144,11 +154,7 @@ class Oracle:
             logits = self._forward(x, rows, fast=True)
             values = [loss(logits, y) for loss in losses]
             grads = [self._backward(value, x, rows, keep=value is not values[-1]) for value in values]
-        logits = logits.detach()
-        if self._fast is not None:
-            logits = self._corrected(logits, x.detach(), y, rows, within)
-        wrong = misclassified(logits, y)
-        self._retire(rows, wrong & within)
+        logits, wrong = self._successes.weigh(logits.detach(), x.detach(), y, rows, within)
         success, softness = wrong.float(), margin(logits, y).sigmoid()
         return [
             Gradient(value.detach(), grad, logits, success, softness) for value, grad in zip(values, grads, strict=True)
@@ -160,12 +166,9 @@ class Oracle:
         if eot < EVIDENCE_DRAWS:
             return reply
         reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
-        self._retire(rows, (reply.success == 1) & within)
+        if self._successes.known is not None:
+            self._known.add(rows[(reply.success == 1) & within])
         return reply
-
-    def _retire(self, rows: Tensor, broken: Tensor) -> None:
-        if self._retires:
-            self._known.add(rows[broken])
 
     def _averaged(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int) -> Gradient:
         """The mean answer of a stochastic defense over `eot` draws."""
@@ -182,18 +185,8 @@ class Oracle:
         drawn = torch.cat(answers)
         every, labels = drawn.flatten(0, 1), y.repeat(eot)
         wrong, soft = misclassified(every, labels).float(), margin(every, labels).sigmoid()
-        return Gradient(
-            torch.cat(losses).mean(0), total / eot, drawn.mean(0), *(each.view(eot, -1).mean(0) for each in (wrong, soft))
-        )
-
-    @torch.no_grad()
-    def _corrected(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None = None) -> Tensor:
-        """The logits of the search, and of the defense itself wherever the search sees a success."""
-        suspects = misclassified(logits, y)
-        suspects = (suspects if within is None else suspects & within).nonzero().squeeze(1)
-        if not len(suspects):
-            return logits
-        return logits.index_copy(0, suspects, self._forward(x[suspects], rows[suspects]).to(logits.dtype))
+        shares = (each.view(eot, -1).mean(0) for each in (wrong, soft))
+        return Gradient(torch.cat(losses).mean(0), total / eot, drawn.mean(0), *shares)
 
     @torch.no_grad()
     def _confirmed(self, x: Tensor, y: Tensor, rows: Tensor, success: Tensor, count: int, within: Tensor) -> Tensor:
@@ -274,19 +267,30 @@ class Oracle:
         )
         other.passes = self.passes
         if name in SAME_ANSWERS:
-            other._known = self._known
+            other._known = other._successes.known = self._known
         else:
-            other._retires = False
+            other._successes.known = None
         return other
 
+    @property
+    def due(self) -> bool:
+        """Whether all queries have been looked at; if not, `open` makes the host wait for them."""
+        return self._successes.due
+
     def open(self, rows: Tensor) -> Tensor:
-        """The rows that are not broken yet on the evidence of the gradient queries made so far."""
+        """The rows that are not broken yet on the evidence of the queries made so far."""
+        self._successes.look()
         return rows[~self._known.broken.to(rows.device)[rows]]
 
     @property
     def broken(self) -> Tensor:
         """Which rows the queries made so far have shown to be broken, bool `[size]`, on the CPU."""
+        self._successes.look()
         return self._known.broken.clone()
+
+    def proven(self, x_adv: Tensor) -> Tensor:
+        """The proposals `[size, C, H, W]`, with points that the defense itself got wrong in place of others."""
+        return self._successes.proven(x_adv)
 
     @property
     def forwards(self) -> Tensor:
@@ -304,11 +308,7 @@ class Oracle:
         return self.passes.wasted
 
     def module(self) -> nn.Module:
-        """The defense as a plain module, for attacks of other libraries; its passes are counted.
-
-        Which example a row of such a call belongs to is unknown, so the ledger spreads the cost
-        evenly over all examples.
-        """
+        """The defense as a plain module, for attacks of other libraries; its passes are counted, evenly over all rows."""
         from bench.counted import Counted
 
         return Counted(self)

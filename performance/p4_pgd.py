@@ -18,6 +18,7 @@ from report import Row
 from torch import Tensor, nn
 
 from bench import repairs
+from bench.answers import Gradient, Loss
 from bench.attacks.pgd import PGD
 from bench.conversion import converted
 from bench.oracle import Oracle
@@ -106,9 +107,12 @@ class _Unforgetting(Oracle):
     def open(self, rows: Tensor) -> Tensor:
         return rows
 
-    def _corrected(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None = None) -> Tensor:
+    def gradient(
+        self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None
+    ) -> Gradient:
         unknown = ~self.broken.to(rows.device)[rows]
-        return super()._corrected(logits, x, y, rows, unknown if within is None else within & unknown)
+        within = unknown if inside is None else inside & unknown
+        return super().gradient(x, y, loss, rows, eot=eot, inside=within)
 
 
 def _bare(network: nn.Module, x: Tensor, y: Tensor) -> None:

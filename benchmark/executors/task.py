@@ -31,6 +31,8 @@ _MOST_KEPT = 32
 _MOST_NETWORKS = 8
 _KEPT_BYTES = 1 << 20
 _AS_GIVEN = Plan()
+# On a GPU the host looks that often at what queries broke; each look makes it wait.
+_QUERIES_PER_LOOK = 8
 # Where the loaders of other libraries' networks are.
 _BORROWED = "bench.defenses.adapters."
 
@@ -115,7 +117,8 @@ def _engine(task: Task, defense: Defense, device: str) -> Engine:
     def network(layout: Format) -> nn.Module | None:
         return None if layout == PLAIN else _converted(task.cell.defense, task.shard, layout, defense, device)
 
-    return Engine(network(task.plan.search), network(task.plan.float32), task.plan.rows_at_once)
+    every = 1 if device == "cpu" else _QUERIES_PER_LOOK
+    return Engine(network(task.plan.search), network(task.plan.float32), task.plan.rows_at_once, every)
 
 
 _networks: dict[tuple[str, str, str], nn.Module] = {}
