@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import NamedTuple
 
 import torch
@@ -35,3 +36,15 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     true = logits.gather(1, y[:, None]).squeeze(1)
     wrong = logits.scatter(1, y[:, None], -torch.inf).amax(1)
     return wrong - true
+
+
+def each_draw(loss: Loss, logits: Tensor, y: Tensor) -> Tensor:
+    """The losses `[draws, B]` of several draws `[draws, B, classes]`, in one call where the loss bears it.
+
+    A function of its two arguments alone takes any rows. One that closes over something may know of targets,
+    one for each of the rows, and is called once per draw.
+    """
+    alone = isinstance(loss, FunctionType) and not (loss.__closure__ or loss.__defaults__ or loss.__kwdefaults__)
+    if alone:
+        return loss(logits.flatten(0, 1), y.repeat(len(logits))).view(len(logits), len(y))
+    return torch.stack([loss(each, y) for each in logits.unbind(0)])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from bench.answers import Gradient, Loss, margin, misclassified
+from bench.answers import Gradient, Loss, each_draw, margin, misclassified
 from bench.errors import BenchError
 from bench.features import Activations, Features
 from bench.record import Known, Passes
@@ -176,9 +176,8 @@ class Oracle:
         losses, answers = [], []
         for some in self._portions(eot, len(x)):
             with torch.enable_grad():
-                # One loss per draw: it may know of targets, one for each of the rows.
                 logits = self._draw(x, rows, some, fast=True)
-                values = torch.stack([loss(each, y) for each in logits.unbind(0)])
+                values = each_draw(loss, logits, y)
                 total += self._backward(values, x, rows, some)
             losses.append(values.detach())
             answers.append(logits.detach())
@@ -308,7 +307,7 @@ class Oracle:
         return self.passes.wasted
 
     def module(self) -> nn.Module:
-        """The defense as a plain module, for attacks of other libraries; its passes are counted, evenly over all rows."""
+        """The defense as a plain module, for attacks of other libraries; its passes are booked evenly over all rows."""
         from bench.counted import Counted
 
         return Counted(self)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.answers import margin
+from bench.answers import each_draw, margin
 from bench.errors import BenchError
 from bench.features import Features
 from bench.oracle import EVIDENCE_DRAWS, Oracle
@@ -67,6 +67,40 @@ def test_several_losses_at_one_point_cost_one_forward(x):
     assert oracle.forwards.tolist() == [1] * 6
     assert oracle.backwards.tolist() == alone.backwards.tolist() == [3] * 6
     assert oracle.broken.tolist() == alone.broken.tolist()
+
+
+def test_a_loss_of_many_draws_is_called_once_unless_it_may_know_of_rows():
+    """Either way each draw has the loss it has alone."""
+    logits, y = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 3])
+    target, sizes = torch.tensor([1, 2, 0]), []
+
+    def towards(logits, y):
+        sizes.append(len(y))
+        return (logits - logits.amax(1, keepdim=True)).gather(1, target[:, None]).squeeze(1)
+
+    class Method:
+        def __call__(self, logits, y):
+            return towards(logits, y)
+
+        loss = __call__
+
+    expected = torch.stack([cross_entropy(each, y) for each in logits])
+    assert torch.allclose(each_draw(_plain, logits, y), expected)
+    for loss in (towards, Method(), Method().loss, lambda logits, y, target=target: towards(logits, y)):
+        sizes.clear()
+        assert torch.equal(each_draw(loss, logits, y), torch.stack([towards(each, y) for each in logits]))
+        assert set(sizes) == {3}
+    told_sizes.clear()
+    each_draw(_plain, logits, y)
+    assert told_sizes == [15]
+
+
+told_sizes = []
+
+
+def _plain(logits, y):
+    told_sizes.append(len(y))
+    return cross_entropy(logits, y)
 
 
 def test_every_loss_of_a_stochastic_defense_has_draws_of_its_own():
