@@ -6,7 +6,6 @@ networks, bfloat16 on processors without it), so it is measured, in about a seco
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
@@ -14,7 +13,7 @@ from statistics import median, quantiles
 import torch
 from torch import Tensor, nn
 
-from bench import fingerprint
+from bench import fingerprint, processor
 from bench.cell import Cell, DefenseRef
 from bench.conversion import converted
 from bench.datasets.examples import Examples
@@ -105,8 +104,8 @@ def _asked(ref: DefenseRef, examples: Examples, device: str) -> tuple[Defense, T
 
 
 def _machine(device: str) -> str:
-    name = platform.processor() or platform.machine()
-    return name if device == "cpu" else torch.cuda.get_device_name(device)
+    """What a plan is for: another processor has other formats, even below the same folder of results."""
+    return processor.describe() if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from bench import fingerprint
+from bench import fingerprint, processor
 
 _TOLD = (
     *("atop-bench", "torch", "torchvision", "numpy", "pyautoattack"),
@@ -64,20 +64,16 @@ class Row:
 
 def machine(device: str) -> dict[str, str]:
     """The processor, the versions, and how busy the machine was."""
-    told = {"processor": _processor(), "cores": str(len(os.sched_getaffinity(0))), "system": platform.platform()}
+    told = {
+        "processor": processor.describe(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "system": platform.platform(),
+    }
     if device != "cpu":
         told["gpu"] = torch.cuda.get_device_name(device)
     told |= {"torch threads": str(torch.get_num_threads()), "load at the start": f"{os.getloadavg()[0]:.1f}"}
     told |= {"python": platform.python_version(), "harness": fingerprint.of_harness()[:12]}
     return told | {name: _version(name) for name in _TOLD}
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    fast = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{name or platform.machine()} ({', '.join(fast) or 'no vector extension known'})"
 
 
 def _version(name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import matrix, planner
+from bench import matrix, planner, processor
 from bench.datasets.load import load
 from bench.formats import PLAIN, Format, Plan
 from bench.planner import draws_per_row, plan
@@ -232,6 +232,21 @@ def test_a_plan_is_made_once_for_a_machine_and_kept_to(tmp_path, monkeypatch):
     other = planner.plans(asked, examples, store, "cpu", 2)
 
     assert first == again == other == {asked[0].defense.digest: Plan(Format(fused=True), PLAIN, 1, {})}
+    assert len(made) == 2
+
+
+def test_another_processor_is_planned_for_anew(tmp_path, monkeypatch):
+    """Where bfloat16 is only imitated it takes twenty times as long."""
+    asked, examples = cells("square")
+    made = []
+    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan())
+
+    for flags in ("avx2", "avx2 avx512_bf16"):
+        (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n")
+        monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+        planner.plans(asked, examples, Store(tmp_path), "cpu", 1)
+
+    assert processor.describe() == "Some CPU (avx2, avx512_bf16)"
     assert len(made) == 2
 
 
