@@ -46,8 +46,17 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.body(F.relu(self.norm(self.stem(2 * x - 1))))
-        logits: Tensor = self.head(features.mean((2, 3)))
+        logits: Tensor = self.head(average(features))
         return logits
+
+
+def average(features: Tensor) -> Tensor:
+    """The mean over all places, `[B, C]`.
+
+    By way of a pool, whose gradient has the layout of the features; that of `mean` is one number spread out by
+    strides of zero, over which the layer before takes ten times as long with channels last.
+    """
+    return F.avg_pool2d(features, features.shape[-2:]).flatten(1)
 
 
 class BasicBlock(nn.Module):

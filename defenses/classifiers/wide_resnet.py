@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.defenses.classifiers.resnet import average
+
 
 class WideResNet(nn.Module):
     """Normalization before activation before convolution; three stages, the later ones at half the size.
@@ -35,7 +37,7 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = F.relu(self.norm(self.body(self.stem(2 * x - 1))))
-        logits: Tensor = self.head(features.mean((2, 3)))
+        logits: Tensor = self.head(average(features))
         return logits
 
 
