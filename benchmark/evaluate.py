@@ -160,7 +160,7 @@ class _Shard:
             scope=(*self._scope, *place),
             access=stage.ref.access,
             on_pass=self._on_pass,
-            fast=_stand_in(self._engine, stage),
+            fast=stand_in(self._engine, stage),
             labels=y,
             rows_at_once=self._engine.rows_at_once,
             every=_patience(self._engine, stage, cell.threat),
@@ -216,7 +216,7 @@ class _Shard:
         self._components[label] = self._components.get(label, Component()) + part
 
 
-def _stand_in(engine: Engine, stage: Stage) -> nn.Module | None:
+def stand_in(engine: Engine, stage: Stage) -> nn.Module | None:
     """The format an attack may search in: any, one in float32, or none but the defense as given.
 
     Random search lives on gains that bfloat16 rounds away; what follows a gradient does not.

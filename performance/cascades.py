@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from clock import Passes, Timed, Variant, counter, interleaved, once
+from clock import Timed, Variant, counter, interleaved, once
 from fixture import (
     LINF,
     Setup,
@@ -30,8 +30,12 @@ from numpy.typing import NDArray
 from report import Row
 from torch import Tensor, nn
 
-from bench.conversion import converted
+from bench.cascade import Stage
+from bench.cell import Cell
+from bench.conversion import Engine, converted
 from bench.datasets.examples import Examples
+from bench.evaluate import stand_in
+from bench.executors.task import load_attack
 from bench.formats import Plan
 from bench.outcome import Done
 
@@ -130,16 +134,39 @@ def compare(setup: Setup, name: str, attack: str, goal: Goal, must: str, subject
     if runs[0].seconds < _LONG:
         runs += [ours() for _ in range(setup.repetitions - 1)]
     last = runs[-1]
-    bare = _bare(faced.model, last.plan.result, tensors(examples, device)[0], last.cell.passes)
+    bare = _bare(faced.model, last.plan.result, tensors(examples, device)[0], asked, last.cell)
     return _row(name, attack, goal, must, subject, theirs, runs, bare)
 
 
-def _bare(network: nn.Module, plan: Plan, x: Tensor, passes: Passes) -> float:
-    """The seconds that these passes take by themselves, `_AT_ONCE` at a time, in the format of the search.
+def _bare(network: nn.Module, plan: Plan, x: Tensor, asked: Cell, run: Timed[Done]) -> float:
+    """The seconds that these passes take by themselves, `_AT_ONCE` at a time, each in the format its attack may take.
 
     An engine that makes them cannot be faster: what is beyond is a matter of passes or of the processor.
     """
-    network, x = converted(network, plan.search, x[:2]), x[:_AT_ONCE]
+    engine = Engine(*(converted(network, layout, x[:2]) for layout in (plan.search, plan.float32)))
+    rest, total = run.passes, 0.0
+    costs: dict[nn.Module, tuple[float, float]] = {}
+    for ref in (*asked.attack.stages, *asked.attack.reserve):
+        part = run.result.ledger.components.get(ref.label)
+        if part is None:
+            continue
+        faced = stand_in(engine, Stage(ref, load_attack(ref))) or network
+        costs[faced] = costs.get(faced) or _costs(faced, x[:_AT_ONCE])
+        total += _seconds(costs[faced], part.cost.forwards, part.cost.backwards)
+        rest = replace(
+            rest, forwards=rest.forwards - part.cost.forwards, backwards=rest.backwards - part.cost.backwards
+        )
+    # The judge, and the guard of the gradients, ask the defense as it is.
+    return total + _seconds(_costs(network, x[:_AT_ONCE]), rest.forwards, rest.backwards)
+
+
+def _seconds(costs: tuple[float, float], forwards: int, backwards: int) -> float:
+    one, both = costs
+    return (forwards - backwards) * one + backwards * both
+
+
+def _costs(network: nn.Module, x: Tensor) -> tuple[float, float]:
+    """Seconds of an image: a forward, and a forward with its backward."""
 
     def forward() -> None:
         with torch.inference_mode():
@@ -151,7 +178,7 @@ def _bare(network: nn.Module, plan: Plan, x: Tensor, passes: Passes) -> float:
 
     turns = interleaved({"one": Variant(forward), "both": Variant(both)}, x.device.type, _TURNS, warm=True)
     one, two = (min(turns[name].seconds) / len(x) for name in ("one", "both"))
-    return (passes.forwards - passes.backwards) * one + passes.backwards * two
+    return one, two
 
 
 def _row(
@@ -183,7 +210,8 @@ def _row(
     ]
     choice = median(run.plan.median for run in runs)
     note = (
-        f"search in {plan.search}; choosing it is in our time ({choice:.1f} s), not in the counts; "
+        f"search by gradient in {plan.search}, other in {plan.float32}; "
+        f"choosing it is in our time ({choice:.1f} s), not in the counts; "
         f"median of {len(runs)}, the reference was run once; our passes made bare, {_AT_ONCE} at a time: {bare:.1f} s, "
         f"so with them {theirs.median / bare:.1f} x is the most on this processor"
     )
