@@ -8,11 +8,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench import matrix
 from bench.cascade import Stage
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
-from bench.conversion import Engine
+from bench.conversion import Engine, converted
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.evaluate import _patience, evaluate
 from bench.executors.task import Task, _engine, load_attack, load_defense
+from bench.formats import Format
 from bench.oracle import Oracle
 from bench.random import Stream
 from bench.record import Known
@@ -179,6 +180,22 @@ def test_when_the_host_looks_changes_no_verdict(name, threat):
 
     assert verdicts[0] == verdicts[1]
     assert 0 < sum(verdicts[0]) < len(examples)
+
+
+@pytest.mark.parametrize("name", ["pgd-20", "apgd-ce[steps=30]", "apgd-t[steps=10]", "malt[steps=10]"])
+def test_what_follows_gradients_breaks_as_much_in_bfloat16(name):
+    """Its rounding is a hundredth of a typical margin; random search, which lives on less, may not take it."""
+    (planned,), examples = _cell(name, "Linf:0.1")
+    cell, broken = planned.cell, []
+    defense, attack = load_defense(cell.defense, examples.spec), load_attack(cell.attack)
+    half = converted(defense.model, Format(half=True, channels_last=True), torch.from_numpy(examples.x[:2]))
+
+    for search in (None, half):
+        found = evaluate(cell, defense, attack, examples, engine=Engine(search))
+        broken.append(found.verdicts.adversarial == 0)
+
+    assert 0 < broken[0].sum() < len(examples)
+    assert (broken[0] ^ broken[1]).sum() <= 1
 
 
 @pytest.mark.parametrize("name", ["pgd-20", "apgd-ce[steps=30]", "square[queries=200]"])
