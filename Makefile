@@ -57,9 +57,10 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	touch $@ $(VENV)/.installed
 
-# Both pin what they do not need here.
+# Both pin what they do not need here; torchattacks puts an older copy of RobustBench over the real one.
 $(VENV)/.installed-performance: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --no-deps torchattacks==3.5.1 adv-lib==0.2.8
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall 'robustbench>=1.1.1'
 	touch $@
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(VENV)/bin/python

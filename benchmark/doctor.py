@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib
 import importlib.metadata
@@ -52,7 +53,7 @@ def examine(data: Path | None = None, *, quick: bool = False) -> list[Finding]:
         data: the folder of datasets, as for `bench run --data`.
         quick: leave out whatever needs an import of torch (about ten seconds).
     """
-    findings = [*_python(), *_dependencies()]
+    findings = [*_python(), *_dependencies(), *_intact("robustbench")]
     if not quick:
         findings += [*_torch(), *_cores(), *_library("torchvision", repairs.torchvision)]
         findings += [*_library("robustbench", repairs.robustbench), *_repairs()]
@@ -95,6 +96,25 @@ def _dependencies() -> Iterator[Finding]:
             yield Finding(name, "ok", f"{found} ({wanted})" if wanted else found)
         else:
             yield Finding(name, "problem", f"{found} is installed, {wanted} is needed", install)
+
+
+def _intact(name: str) -> Iterator[Finding]:
+    """Whether a distribution has its own modules: torchattacks 3.5.1 puts an older RobustBench over the real one."""
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    modules = [file for file in files if file.suffix == ".py" and file.hash is not None]
+    foreign = [file for file in modules if _digest(Path(str(file.locate()))) != file.hash.value]  # type: ignore[union-attr]
+    if foreign:
+        text = f"{len(foreign)} of its {len(modules)} modules are not its own: another package has overwritten them"
+        yield Finding(name, "problem", text, f"{_pip()} install --no-deps --force-reinstall {name}")
+
+
+def _digest(path: Path) -> str:
+    """As `RECORD` writes it."""
+    content = path.read_bytes() if path.is_file() else b""
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 def _pip() -> str:

@@ -57,6 +57,30 @@ def test_versions_are_compared_as_numbers(version: str, wanted: str, fits: bool)
     assert doctor._satisfies(version, wanted) is fits
 
 
+def test_modules_that_another_package_has_overwritten_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchattacks brings an older RobustBench, whose evaluation is commented out."""
+    (tmp_path / "victim").mkdir()
+    info = tmp_path / "victim-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: victim\nVersion: 1.0\n")
+    lines = ["victim-1.0.dist-info/METADATA,,"]
+    for name in ("one", "two"):
+        module = tmp_path / "victim" / f"{name}.py"
+        module.write_text(name)
+        lines.append(f"victim/{name}.py,sha256={doctor._digest(module)},3")
+    (info / "RECORD").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    whole = list(doctor._intact("victim"))
+    (tmp_path / "victim" / "two.py").write_text("older")
+    (found,) = doctor._intact("victim")
+
+    assert whole == [] == list(doctor._intact("nobody"))
+    assert found.state == "problem"
+    assert found.text == "1 of its 2 modules are not its own: another package has overwritten them"
+    assert found.remedy == f"{sys.executable} -m pip install --no-deps --force-reinstall victim"
+
+
 @pytest.fixture
 def requirements(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What is installed, by distribution; `good`, `old` and `gone` are required."""

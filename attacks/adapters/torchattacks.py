@@ -16,7 +16,7 @@ from bench.random import Stream
 from bench.types import ThreatModel
 
 # With its dependencies it would take `requests` back by four years.
-INSTALL = "pip install --no-deps torchattacks"
+INSTALL = "pip install --no-deps torchattacks, then pip install --no-deps --force-reinstall robustbench"
 
 _RESERVED = ("self", "model", "eps", "max_epsilon", "norm", "seed", "verbose", "n_classes")
 _REAL = ("c", "kappa", "decay", "scale", "lam", "amplification", "momentum")

@@ -158,7 +158,8 @@ LIBRARIES: Mapping[str, Library] = {
         "torchattacks",
         "bench.attacks.adapters.torchattacks:Torchattacks",
         "2010.01950",
-        "pip install --no-deps torchattacks (with its dependencies it downgrades requests)",
+        "pip install --no-deps torchattacks (with its dependencies it downgrades requests), then "
+        "pip install --no-deps --force-reinstall robustbench, of which it brings an older copy",
         _TORCHATTACKS,
     ),
     "art": Library(
