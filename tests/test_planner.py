@@ -121,6 +121,18 @@ def test_bfloat16_is_held_to_its_typical_answer_and_float32_to_every_one(x, monk
     assert any(not layout.half for layout in trusted) is full
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"), [([9, 1, 9, 1], True), ([9, 1, 1, 1, 1, 1], False), ([1, 1, 9, 1, 9, 1], True)]
+)
+def test_one_slow_call_does_not_make_a_format_an_imitation(x, monkeypatch, times, expected):
+    """Of one image, then of several; the other format's time comes first."""
+    clock = iter(times)
+    monkeypatch.setattr(planner, "_seconds", lambda *_: next(clock))
+
+    assert planner._emulated(None, None, x) is expected
+    assert next(clock, None) is None
+
+
 def test_a_network_that_refuses_a_format_is_run_as_it_is(x):
     trusted = planner._trusted(trained(Typed), x)
 
