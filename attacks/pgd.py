@@ -11,6 +11,7 @@ from bench.attacks.losses import LOSSES
 from bench.attacks.trajectory import (
     Best,
     Unbroken,
+    at_last,
     direction,
     require_at_least,
     require_family,
@@ -88,9 +89,13 @@ class PGD:
         for step in range(self.steps + 1):
             if not len(state):
                 return
-            reply = oracle.gradient(state.x_adv, state.y, LOSSES[self.loss], state.rows, eot=self.eot)
+            loss, last = LOSSES[self.loss], step == self.steps
+            if last:  # it is judged, too
+                reply = at_last(oracle, state.x_adv, state.y, loss, state.rows, eot=self.eot)
+            else:
+                reply = oracle.gradient(state.x_adv, state.y, loss, state.rows, eot=self.eot)
             best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
-            if step == self.steps:  # the last iterate is judged, too
+            if last:
                 return
             state.velocity = self._pushed(state.velocity, reply.grad, threat.family)
             state.x_adv = project(state.x_adv + self._step(state, threat), state.x, threat)

@@ -135,13 +135,14 @@ def share(query: int, queries: int, p_init: float) -> float:
 
 def _judge(oracle: Oracle, state: _State, x_new: Tensor, found: _Found) -> None:
     """Query a deterministic defense at `x_new`, keep what is better, and let go of what the oracle calls broken."""
+    breaks = oracle.breaks
     logits = oracle.logits(x_new, state.rows, y=state.y)
     loss = torch.nan_to_num(margin(logits, state.y), nan=torch.inf)
     fooled = misclassified(logits, state.y)
     kept = (loss > state.loss) | fooled
     state.x_best = torch.where(per_row(kept, x_new), x_new, state.x_best)
     state.loss = torch.where(kept, loss, state.loss)
-    if oracle.due and len(oracle.open(state.rows)) < len(state):
+    if oracle.due and oracle.breaks != breaks:
         found.keep(state)
         state.drop_broken(oracle)
 

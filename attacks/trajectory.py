@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from bench.answers import Gradient
+from bench.answers import Gradient, Loss, margin, misclassified
 from bench.attacks.losses import LOSSES
 from bench.errors import BenchError, unknown
 from bench.geometry import per_row, steepest
@@ -149,6 +149,15 @@ class Best:
         return kept
 
 
+def at_last(oracle: Oracle, x_adv: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int) -> Gradient:
+    """The answer at the last point of a search: that of `Oracle.gradient` but for a gradient, which nobody follows."""
+    if oracle.stochastic:  # whose shares of wrong draws only a gradient query tells
+        return oracle.gradient(x_adv, y, loss, rows, eot=eot)
+    logits = oracle.logits(x_adv, rows, y=y)
+    wrong, softness = misclassified(logits, y).float(), margin(logits, y).sigmoid()
+    return Gradient(loss(logits, y), torch.zeros_like(x_adv), logits, wrong, softness)
+
+
 @dataclass
 class Unbroken:
     """The state of the examples still under attack; every field is `[B, ...]`, or a tuple of such.
@@ -159,13 +168,16 @@ class Unbroken:
 
     rows: Tensor
 
+    _heard = -1  # what the oracle's `breaks` was when last asked
+
     def __len__(self) -> int:
         return len(self.rows)
 
     def drop_broken(self, oracle: Oracle) -> None:
         """Forget the examples the oracle calls broken, in every field, as soon as it has looked."""
-        if not oracle.due:
+        if not oracle.due or oracle.breaks == self._heard:
             return
+        self._heard = oracle.breaks
         still = oracle.open(self.rows)
         if len(still) == len(self.rows):
             return

@@ -106,8 +106,7 @@ class Oracle:
             if self._labels is None:
                 return self._forward(x, rows)
             y = self._labels[rows]
-        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
-        return self._successes.weigh(self._forward(x, rows, fast=True), x, y, rows, within)[0]
+        return self._successes.weigh(self._forward(x, rows, fast=True), x, y, rows, inside)[0]
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -143,12 +142,14 @@ class Oracle:
         if self.access != "gradient":
             raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
         x = x.detach().requires_grad_()
-        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
         if not self.stochastic:
-            return self._single(x, y, losses, rows, within)
+            return self._single(x, y, losses, rows, inside)
+        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
         return [self._expected(x, y, loss, rows, eot, within) for loss in losses]
 
-    def _single(self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, within: Tensor) -> list[Gradient]:
+    def _single(
+        self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, within: Tensor | None
+    ) -> list[Gradient]:
         """The answer of a deterministic defense."""
         with torch.enable_grad():
             logits = self._forward(x, rows, fast=True)
@@ -275,6 +276,11 @@ class Oracle:
     def due(self) -> bool:
         """Whether all queries have been looked at; if not, `open` makes the host wait for them."""
         return self._successes.due
+
+    @property
+    def breaks(self) -> int:
+        """A number that grows whenever examples are found broken: while it stays, `open` has nothing new to say."""
+        return self._known.breaks
 
     def open(self, rows: Tensor) -> Tensor:
         """The rows that are not broken yet on the evidence of the queries made so far."""

@@ -18,10 +18,12 @@ class Known:
 
     def __init__(self, size: int) -> None:
         self.broken = torch.zeros(size, dtype=torch.bool)
+        self.breaks = 0  # how often examples were added
 
     def add(self, rows: Tensor) -> None:
         """Some examples are broken, too."""
         if len(rows):
+            self.breaks += 1
             self.broken = self.broken.index_fill(0, rows.cpu(), value=True)
 
 

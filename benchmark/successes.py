@@ -49,7 +49,7 @@ class Successes:
         return self._queries % self._every == 0
 
     @torch.no_grad()
-    def weigh(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor) -> tuple[Tensor, Tensor]:
+    def weigh(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None) -> tuple[Tensor, Tensor]:
         """The answers to a query, and which are wrong: those of the defense itself wherever a look is due.
 
         Args:
@@ -57,17 +57,21 @@ class Successes:
             x: the images asked about, `[B, C, H, W]`.
             y: their labels `[B]`.
             rows: which examples these are, `[B]`.
-            within: which images may break something, bool `[B]`.
+            within: which images may break something, bool `[B]`; `None` for all.
         """
-        if self._every == 1:
-            if self._ask is not None:
-                logits = self._corrected(logits, x, y, rows, within)
-            wrong = misclassified(logits, y)
-            self._retire(rows[wrong & within])
-            return logits, wrong
         wrong = misclassified(logits, y)
+        if self._every == 1:
+            suspects = _both(wrong, within).nonzero().squeeze(1)
+            if not len(suspects):
+                return logits, wrong
+            if self._ask is not None:
+                asked = self._ask(x[suspects], rows[suspects]).to(logits.dtype)
+                logits = logits.index_copy(0, suspects, asked)
+                wrong = misclassified(logits, y)
+            self._retire(rows[_both(wrong, within)])
+            return logits, wrong
         # From 0 to 1 where an answer is wrong within the threat model.
-        clear = torch.where(wrong & within, torch.nan_to_num(margin(logits, y).sigmoid(), nan=1.0), _NONE)
+        clear = torch.where(_both(wrong, within), torch.nan_to_num(margin(logits, y).sigmoid(), nan=1.0), _NONE)
         self._note(x, rows, clear)
         self._queries += 1
         if self.due:
@@ -96,13 +100,6 @@ class Successes:
             x_adv = x_adv.index_copy(0, rows, points)
         return x_adv
 
-    def _corrected(self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor) -> Tensor:
-        """The logits of the search, and of the defense itself wherever the search sees a success."""
-        suspects = (misclassified(logits, y) & within).nonzero().squeeze(1)
-        if self._ask is None or not len(suspects):
-            return logits
-        return logits.index_copy(0, suspects, self._ask(x[suspects], rows[suspects]).to(logits.dtype))
-
     def _note(self, x: Tensor, rows: Tensor, clear: Tensor) -> None:
         """Keep the clearest success of each example; nothing here waits for the device."""
         if self._noted is None:
@@ -117,3 +114,7 @@ class Successes:
     def _retire(self, rows: Tensor) -> None:
         if self.known is not None:
             self.known.add(rows)
+
+
+def _both(wrong: Tensor, within: Tensor | None) -> Tensor:
+    return wrong if within is None else wrong & within

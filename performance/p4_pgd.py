@@ -110,9 +110,16 @@ class _Unforgetting(Oracle):
     def gradient(
         self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None
     ) -> Gradient:
+        return super().gradient(x, y, loss, rows, eot=eot, inside=self._unknown(rows, inside))
+
+    def logits(
+        self, x: Tensor, rows: Tensor, *, y: Tensor | None = None, eot: int = 1, inside: Tensor | None = None
+    ) -> Tensor:
+        return super().logits(x, rows, y=y, eot=eot, inside=self._unknown(rows, inside))
+
+    def _unknown(self, rows: Tensor, inside: Tensor | None) -> Tensor:
         unknown = ~self.broken.to(rows.device)[rows]
-        within = unknown if inside is None else inside & unknown
-        return super().gradient(x, y, loss, rows, eot=eot, inside=within)
+        return unknown if inside is None else inside & unknown
 
 
 def _bare(network: nn.Module, x: Tensor, y: Tensor) -> None:

@@ -82,11 +82,13 @@ class _Record:
 def _replay(tally: Tally[tuple[_Call, int]], images: Tensor) -> None:
     for (call, backwards), count in tally.items():
         x = images.repeat(-(-call.rows // len(images)), 1, 1, 1)[: call.rows].clone()
+        # What a conversion asked before it rounded the weights is asked of them rounded, too.
+        half = call.half or any(weight.dtype == torch.bfloat16 for weight in call.network.parameters())
         if call.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         for _ in range(count):
             at = x.detach().requires_grad_(call.graph)
-            with torch.set_grad_enabled(call.graph), torch.autocast(x.device.type, torch.bfloat16, enabled=call.half):
+            with torch.set_grad_enabled(call.graph), torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                 logits = call.network(at)
             for index in range(backwards):
                 torch.autograd.grad(logits.sum(), at, retain_graph=index + 1 < backwards)

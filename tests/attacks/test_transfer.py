@@ -72,7 +72,7 @@ def test_blind_is_pgd_on_the_base_alone(attack, launch, robust_digits):
     assert torch.equal(x_adv, alone)
     assert purifier.asked == 0
     assert oracle.forwards.tolist() == [41] * 16
-    assert oracle.backwards.tolist() == [41] * 16
+    assert oracle.backwards.tolist() == [40] * 16  # the last point is only judged
 
 
 def test_a_transfer_goes_on_beyond_the_boundary_to_the_deepest_point(attack, halfspace, images):
@@ -158,7 +158,7 @@ class TestFromAnotherDefense:
         x_adv, oracle = attack(TransferFrom(), defense, x, y, threat)
 
         assert (target(x_adv).argmax(1) != y).all()
-        assert oracle.forwards.tolist() == oracle.backwards.tolist() == [41] * 8
+        assert (oracle.forwards.tolist(), oracle.backwards.tolist()) == ([41] * 8, [40] * 8)
         assert len(oracle.open(torch.arange(8))) == 8
 
     def test_boundaries_that_have_nothing_in_common_let_none_through(self, attack, halfspace, images):
