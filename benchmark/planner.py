@@ -25,6 +25,8 @@ from bench.types import Defense
 
 # Anything below is not worth other roundings, nor told from noise in a second.
 _WORTH = 1.1
+# And bfloat16 moves numbers as another seed would, so it has to be worth a third more than the best of float32.
+_WORTH_HALF = 4 / 3
 # What takes this many times as long as the network as given is not timed on, after two rounds.
 _HOPELESS = 1.5
 # Logits may differ by this in float32, relative to the largest; 20 times what folded norms were seen to do.
@@ -118,8 +120,11 @@ def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:
 
 
 def _fastest(gain: Mapping[Format, float]) -> Format:
+    exact = max((layout for layout in gain if not layout.half), key=lambda layout: gain[layout])
     best = max(gain, key=lambda layout: gain[layout])
-    return best if gain[best] >= _WORTH else PLAIN
+    if best.half and gain[best] >= _WORTH_HALF * gain[exact]:
+        return best
+    return exact if gain[exact] >= _WORTH else PLAIN
 
 
 def _each(model: nn.Module, x: Tensor) -> float:

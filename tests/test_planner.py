@@ -155,6 +155,8 @@ def test_the_fastest_format_is_taken_where_it_is_worth_it():
     half, folded = Format(half=True, channels_last=True), Format(fused=True)
 
     assert planner._fastest({PLAIN: 1.0, folded: 1.3, half: 2.4}) == half
+    assert planner._fastest({PLAIN: 1.0, folded: 1.3, half: 1.6}) == folded
+    assert planner._fastest({PLAIN: 1.0, folded: 1.05, half: 1.3}) == PLAIN
     assert planner._fastest({PLAIN: 1.0, folded: 1.3}) == folded
     assert planner._fastest({PLAIN: 1.0, folded: 1.05}) == PLAIN
 
