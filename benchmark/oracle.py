@@ -94,7 +94,7 @@ class Oracle:
         Args:
             x: images `[B, C, H, W]`.
             rows: which examples these are, `[B]`.
-            y: labels `[B]`: what they show to be broken is retired. By default those of the oracle, if it has any.
+            y: labels `[B]`, from an attack that asks inside the threat model alone: what is broken is retired.
             eot: draws to average over where the defense is stochastic.
             inside: as for `gradient`.
         """
@@ -102,11 +102,11 @@ class Oracle:
             raise PermissionError("this attack is registered as decision-based and asked for logits")
         if self.stochastic:
             return torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))]).mean(0)
-        if y is None:
-            if self._labels is None:
-                return self._forward(x, rows)
-            y = self._labels[rows]
-        return self._successes.weigh(self._forward(x, rows, fast=True), x, y, rows, inside)[0]
+        if y is not None:
+            return self._successes.weigh(self._forward(x, rows, fast=True), x, y, rows, inside)[0]
+        if self._labels is None:
+            return self._forward(x, rows)
+        return self._successes.corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows, inside)[0]
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:

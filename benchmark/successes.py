@@ -59,17 +59,11 @@ class Successes:
             rows: which examples these are, `[B]`.
             within: which images may break something, bool `[B]`; `None` for all.
         """
-        wrong = misclassified(logits, y)
         if self._every == 1:
-            suspects = _both(wrong, within).nonzero().squeeze(1)
-            if not len(suspects):
-                return logits, wrong
-            if self._ask is not None:
-                asked = self._ask(x[suspects], rows[suspects]).to(logits.dtype)
-                logits = logits.index_copy(0, suspects, asked)
-                wrong = misclassified(logits, y)
+            logits, wrong = self.corrected(logits, x, y, rows, within)
             self._retire(rows[_both(wrong, within)])
             return logits, wrong
+        wrong = misclassified(logits, y)
         # From 0 to 1 where an answer is wrong within the threat model.
         clear = torch.where(_both(wrong, within), torch.nan_to_num(margin(logits, y).sigmoid(), nan=1.0), _NONE)
         self._note(x, rows, clear)
@@ -77,6 +71,20 @@ class Successes:
         if self.due:
             self.look()
         return logits, wrong
+
+    @torch.no_grad()
+    def corrected(
+        self, logits: Tensor, x: Tensor, y: Tensor, rows: Tensor, within: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `weigh`, at once, and nothing is retired."""
+        wrong = misclassified(logits, y)
+        if self._ask is None:
+            return logits, wrong
+        suspects = _both(wrong, within).nonzero().squeeze(1)
+        if not len(suspects):
+            return logits, wrong
+        logits = logits.index_copy(0, suspects, self._ask(x[suspects], rows[suspects]).to(logits.dtype))
+        return logits, misclassified(logits, y)
 
     @torch.no_grad()
     def look(self) -> None:

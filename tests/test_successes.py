@@ -110,6 +110,19 @@ def test_whoever_asks_which_rows_are_open_has_them_looked_at():
     assert oracle.broken.tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("every", [1, EVERY])
+def test_logits_retire_nothing_unless_the_attack_says_that_it_asks_inside(every):
+    """A user's attack may ask far outside; an example given up for that would look robust."""
+    oracle, rows = Oracle(Defense(Above()), 3, labels=Y, every=every, access="score"), torch.arange(3)
+
+    oracle.logits(X + 0.25, rows)
+    untouched = oracle.open(rows).tolist()
+    oracle.logits(X + 0.25, rows, y=Y)
+
+    assert untouched == [0, 1, 2]
+    assert oracle.open(rows).tolist() == [0, 1]
+
+
 def test_a_proof_takes_the_place_of_what_an_attack_proposes():
     """A stand-in may have crowned another point since."""
 
