@@ -31,10 +31,10 @@ def locate(name: str, dataset: str, folder: Path | None) -> Path:
     for path in places:
         if path.is_file():
             return path
-    option = name.partition("-rt")
+    training, _, rt = name.partition("-rt")
     # What stands for a folder in paths is no name of a dataset.
     source = "imagefolder:PATH" if dataset.startswith("imagefolder-") else dataset
-    command = f"bench train {option[0]} --dataset {source}" + (f" --set rt={option[2]}" if option[1] else "")
+    command = f"bench train {training} --dataset {source}" + (f" --set rt={rt}" if rt else "")
     searched = folder / dataset if folder is not None else "the shipped weights"
     missing = f"no weights {name!r} for dataset {dataset!r} in {searched}"
     raise BenchError(f"{missing}: train them with '{command}', or pass --weights FOLDER")

@@ -104,8 +104,9 @@ class DefenseEntry:
     def weight_names(self, config: Mapping[str, str], *, foreign: bool = False) -> list[str]:
         """The checkpoints it is made of under these parameters; `foreign`: but for what it stands before."""
         spelled = {key: self.spelled.get(key, {}).get(value, value) for key, value in config.items()}
-        own = [name for name in self.weights if not (foreign and name == f"{{{self.holds}}}")]
-        return [name.format_map(spelled).format_map(config) for name in own]
+        own = [name for name in self.weights if not (foreign and f"{{{self.holds}}}" in name)]
+        # Twice, because what stands for a value may name other parameters.
+        return [name.format_map(spelled).format_map(spelled) for name in own]
 
     def is_stochastic(self, config: Mapping[str, str]) -> bool:
         return any(config[key] in values for key, values in self.stochastic_when.items())

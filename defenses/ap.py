@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.defenses import purified
+from bench.defenses.networks import sized
 from bench.types import Defense, ImageSpec
 
 
@@ -18,11 +19,12 @@ def load(
     spec: ImageSpec,
     rt: str = "none",
     classifier: str = "standard",
+    network: str = "small",
     behind: Defense | None = None,
 ) -> Defense:
     """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`.
 
-    Where `behind` is given, `classifier` is only what it is called.
+    Both are those of `network`. Where `behind` is given, `classifier` is only what it is called.
     """
-    held = behind or purified.classifier(classifier, checkpoints, spec)
-    return purified.load("ap", checkpoints=checkpoints, spec=spec, rt=rt, behind=held)
+    held = behind or purified.classifier(sized(classifier, network), checkpoints, spec)
+    return purified.load(sized("ap", network), checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

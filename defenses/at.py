@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bench.defenses import networks
-from bench.defenses.inference import for_inference
+from bench.defenses import purified
+from bench.defenses.networks import sized
 from bench.types import Defense, ImageSpec
 
 
-def _load(name: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec) -> Defense:
+def _load(name: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, network: str = "small") -> Defense:
     """The classifier of the checkpoint `name`; its architecture is that of `standard`."""
-    model, card = networks.restore(name, checkpoints, spec)
-    return Defense(for_inference(model), trained_on=networks.trained_on(card), card=networks.record(card))
+    return purified.classifier(sized(name, network), checkpoints, spec)
 
 
 load = partial(_load, "at")

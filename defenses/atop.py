@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.defenses import purified
+from bench.defenses.networks import sized
 from bench.types import Defense, ImageSpec
 
-# Fine-tuning -> the checkpoint it leaves.
-FINE_TUNED = {"on": "atop-rt{rt}", "off": "ap", "clean": "atop-clean-rt{rt}", "paper": "atop-paper-rt{rt}"}
+# Fine-tuning -> the training that leaves its checkpoint.
+FINE_TUNED = {"on": "atop", "off": "ap", "clean": "atop-clean", "paper": "atop-paper"}
 
 
 def load(
@@ -23,6 +24,7 @@ def load(
     rt: str = "1",
     ft: str = "on",
     classifier: str = "standard",
+    network: str = "small",
     behind: Defense | None = None,
 ) -> Defense:
     """The fine-tuned purifier under the transform it was fine-tuned with.
@@ -35,8 +37,9 @@ def load(
             examples) or `paper` (as the authors' code does it).
         classifier: the checkpoint of the classifier. The purifier was fine-tuned before `standard`;
             another one shows what it is worth elsewhere, and `at` makes the composed defense.
+        network: of both: `small`, or `resnet-18` and the purifier that fits it.
         behind: somebody else's classifier; `classifier` is only what it is called then.
     """
-    weights = FINE_TUNED[ft].format(rt=rt)
-    held = behind or purified.classifier(classifier, checkpoints, spec)
+    weights = sized(FINE_TUNED[ft], network) + ("" if ft == "off" else f"-rt{rt}")
+    held = behind or purified.classifier(sized(classifier, network), checkpoints, spec)
     return purified.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

@@ -135,12 +135,32 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write(path: Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+def in_half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in half precision, those of whole numbers as they are.
+
+    Raises:
+        BenchError: a weight is too large for it.
+    """
+    halved = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    for key, tensor in halved.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise BenchError(f"{key!r} holds weights beyond half precision: train with --set half=false")
+    return halved
+
+
+def write(path: Path, state: Mapping[str, Tensor], card: Mapping[str, Any], *, half: bool = False) -> None:
     """Write weights and card so that each file is, at any moment, the old or the new one.
 
     The card gains the `sha256` of the weights, so a pair of which only one was replaced is noticed.
+
+    Args:
+        path: of the weights; the card lies beside it.
+        state: the tensors.
+        card: what is said of them.
+        half: whether they are written in half precision; a network reads them as float32 again.
     """
-    content = safetensors.torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
+    kept = in_half(state) if half else state
+    content = safetensors.torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in kept.items()})
     full = {**card, "sha256": hashlib.sha256(content).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, content)

@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from bench.defenses import checkpoints as files
+from bench.defenses.classifiers.preact_resnet import PreActResNet
 from bench.defenses.classifiers.resnet import Bottleneck, ResNet
 from bench.defenses.classifiers.small_cnn import SmallCNN
-from bench.defenses.classifiers.wide_resnet import WideResNet
 from bench.defenses.purifiers.autoencoder import MaskedAutoencoder
 from bench.defenses.purifiers.inpainter import GatedInpainter
 from bench.defenses.purifiers.unet import UNet
@@ -26,15 +26,24 @@ CLASSIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
     "resnet-20": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(3, 3, 3)),
     "resnet-34": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, blocks=(3, 4, 6, 3)),
     "resnet-50": lambda spec, width: ResNet(spec.shape[0], spec.classes, width, (3, 4, 6, 3), Bottleneck),
+    "preact-resnet-18": lambda spec, width: PreActResNet.resnet18(spec.shape[0], spec.classes, width),
     # Their width is that of the first stage: WRN-16-4 has 64, WRN-28-10 has 160.
-    "wrn-16": lambda spec, width: WideResNet(spec.shape[0], spec.classes, width, depth=16),
-    "wrn-28": lambda spec, width: WideResNet(spec.shape[0], spec.classes, width, depth=28),
+    "wrn-16": lambda spec, width: PreActResNet.wide(spec.shape[0], spec.classes, width, depth=16),
+    "wrn-28": lambda spec, width: PreActResNet.wide(spec.shape[0], spec.classes, width, depth=28),
 }
 PURIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
     "unet": lambda spec, width: UNet(spec.shape[0], width),
     "autoencoder": lambda spec, width: MaskedAutoencoder(spec.shape, width),
     "gated-inpainter": lambda spec, width: GatedInpainter(spec.shape, width),
 }
+
+
+SMALL = "small"
+
+
+def sized(name: str, network: str) -> str:
+    """The checkpoint, or the recipe, of a training for a network: `at`, or `at-resnet-18`."""
+    return name if network == SMALL else f"{name}-{network}"
 
 
 def build(architecture: Mapping[str, Any], spec: ImageSpec) -> nn.Module:

@@ -13,19 +13,28 @@ _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
 _NOISE = ("0.025", "0.05", "0.075", "0.1", "0.125", "0.15", "0.2", "0.25", "0.3", "0.4", "0.5")
 _PURIFIER = ("base", "derandomized", "bpda", "frozen")
+# Networks that weights are shipped for: what two CPU cores train, and the ResNet-18 of the literature.
+_SIZED = {"network": {"small": "", "resnet-18": "-resnet-18"}}
+_NETWORK = {"network": tuple(_SIZED["network"])}
 _CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
 
-DEFENSES.add(
-    DefenseEntry(
-        "standard",
-        "bench.defenses.standard:load",
-        "undefended",
-        "the classifier alone, trained without adversarial examples",
-        weights=("standard",),
+for _name, _paper, _summary in (
+    ("standard", "undefended", "the classifier alone, trained without adversarial examples"),
+    ("at", "1706.06083", "adversarial training with PGD"),
+):
+    DEFENSES.add(
+        DefenseEntry(
+            _name,
+            f"bench.defenses.{_name}:load",
+            _paper,
+            _summary,
+            weights=(f"{_name}{{network}}",),
+            spelled=_SIZED,
+            config={"network": "small"},
+            choices=_NETWORK,
+        )
     )
-)
 for _name, _loader, _paper, _summary in (
-    ("at", "load", "1706.06083", "adversarial training with PGD"),
     ("at-l2", "load_l2", "1706.06083", "adversarial training with PGD in L2"),
     ("at-stadv", "load_stadv", "1801.02612", "adversarial training on displaced pixels"),
     ("fgsm-rs", "load_fgsm_rs", "2001.03994", "adversarial training with a single step from a random start"),
@@ -38,9 +47,10 @@ DEFENSES.add(
         "bench.defenses.ap:load",
         "2401.16352",
         "adversarial purification: a purifier trained on clean images before the standard classifier",
-        weights=("{classifier}", "ap"),
-        config={"rt": "none", "classifier": "standard"},
-        choices={"rt": _RT, "classifier": _CLASSIFIERS},
+        weights=("{classifier}{network}", "ap{network}"),
+        spelled=_SIZED,
+        config={"rt": "none", "classifier": "standard", "network": "small"},
+        choices={"rt": _RT, "classifier": _CLASSIFIERS, **_NETWORK},
         holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
@@ -52,12 +62,18 @@ DEFENSES.add(
         "bench.defenses.atop:load",
         "2401.16352",
         "adversarial training on purification: random transform and adversarially fine-tuned purifier",
-        weights=("{classifier}", "{ft}"),
+        weights=("{classifier}{network}", "{ft}"),
         spelled={
-            "ft": {"on": "atop-rt{rt}", "off": "ap", "clean": "atop-clean-rt{rt}", "paper": "atop-paper-rt{rt}"},
+            "ft": {
+                "on": "atop{network}-rt{rt}",
+                "off": "ap{network}",
+                "clean": "atop-clean{network}-rt{rt}",
+                "paper": "atop-paper{network}-rt{rt}",
+            },
+            **_SIZED,
         },
-        config={"rt": "1", "ft": "on", "classifier": "standard"},
-        choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS},
+        config={"rt": "1", "ft": "on", "classifier": "standard", "network": "small"},
+        choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS, **_NETWORK},
         holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,

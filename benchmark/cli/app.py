@@ -150,7 +150,11 @@ def check(
 @app.command()
 def train(
     name: Annotated[
-        str, typer.Argument(help="standard, at, at-l2, at-stadv, fgsm-rs, trades, ap, atop, atop-clean or atop-paper.")
+        str,
+        typer.Argument(
+            help="standard, at, at-l2, at-stadv, fgsm-rs, trades, ap, diffpure, atop, atop-clean or atop-paper; "
+            "standard-, at-, ap- and atop-resnet-18 for a GPU."
+        ),
     ],
     dataset: Dataset = "digits",
     data: Data = None,
@@ -162,11 +166,14 @@ def train(
         "weights"
     ),
     checkpoint_every: Annotated[int, typer.Option(help="Updates between two notes of where it stands.")] = 500,
+    minutes: Annotated[
+        float | None, typer.Option(help="Plan as many epochs as fit into so many minutes, and stop then.")
+    ] = None,
 ) -> int:
     """Train a defense by its committed recipe and write weights and card; the same command goes on after a kill."""
     from bench.cli import training
 
-    return training.train(name, dataset, data, set_ or [], seed, device, weights, out, checkpoint_every)
+    return training.train(name, dataset, data, set_ or [], seed, device, weights, out, checkpoint_every, minutes)
 
 
 @app.command()

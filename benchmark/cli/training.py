@@ -6,8 +6,9 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
-from bench.checkpoints import locate
+from bench.checkpoints import card, locate
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.executors import pick_device
@@ -25,8 +26,10 @@ def train(
     weights: Path | None,
     out: Path,
     every: int,
+    minutes: float | None,
 ) -> int:
     """Train one defense and say where its weights went."""
+    budget = _budget(minutes)
     needed = load_target("bench.defenses.training.recipe:starts_from")(name)
     overrides = _overrides(assignments)
     device = pick_device(device)
@@ -48,21 +51,35 @@ def train(
             on_progress=progress,
             command=_command(name, dataset, assignments, seed),
             every=every,
+            budget=budget,
         )
     if os.environ.get("RANK", "0") != "0":  # one of several processes, of which the first speaks
         return 0
     print(f"weights  {path}\ncard     {path.with_suffix('.json')}")
+    unfinished = card(path).get("unfinished")
+    if unfinished:
+        print(f"stopped  after {unfinished['done']} of {unfinished['of']} updates: the same command goes on")
     print(f"next     {_next(path.stem, dataset, out)}")
     return 0
 
 
 def _next(weights: str, dataset: str, out: Path) -> str:
     """The command that measures what was trained: `atop-clean-rt2` is `atop[ft=clean,rt=2]`."""
-    training, _, rt = weights.partition("-rt")
+    named, _, rt = weights.partition("-rt")
+    training, suffix = load_target("bench.defenses.training.recipe:training_of")(named)
     name, _, fine_tuning = training.partition("-") if rt else (training, "", "")
-    inside = ",".join([*([f"ft={fine_tuning}"] if fine_tuning else []), *([f"rt={rt}"] if rt else [])])
+    chosen = {"ft": fine_tuning, "network": suffix.removeprefix("-"), "rt": rt}
+    inside = ",".join(f"{key}={value}" for key, value in chosen.items() if value)
     words = ["bench", "run", "--dataset", dataset, "--defenses", f"{name}[{inside}]" if inside else name]
     return shlex.join([*words, "--weights", str(out)])
+
+
+def _budget(minutes: float | None) -> Any:  # noqa: ANN401  (a `Budget`; it begins to run here, images are still to be read)
+    if minutes is None:
+        return None
+    if not 0 < minutes < float("inf"):
+        raise BenchError(f"--minutes {minutes} is out of range: it must be positive")
+    return load_target("bench.defenses.training.budget:Budget")(60 * minutes)
 
 
 def _overrides(assignments: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.defenses.training.craft import craft
 from bench.defenses.training.journal import Journal
-from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import ClassifierRecipe
 from bench.types import ThreatModel
 
@@ -20,7 +20,7 @@ Losses = tuple[Tensor, Mapping[str, Tensor]]
 
 def train_classifier(
     model: nn.Module, x: Tensor, y: Tensor, recipe: ClassifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
-) -> None:
+) -> Learned:
     """Train in place; the model is left in eval mode."""
     threat = ThreatModel.parse(recipe.threat)
     attack = partial(
@@ -56,5 +56,6 @@ def train_classifier(
         moved = F.kl_div(F.log_softmax(model(attacked), dim=1), F.softmax(clean, dim=1), reduction="batchmean")
         return loss + recipe.beta * moved, {"cross-entropy": loss, "KL": moved}
 
-    fit(model, trades if recipe.loss == "trades" else madry, x, y, recipe, on_epoch, journal=journal)
+    learned = fit(model, trades if recipe.loss == "trades" else madry, x, y, recipe, on_epoch, journal=journal)
     model.eval()
+    return learned

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.defenses.purifiers.diffusion import Schedule
 from bench.defenses.training.journal import Journal
-from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import Optimization
 
 
@@ -24,7 +24,7 @@ def train_diffusion(
     *,
     highest: float = 1.0,
     journal: Journal | None = None,
-) -> None:
+) -> Learned:
     """Train in place on clean images; the network is left in eval mode.
 
     Args:
@@ -45,8 +45,9 @@ def train_diffusion(
         return loss, {"noise": loss}
 
     denoiser.requires_grad_(True)
-    fit(denoiser, step, x, y, settings, on_epoch, journal=journal)
+    learned = fit(denoiser, step, x, y, settings, on_epoch, journal=journal)
     denoiser.eval()
+    return learned
 
 
 def noise_loss(denoiser: nn.Module, schedule: Schedule, x: Tensor, highest: float = 1.0) -> Tensor:

@@ -19,7 +19,7 @@ from bench.defenses.purified import Purified
 from bench.defenses.training.craft import craft
 from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
 from bench.defenses.training.journal import Journal
-from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import FineTuningRecipe
 from bench.types import ThreatModel
 
@@ -31,7 +31,7 @@ def fine_tune(
     recipe: FineTuningRecipe,
     on_epoch: OnEpoch,
     journal: Journal | None = None,
-) -> None:
+) -> Learned:
     """Train `pipeline.purifier` in place; the classifier is frozen and in eval mode throughout."""
     threat = ThreatModel.parse(recipe.threat)
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through to the purifier.
@@ -64,4 +64,5 @@ def fine_tune(
         hinge = critic.learn(target, stages[-1], mask)
         return loss + recipe.gan_weight * critic.generator_loss(stages[-1], mask), {**parts, "hinge": hinge}
 
-    fit(pipeline.purifier, step, x, y, recipe, on_epoch, journal=journal, beside={"critic": critic} if critic else None)
+    beside = {"critic": critic} if critic else None
+    return fit(pipeline.purifier, step, x, y, recipe, on_epoch, journal=journal, beside=beside)

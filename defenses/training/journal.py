@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bench.defenses.training.budget import Budget
 from bench.errors import BenchError
 
 EVERY = 500  # updates between two notes: seconds to minutes of work, at a cost of milliseconds
@@ -29,20 +30,29 @@ class Journal:
     Attributes:
         path: the file; it exists while the training is unfinished.
         every: updates between two notes.
+        budget: how long this sitting may take; `None` for as long as it needs.
     """
 
     path: Path
     every: int = EVERY
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise BenchError(f"checkpoints every {self.every} updates: it must be at least 1")
 
     @classmethod
-    def of(cls, folder: Path, weights: str, identity: Mapping[str, Any], every: int = EVERY) -> Journal:
+    def of(
+        cls,
+        folder: Path,
+        weights: str,
+        identity: Mapping[str, Any],
+        every: int = EVERY,
+        budget: Budget | None = None,
+    ) -> Journal:
         """The journal of the training of `weights` that is defined by `identity`, plain data."""
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-        return cls(folder / f"{weights}.{key}.unfinished", every)
+        return cls(folder / f"{weights}.{key}.unfinished", every, budget)
 
     def read(self) -> dict[str, Any] | None:
         """The last note; `None` where there is none.

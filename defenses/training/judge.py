@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.attacks.pgd import PGD
+from bench.defenses.checkpoints import in_half
 from bench.defenses.training.craft import craft
 from bench.defenses.training.data import Examples, tensors
 from bench.defenses.training.loop import OnEpoch
+from bench.defenses.training.recipe import Recipe
 from bench.oracle import Oracle
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything
@@ -110,11 +112,7 @@ def quick_check(defense: Defense, threat: str, validation: Examples, seed: int, 
     if not threat:
         return {}
     x, y = tensors(validation, device, ATTACKED)
-    attack = PGD(steps=20, eot=DRAWS, momentum=0.75)
-    scope = (seed, validation.digest, "quick check")
-    oracle = Oracle(defense, size=len(x), scope=scope)
-    stream = Stream.of(validation.ids[: len(x)], *scope, device=device)
-    x_adv = attack(oracle, x, y, ThreatModel.parse(threat), stream=stream)
+    x_adv, attack = _attacked(defense, threat, validation, seed, x, y)
     return {
         "split": validation.split,
         "n": len(y),
@@ -124,3 +122,52 @@ def quick_check(defense: Defense, threat: str, validation: Examples, seed: int, 
         "standard_accuracy": round(mean_accuracy(defense, x, y, draws=DRAWS), 4),
         "robust_accuracy": round(mean_accuracy(defense, x_adv, y, draws=DRAWS), 4),
     }
+
+
+def _attacked(
+    defense: Defense, threat: str, validation: Examples, seed: int, x: Tensor, y: Tensor
+) -> tuple[Tensor, PGD]:
+    """The beginning of the validation split under the quick attack, and that attack."""
+    attack = PGD(steps=20, eot=DRAWS, momentum=0.75)
+    scope = (seed, validation.digest, "quick check")
+    oracle = Oracle(defense, size=len(x), scope=scope)
+    stream = Stream.of(validation.ids[: len(x)], *scope, device=x.device)
+    return attack(oracle, x, y, ThreatModel.parse(threat), stream=stream), attack
+
+
+def rounded(
+    network: nn.Module, defense: Defense, recipe: Recipe, validation: Examples, seed: int, device: str
+) -> dict[str, int]:
+    """Round the weights of a network to half precision, in place, and count the answers that this changes.
+
+    Args:
+        network: the part of the defense that was trained.
+        defense: in which it is judged; a stochastic one draws the same numbers before and after.
+        recipe: says what it is attacked under.
+        validation: images that are asked about, without attack all of them.
+        seed: of the training.
+        device: where all of it is.
+
+    Returns:
+        `n` images and how many `changed`, likewise for `attacked` ones that were crafted before the rounding.
+    """
+    x, y = tensors(validation, device)
+    asked = {"": x}
+    if recipe.validation_threat:
+        few = x[:ATTACKED], y[:ATTACKED]
+        asked["attacked_"] = _attacked(defense, recipe.validation_threat, validation, seed, *few)[0]
+    before = {name: _answers(defense, images) for name, images in asked.items()}
+    network.load_state_dict(in_half(network.state_dict()))
+    told = {}
+    for name, images in asked.items():
+        told[f"{name}n"] = len(images)
+        told[f"{name}changed"] = int((_answers(defense, images) != before[name]).sum())
+    return told
+
+
+@torch.no_grad()
+def _answers(defense: Defense, x: Tensor) -> Tensor:
+    """The class that comes out for each image, one draw."""
+    defense.model.eval()
+    with seeded("answers"):
+        return torch.cat([defense.model(part).argmax(1) for part in x.split(BATCH)])

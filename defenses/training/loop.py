@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bench.defenses.training.budget import seconds_per_update
 from bench.defenses.training.data import flip, shift
 from bench.defenses.training.journal import Journal, generators, restore_generators
 from bench.defenses.training.recipe import Optimization
@@ -23,6 +26,7 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 
 WARM_UP = 0.3  # the share of updates in which the learning rate rises
+MOMENTUM = 0.9  # of SGD, after Nesterov
 
 
 class Stateful(Protocol):
@@ -45,11 +49,38 @@ def one_cycle(progress: float) -> float:
 
 @dataclass
 class _Position:
-    """Where a training stands: all of it that is neither network nor optimizer."""
+    """Where a training stands: all of it that is neither network nor optimizer.
+
+    Attributes:
+        done: updates.
+        epochs: how many it will have been in the end; 0 until that is planned.
+        order: of the images in this epoch.
+        sums: of the losses in this epoch, by name.
+    """
 
     done: int = 0
+    epochs: int = 0
     order: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     sums: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How far a training came.
+
+    Attributes:
+        epochs: how many it is, by its recipe or as planned by its budget.
+        done: updates made.
+        total: updates in all.
+    """
+
+    epochs: int
+    done: int
+    total: int
+
+    @property
+    def finished(self) -> bool:
+        return self.done >= self.total
 
 
 def fit(
@@ -62,10 +93,11 @@ def fit(
     *,
     journal: Journal | None = None,
     beside: Mapping[str, Stateful] | None = None,
-) -> None:
-    """Minimize the loss of `step` over shuffled batches with AdamW on a one-cycle schedule.
+) -> Learned:
+    """Minimize the loss of `step` over shuffled batches on a one-cycle schedule.
 
     Where several processes train (`bench.defenses.training.workers`), each is given its share of a batch.
+    Where the journal has a budget, the epochs are planned by it, and a training that is late stops.
 
     Args:
         network: what is trained, in place; with `settings.ema` it ends as the average of its weights.
@@ -83,11 +115,13 @@ def fit(
     workers = Workers.here()
     batch = min(settings.batch_size, len(x))
     workers.require_even(batch)
+    budget = journal.budget if journal is not None else None
+    if budget is not None and workers.count > 1:
+        raise BenchError("--minutes plans for one process: leave it or torchrun out")
     # The last, smaller batch of an epoch is left out: batch statistics of a few images are noise.
     # Shuffling sees to it that no example is left out for good.
     per_epoch = len(x) // batch
-    total = per_epoch * settings.epochs
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = _optimizer(network, settings)
     moved: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(beside or {})}
     average: AveragedModel | None = None
     if settings.ema:
@@ -95,15 +129,10 @@ def fit(
         average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
         moved["average"] = average
     workers.agree(*network.state_dict().values())
-    at = _resume(journal, moved, x.device)
-    while at.done < total:
-        if at.done % per_epoch == 0:
-            at.order, at.sums = torch.randperm(len(x)), {}
-            workers.agree(at.order)
-        start = at.done % per_epoch * batch
-        rows = workers.share(at.order[start : start + batch].to(x.device))
+
+    def update(rows: Tensor, progress: float) -> Mapping[str, Tensor]:
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * one_cycle(at.done / total)
+            group["lr"] = settings.learning_rate * one_cycle(progress)
         images = shift(x[rows], settings.shift)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.amp):
             loss, parts = step(flip(images) if settings.flip else images, y[rows])
@@ -113,6 +142,26 @@ def fit(
         optimizer.step()
         if average is not None:
             average.update_parameters(network)
+        return parts
+
+    at = _resume(journal, moved, x.device)
+    if not at.epochs:
+        at.epochs = settings.epochs
+        if budget is not None:
+            first = torch.arange(batch, device=x.device)
+            with _rehearsed(moved, x.device):
+                seconds = seconds_per_update(lambda _: update(first, 0.0), x.device, budget.clock)
+            at.epochs = budget.epochs(seconds, per_epoch, settings.epochs)
+    total = per_epoch * at.epochs
+    while at.done < total:
+        if budget is not None and journal is not None and budget.left < 0 and at.done:
+            _note(journal, at, moved, x.device)
+            break
+        if at.done % per_epoch == 0:
+            at.order, at.sums = torch.randperm(len(x)), {}
+            workers.agree(at.order)
+        start = at.done % per_epoch * batch
+        parts = update(workers.share(at.order[start : start + batch].to(x.device)), at.done / total)
         at.done += 1
         for name, value in parts.items():
             at.sums[name] = at.sums.get(name, 0) + value.detach().float()
@@ -123,6 +172,25 @@ def fit(
             _note(journal, at, moved, x.device)
     if average is not None:
         network.load_state_dict(average.module.state_dict())
+    return Learned(at.epochs, at.done, total)
+
+
+def _optimizer(network: nn.Module, settings: Optimization) -> torch.optim.Optimizer:
+    chosen = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, nesterov=True, **chosen)
+    return torch.optim.AdamW(network.parameters(), **chosen)
+
+
+@contextmanager
+def _rehearsed(moved: Mapping[str, Stateful], device: torch.device) -> Iterator[None]:
+    """Whatever is learned inside is forgotten afterwards, and the generators draw again what they drew."""
+    before = {name: copy.deepcopy(part.state_dict()) for name, part in moved.items()}
+    drawn = generators(device)
+    yield
+    for name, part in moved.items():
+        part.load_state_dict(before[name])
+    restore_generators(drawn, device)
 
 
 def _report(at: _Position, total: int, per_epoch: int, on_epoch: OnEpoch) -> None:
@@ -134,7 +202,7 @@ def _report(at: _Position, total: int, per_epoch: int, on_epoch: OnEpoch) -> Non
 
 def _note(journal: Journal, at: _Position, moved: Mapping[str, Stateful], device: torch.device) -> None:
     states = {name: part.state_dict() for name, part in moved.items()}
-    position = {"done": at.done, "order": at.order, "sums": at.sums}
+    position = {"done": at.done, "epochs": at.epochs, "order": at.order, "sums": at.sums}
     journal.write({"position": position, "states": states, "generators": generators(device)})
 
 
@@ -148,4 +216,4 @@ def _resume(journal: Journal | None, moved: Mapping[str, Stateful], device: torc
     restore_generators(note["generators"], device)
     position = note["position"]
     sums = {name: value.to(device) for name, value in position["sums"].items()}
-    return _Position(position["done"], position["order"], sums)
+    return _Position(position["done"], position["epochs"], position["order"], sums)

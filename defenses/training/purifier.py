@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
 from bench.defenses.training.journal import Journal
-from bench.defenses.training.loop import OnEpoch, fit
+from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import PurifierRecipe
 from bench.defenses.transforms import Covered, RandomTransform
 
@@ -18,7 +18,7 @@ WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without rand
 
 def train_purifier(
     purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
-) -> None:
+) -> Learned:
     """Train in place on the L1 distance between the repainted and the clean image, at every stage."""
     cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
     critic = Adversarial.of(recipe.gan_weight, x)
@@ -34,8 +34,10 @@ def train_purifier(
         fooled = critic.generator_loss(stages[-1], mask)
         return pixels + recipe.gan_weight * fooled, {"L1": pixels, "hinge": hinge}
 
-    fit(purifier, step, x, y, recipe, on_epoch, journal=journal, beside={"critic": critic} if critic else None)
+    beside = {"critic": critic} if critic else None
+    learned = fit(purifier, step, x, y, recipe, on_epoch, journal=journal, beside=beside)
     purifier.eval()
+    return learned
 
 
 def corrupt(x: Tensor, noise: float, cover: RandomTransform) -> tuple[Tensor, Tensor]:

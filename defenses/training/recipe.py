@@ -29,13 +29,15 @@ class Optimization:
     Attributes:
         epochs: passes over the training images.
         batch_size: images per update.
-        learning_rate: the peak of the one-cycle schedule, for AdamW.
-        weight_decay: decoupled, as AdamW has it.
+        learning_rate: the peak of the one-cycle schedule.
+        weight_decay: decoupled for `adamw`, added to the gradient for `sgd`.
         shift: images are moved at random by up to so many pixels.
         flip: images are mirrored at random.
         validation_threat: the threat model of the quick robust accuracy in the card; empty for none.
         ema: decay of the moving average of the weights that is kept in their place; 0 keeps the last ones.
         amp: forwards in bfloat16 where that loses nothing (`torch.autocast`).
+        optimizer: `adamw`, or `sgd` with Nesterov's momentum of 0.9, as is usual for large residual networks.
+        half: whether the weights are rounded to half precision in the end, and written so: half the bytes.
     """
 
     epochs: int
@@ -47,6 +49,8 @@ class Optimization:
     validation_threat: str
     ema: float = 0.0
     amp: bool = False
+    optimizer: str = "adamw"
+    half: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +175,12 @@ KINDS: dict[str, type[Recipe]] = {
     "atop-paper": FineTuningRecipe,
 }
 
+# Larger networks that some trainings have a recipe for, too: `at-resnet-18` is the training `at` of one.
+NETWORKS = ("resnet-18",)
+
 # The names a value is one of, where they are known here.
 CHOICES = {
+    "optimizer": ("adamw", "sgd"),
     "loss": ("cross-entropy", "trades"),
     "attacked": ("pipeline", "classifier"),
     "target": ("clean", "adversarial"),
@@ -183,15 +191,27 @@ _POSITIVE = ("learning_rate", "step_size")
 _SHARES = ("missing_rate", "noise", "ema", "highest")
 
 
+def training_of(name: str) -> tuple[str, str]:
+    """What `name` trains, a key of `KINDS`, and the suffix of a larger network: `("at", "-resnet-18")`.
+
+    Raises:
+        BenchError: no such training.
+    """
+    for suffix in ("", *(f"-{network}" for network in NETWORKS)):
+        training = name.removesuffix(suffix)
+        if name.endswith(suffix) and training in KINDS and (not suffix or _file(name, FALLBACK).is_file()):
+            return training, suffix
+    sized = [f"{training}-{network}" for training in KINDS for network in NETWORKS]
+    raise unknown("training", name, [*KINDS, *(each for each in sized if _file(each, FALLBACK).is_file())])
+
+
 def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe:
     """The recipe of training `name` for a dataset, or the default one, with some values changed.
 
     Raises:
         BenchError: no such training, no such key, or a value of the wrong type or out of range.
     """
-    if name not in KINDS:
-        raise unknown("training", name, KINDS)
-    kind = KINDS[name]
+    kind = KINDS[training_of(name)[0]]
     values = tomllib.loads(_file(name, dataset).read_text(encoding="utf-8"))
     types = get_type_hints(kind)
     for key, text in overrides.items():
@@ -209,13 +229,12 @@ def starts_from(name: str) -> tuple[str, ...]:
     Raises:
         BenchError: no such training.
     """
-    if name not in KINDS:
-        raise unknown("training", name, KINDS)
-    kind = KINDS[name]
+    training, suffix = training_of(name)
+    kind = KINDS[training]
     if kind is ClassifierRecipe:
         return ()
     # What stands behind a purifier judges it, and fine-tuning needs both.
-    return ("standard", "ap") if kind is FineTuningRecipe else ("standard",)
+    return (f"standard{suffix}", f"ap{suffix}") if kind is FineTuningRecipe else (f"standard{suffix}",)
 
 
 def _file(name: str, dataset: str) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,24 @@ from bench.defenses import checkpoints as files
 from bench.defenses import diffusion, networks
 from bench.defenses.purified import Purified
 from bench.defenses.purifiers.diffusion import Diffusion
+from bench.defenses.training.budget import Budget
 from bench.defenses.training.classifier import train_classifier
 from bench.defenses.training.data import Examples, tensors
 from bench.defenses.training.diffusion import train_diffusion
 from bench.defenses.training.finetune import fine_tune
 from bench.defenses.training.journal import EVERY, Journal
-from bench.defenses.training.judge import TrainingProgress, quick_check, seeded, standard_accuracy, watch
-from bench.defenses.training.loop import OnEpoch
+from bench.defenses.training.judge import TrainingProgress, quick_check, rounded, seeded, standard_accuracy, watch
+from bench.defenses.training.loop import Learned, OnEpoch
 from bench.defenses.training.purifier import train_purifier
-from bench.defenses.training.recipe import ClassifierRecipe, DiffusionRecipe, PurifierRecipe, Recipe, read_recipe
+from bench.defenses.training.recipe import (
+    ClassifierRecipe,
+    DiffusionRecipe,
+    PurifierRecipe,
+    Recipe,
+    read_recipe,
+    starts_from,
+    training_of,
+)
 from bench.defenses.training.workers import Workers, device_of, gathered
 from bench.defenses.transforms import random_transform
 from bench.errors import BenchError, unknown
@@ -71,6 +81,7 @@ def train(
     command: str = "",
     test: Examples | None = None,
     every: int = EVERY,
+    budget: Budget | None = None,
 ) -> Path:
     """Train and write `<out>/<weights>.safetensors` with its card, also as one of several processes.
 
@@ -78,8 +89,12 @@ def train(
     where the training was killed and is begun again. The random generators of the caller are left as
     they were.
 
+    With a budget, epochs are planned by what an update takes, and the card says how many they were. One that
+    is late all the same stops: the weights as they are then are written, the card says `unfinished`, and the
+    next call goes on.
+
     Args:
-        name: a key of `bench.defenses.training.recipe.KINDS`.
+        name: as in `bench.defenses.training.recipe.training_of`.
         train: what is learned.
         validation: what progress is measured on; nothing is learned or selected from it here.
         out: the folder to write to.
@@ -92,6 +107,7 @@ def train(
         command: what the card says to type to repeat this training.
         test: only for the standard accuracy in the card; without it, `validation` serves.
         every: updates between two notes of where the training stands.
+        budget: how long it may take.
 
     Returns:
         The path of the weights.
@@ -101,29 +117,33 @@ def train(
     began = time.perf_counter()
     device = device_of(device)
     # Each process draws random numbers of its own; the first one's are those of a process alone.
-    with gathered(device) as workers, seeded(seed, name, train.digest, *([workers.rank] if workers.rank else [])):
+    scope = (seed, name, train.digest)
+    with gathered(device) as workers, seeded(*scope, *([workers.rank] if workers.rank else [])), _tuned(device):
         job = _prepare(recipe, name, checkpoints, train.spec, device)
-        journal = Journal.of(out, job.weights, _identity(job, recipe, train, seed, device, workers), every)
+        identity = _identity(job, recipe, train, seed, device, workers)
+        journal = Journal.of(out, job.weights, identity, every, budget)
         watcher = on_progress if workers.leads else None
         on_epoch = watch(name, job.defense, validation, recipe.validation_threat, device, watcher)
         # Channels last: the same numbers up to rounding, up to 1.7 times faster on a CPU.
         job.defense.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x, y = tensors(train, device)
-        _learn(job, x, y, recipe, on_epoch, journal)
+        learned = _learn(job, x, y, recipe, on_epoch, journal)
     path = out / f"{job.weights}.safetensors"
     if not workers.leads:
         return path
     seconds = time.perf_counter() - began
     with seeded(seed, name, "judge"):
+        # Judged as it will be read.
+        in_half = rounded(job.network, job.defense, recipe, validation, seed, device) if recipe.half else None
         card = {
             "name": job.weights,
-            "summary": SUMMARIES[name],
+            "summary": SUMMARIES[training_of(name)[0]],
             "architecture": job.architecture,
-            "recipe": asdict(recipe),
+            "recipe": asdict(replace(recipe, epochs=learned.epochs)),
             "data": _describe(train),
             "parents": job.parents,
             "seed": seed,
-            "command": command,
+            "command": command + (f" --set epochs={learned.epochs}" if learned.epochs != recipe.epochs else ""),
             "trained_on": recipe.trained_on,
             "stochastic": job.defense.stochastic,
             "standard_accuracy": standard_accuracy(job.defense, test or validation, device),
@@ -133,9 +153,12 @@ def train(
             "device": device,
             "threads": torch.get_num_threads(),
             "processes": workers.count,
+            **({"half": in_half} if in_half else {}),
+            **({} if learned.finished else {"unfinished": {"done": learned.done, "of": learned.total}}),
         }
-    files.write(path, job.network.state_dict(), card)
-    journal.close()
+    files.write(path, job.network.state_dict(), card, half=recipe.half)
+    if learned.finished:
+        journal.close()
     return path
 
 
@@ -168,8 +191,9 @@ def _prepare(recipe: Recipe, name: str, checkpoints: Mapping[str, Path], spec: I
         architecture = {"name": recipe.architecture, "width": recipe.width}
         model = networks.build(architecture, spec).to(device)
         return _Job(name, architecture, model, Defense(model), {})
-    classifier, _ = networks.restore("standard", checkpoints, spec)
-    parents = {"standard": files.sha256(Path(checkpoints["standard"]))}
+    standard, *pretrained = starts_from(name)
+    classifier, _ = networks.restore(standard, checkpoints, spec)
+    parents = {standard: files.sha256(Path(checkpoints[standard]))}
     if isinstance(recipe, DiffusionRecipe):
         architecture = diffusion.architecture(spec, recipe.width)
         denoiser, schedule = diffusion.build(architecture, spec)
@@ -182,29 +206,40 @@ def _prepare(recipe: Recipe, name: str, checkpoints: Mapping[str, Path], spec: I
         purifier = networks.build(architecture, spec)
         rt, weights = "none", name
     else:
-        purifier, card = networks.restore("ap", checkpoints, spec)
+        (before,) = pretrained
+        purifier, card = networks.restore(before, checkpoints, spec)
         architecture = card["architecture"]
-        parents["ap"] = files.sha256(Path(checkpoints["ap"]))
+        parents[before] = files.sha256(Path(checkpoints[before]))
         rt, weights = recipe.rt, f"{name}-rt{recipe.rt}"
     transform = random_transform(rt)
     pipeline = Purified(transform, purifier, classifier).to(device).eval()
     return _Job(weights, architecture, purifier, Defense(pipeline, stochastic=transform.stochastic), parents)
 
 
-def _learn(job: _Job, x: Tensor, y: Tensor, recipe: Recipe, on_epoch: OnEpoch, journal: Journal) -> None:
+def _learn(job: _Job, x: Tensor, y: Tensor, recipe: Recipe, on_epoch: OnEpoch, journal: Journal) -> Learned:
     if isinstance(recipe, ClassifierRecipe):
-        train_classifier(job.network, x, y, recipe, on_epoch, journal)
-    elif isinstance(recipe, PurifierRecipe):
-        train_purifier(job.network, x, y, recipe, on_epoch, journal)
-    elif isinstance(recipe, DiffusionRecipe):
+        return train_classifier(job.network, x, y, recipe, on_epoch, journal)
+    if isinstance(recipe, PurifierRecipe):
+        return train_purifier(job.network, x, y, recipe, on_epoch, journal)
+    if isinstance(recipe, DiffusionRecipe):
         purifier = job.defense.purifier
         assert isinstance(purifier, Diffusion)  # noqa: S101  (for the type checker)
-        train_diffusion(
+        return train_diffusion(
             purifier.denoiser, purifier.schedule, x, y, recipe, on_epoch, highest=recipe.highest, journal=journal
         )
-    else:
-        assert isinstance(job.defense.model, Purified)  # noqa: S101  (for the type checker)
-        fine_tune(job.defense.model, x, y, recipe, on_epoch, journal)
+    assert isinstance(job.defense.model, Purified)  # noqa: S101  (for the type checker)
+    return fine_tune(job.defense.model, x, y, recipe, on_epoch, journal)
+
+
+@contextmanager
+def _tuned(device: str) -> Iterator[None]:
+    """Let cuDNN choose its kernels by timing them: batches of a training have one size."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = device.startswith("cuda")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _describe(examples: Examples) -> dict[str, Any]:

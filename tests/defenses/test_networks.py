@@ -74,6 +74,7 @@ def test_an_example_does_not_depend_on_its_batch():
         ("resnet-18", 64, CIFAR, 11_173_962),
         ("resnet-34", 64, CIFAR, 21_282_122),
         ("resnet-50", 64, CIFAR, 23_520_842),
+        ("preact-resnet-18", 64, CIFAR, 11_172_170),
         ("wrn-16", 64, CIFAR, 2_748_890),
         ("wrn-28", 160, CIFAR, 36_479_194),
         ("unet", 12, DIGITS, 60_457),

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bench.defenses.networks import CLASSIFIERS, PURIFIERS
-from bench.defenses.training.recipe import FOLDER, KINDS, read_recipe
+from bench.defenses.training.recipe import FOLDER, KINDS, read_recipe, starts_from, training_of
 from bench.defenses.transforms import TRANSFORMS
 from bench.errors import BenchError
 
@@ -25,6 +25,21 @@ def test_every_committed_recipe_is_complete_and_names_what_exists(dataset, name)
     assert set(recipe) == {field.name for field in dataclasses.fields(KINDS[name])}
     assert recipe.get("architecture", "unet") in CLASSIFIERS | PURIFIERS
     assert recipe.get("rt", "1") in TRANSFORMS
+
+
+def test_every_recipe_of_a_larger_network_is_complete_and_fits_the_others():
+    """`at-resnet-18` is `standard-resnet-18` but for the attack; purifiers start from what is trained before."""
+    sized = sorted(path.stem for path in (FOLDER / "default").glob("*-resnet-18.toml"))
+    recipes = {name: read_recipe(name, "cifar10", {}) for name in sized}
+
+    assert sized == ["ap-resnet-18", "at-resnet-18", "atop-resnet-18", "standard-resnet-18"]
+    for name, recipe in recipes.items():
+        assert training_of(name) == (name.removesuffix("-resnet-18"), "-resnet-18")
+        assert recipe.half  # a file of 22 MB instead of 45
+        assert set(starts_from(name)) <= set(sized)
+    standard, at = recipes["standard-resnet-18"], recipes["at-resnet-18"]
+    assert (standard.architecture, standard.width) == (at.architecture, at.width) == ("preact-resnet-18", 64)
+    assert starts_from("atop-resnet-18") == ("standard-resnet-18", "ap-resnet-18")
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -90,3 +105,7 @@ def test_an_unknown_training_suggests_the_nearest_one():
     """A mistyped name says what was meant."""
     with pytest.raises(BenchError, match=r"unknown training 'atopp': did you mean atop"):
         read_recipe("atopp", "digits", {})
+    with pytest.raises(BenchError, match=r"unknown training 'at-resnet18': did you mean at-resnet-18"):
+        read_recipe("at-resnet18", "digits", {})
+    with pytest.raises(BenchError, match=r"unknown training 'trades-resnet-18'"):
+        read_recipe("trades-resnet-18", "digits", {})
