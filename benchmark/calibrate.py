@@ -14,6 +14,7 @@ def seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:
     import torch
     from torch.nn import functional as F
 
+    from bench.float32 import exact_float32
     from bench.oracle import Oracle
     from bench.seeding import preserved_generators
 
@@ -24,7 +25,7 @@ def seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:
     oracle = Oracle(defense, len(x), scope=("calibration",))
     rows = torch.arange(len(x), device=device)
     took = []
-    with preserved_generators():
+    with preserved_generators(), exact_float32():
         for _ in range(3):  # the first one warms up
             began = time.perf_counter()
             oracle.gradient(x, y, lambda logits, labels: F.cross_entropy(logits, labels, reduction="none"), rows)

@@ -23,6 +23,7 @@ from bench.checks.threat import Violation, verify
 from bench.conversion import Engine
 from bench.datasets.examples import Examples
 from bench.errors import StageError, one_line
+from bench.float32 import exact_float32
 from bench.geometry import distance, per_row
 from bench.oracle import Oracle
 from bench.outcome import Component, Cost, Evidence, Ledger, Verdicts
@@ -99,7 +100,7 @@ def evaluate(
     require_eval_mode(model)
     x = torch.from_numpy(shard.x).to(device)
     y = torch.from_numpy(shard.y).to(device)
-    with preserved_generators():
+    with preserved_generators(), exact_float32():
         if cell.threat.is_shift:
             return _shifted(cell, model, attack, shard, x, y)
         run = _Shard(cell, defense, shard, x, y, on_pass, engine)

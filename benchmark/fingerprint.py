@@ -25,6 +25,7 @@ _HARNESS = (
     "variants",
     "formats",
     "conversion",
+    "float32",
     "record",
     "answers",
     "successes",

@@ -18,6 +18,7 @@ from bench.cell import Cell, DefenseRef
 from bench.conversion import converted
 from bench.datasets.examples import Examples
 from bench.executors.task import load_defense, passes
+from bench.float32 import exact_float32
 from bench.formats import FORMATS, PLAIN, Format, Plan
 from bench.seeding import preserved_generators, seed_everything
 from bench.store import Store
@@ -59,7 +60,7 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
         seconds: how long it may take; a large network takes longer, and a third of it always goes into timing.
     """
     until = time.perf_counter() + seconds
-    with preserved_generators():
+    with preserved_generators(), exact_float32():
         together = defense.stochastic and draws_per_row(defense.model, x)
         rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
         each = _each(defense.model, x)

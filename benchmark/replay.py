@@ -95,6 +95,7 @@ def _judge_anew(pipe: Connection, stored: Sequence[Stored], device: str) -> None
     from bench.checks.threat import verify
     from bench.evaluate import judge
     from bench.executors.task import load_defense
+    from bench.float32 import exact_float32
 
     answers: list[list[int] | None] = []
     for each in stored:
@@ -103,7 +104,8 @@ def _judge_anew(pipe: Connection, stored: Sequence[Stored], device: str) -> None
             x, x_adv = torch.from_numpy(each.examples.x), torch.from_numpy(each.x_adv)
             verify(x, x_adv, each.cell.threat)
             y = torch.from_numpy(each.examples.y).to(device)
-            judged = judge(model, x_adv.to(device), y, each.cell.draws, (each.cell.seed, "replay", each.cell.key))
+            with exact_float32():
+                judged = judge(model, x_adv.to(device), y, each.cell.draws, (each.cell.seed, "replay", each.cell.key))
             answers.append(judged.correct.tolist())
         except Exception:  # noqa: BLE001  (whatever goes wrong, the verdict did not come out again)
             answers.append(None)

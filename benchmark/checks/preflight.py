@@ -18,6 +18,7 @@ from bench.checks.finding import Finding, Severity
 from bench.checks.pristine import Pristine
 from bench.checks.subject import Subject
 from bench.datasets.examples import Examples
+from bench.float32 import exact_float32
 from bench.seeding import preserved_generators
 from bench.types import Defense
 
@@ -54,7 +55,7 @@ def preflight(
     Returns:
         One finding per check, S01 to S17, in order.
     """
-    with preserved_generators(), torch.no_grad():
+    with preserved_generators(), exact_float32(), torch.no_grad():
         origin = Pristine(defense.model, device)
         try:
             subject = Subject(defense, examples, eps, origin)

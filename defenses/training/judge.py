@@ -170,4 +170,4 @@ def _answers(defense: Defense, x: Tensor) -> Tensor:
     """The class that comes out for each image, one draw."""
     defense.model.eval()
     with seeded("answers"):
-        return torch.cat([defense.model(part).argmax(1) for part in x.split(BATCH)])
+        return torch.cat([defense.model(x[start : start + BATCH]).argmax(1) for start in range(0, len(x), BATCH)])

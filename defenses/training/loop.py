@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from bench.defenses.training.budget import seconds_per_update
 from bench.defenses.training.data import flip, shift
@@ -125,8 +125,7 @@ def fit(
     moved: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(beside or {})}
     average: AveragedModel | None = None
     if settings.ema:
-        decay = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-        average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=_average(settings.ema), use_buffers=True)
         moved["average"] = average
     workers.agree(*network.state_dict().values())
 
@@ -176,10 +175,29 @@ def fit(
 
 
 def _optimizer(network: nn.Module, settings: Optimization) -> torch.optim.Optimizer:
-    chosen = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, nesterov=True, **chosen)
-    return torch.optim.AdamW(network.parameters(), **chosen)
+        return torch.optim.SGD(network.parameters(), lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=decay)
+    return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """A moving average that is short at first, so that the weights a network began with are soon forgotten."""
+
+    @torch.no_grad()
+    def average(kept: Tensors, current: Tensors, count: Tensor | int) -> None:
+        # A tensor, so that a GPU is not waited for.
+        share = 1 - torch.as_tensor((1 + count) / (10 + count)).clamp_max(decay)
+        for old, new in zip(kept, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, share.to(old.dtype))
+            else:
+                old.copy_(new)
+
+    return average
 
 
 @contextmanager

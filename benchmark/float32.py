@@ -1,0 +1,26 @@
+"""Float32 as it says: on a GPU torch rounds what convolutions take to TF32, a mantissa of ten bits, unless told not to.
+
+A verdict near the boundary would then depend on the machine, and a success that is confirmed "in float32" would be
+confirmed in something near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Compute float32 in float32 inside; on a CPU nothing changes."""
+    places = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
