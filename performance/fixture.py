@@ -41,6 +41,8 @@ class Setup:
         n: examples in place of those that a row is about, to try a script out.
         repetitions: of whatever can be repeated in time.
         weights: a robust wide network for P6.
+        network: which robust network the rows are about: `small`, a ResNet-8, or `resnet-18`.
+        trained: folder of its weights where they are not shipped; as `bench run --weights`.
     """
 
     data: Path | None = None
@@ -48,6 +50,18 @@ class Setup:
     n: int | None = None
     repetitions: int = 3
     weights: Path | None = None
+    network: str = "small"
+    trained: Path | None = None
+
+    @property
+    def robust(self) -> Request:
+        """The robust network."""
+        return Request("at", {} if self.network == "small" else {"network": self.network})
+
+    @property
+    def title(self) -> str:
+        """What it is called in a row."""
+        return "the shipped robust ResNet-8" if self.network == "small" else f"a robust {self.network}"
 
     def size(self, usual: int) -> int:
         return usual if self.n is None else min(self.n, usual)
@@ -63,9 +77,9 @@ def tensors(examples: Examples, device: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(examples.x).to(device), torch.from_numpy(examples.y).to(device)
 
 
-def shipped(name: str = "at", dataset: str = "cifar10") -> DefenseRef:
-    """A defense that comes with this package."""
-    return selection.defense(Request(name, {}), dataset, None)
+def robust(setup: Setup) -> DefenseRef:
+    """The adversarially trained network that rows are about."""
+    return selection.defense(setup.robust, "cifar10", setup.trained)
 
 
 def loaded(ref: DefenseRef, spec: ImageSpec, device: str) -> Defense:
@@ -75,16 +89,18 @@ def loaded(ref: DefenseRef, spec: ImageSpec, device: str) -> Defense:
     return defense
 
 
-def fresh(weights: str, ref: DefenseRef, spec: ImageSpec, device: str) -> nn.Module:
-    """A new copy of a shipped network as its user would have it: as trained, in eval mode, weights with gradients."""
-    files = {name: Path(path) for name, path in ref.checkpoints.items()}
-    network, _ = networks.restore(weights, files, spec)
+def fresh(ref: DefenseRef, spec: ImageSpec, device: str) -> nn.Module:
+    """A new copy of a network as its user would have it: as trained, in eval mode, weights with gradients."""
+    ((weights, path),) = ref.checkpoints.items()
+    network, _ = networks.restore(weights, {weights: Path(path)}, spec)
     return network.to(device).eval().requires_grad_(True)
 
 
-def cell(defense: str, attack: str, examples: Examples, threat: ThreatModel = LINF) -> Cell:
+def cell(
+    defense: str, attack: str, examples: Examples, threat: ThreatModel = LINF, trained: Path | None = None
+) -> Cell:
     """One cell over all the examples at once."""
-    request = matrix.MatrixRequest(defense, attack, (threat,), batch=len(examples))
+    request = matrix.MatrixRequest(defense, attack, (threat,), batch=len(examples), weights=trained)
     (planned,) = matrix.build(request, examples)
     if planned.skip is not None or planned.parts:
         raise ValueError(f"{planned.cell.title}: {planned.skip or 'is derived from other cells'}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from clock import Timed, Variant, counter, interleaved, once, synchronizations
-from fixture import LINF, Setup, cell, cifar, evaluated, fresh, loaded, planned, right, shipped, tensors
+from fixture import LINF, Setup, cell, cifar, evaluated, fresh, loaded, planned, right, robust, tensors
 from report import Row
 from torch import Tensor, nn
 
@@ -130,15 +130,15 @@ def _bare(network: nn.Module, x: Tensor, y: Tensor) -> None:
 
 def run(setup: Setup) -> Row:
     """Time them in turns."""
-    device, examples, ref = setup.device, cifar(setup, IMAGES), shipped()
+    device, examples, ref = setup.device, cifar(setup, IMAGES), robust(setup)
     x, y = tensors(examples, device)
-    asked = cell("at", "pgd-20", examples)
+    asked = cell(setup.robust.label, "pgd-20", examples, trained=setup.trained)
     defense = loaded(ref, examples.spec, device)
     mine = counter(defense.model)  # before any copy is made, so that it counts those, too
     choice = once(lambda: planned(defense, examples, device), device)
     plan = choice.result
     best = converted(defense.model, plan.search, x[:2])
-    plain, judge = (fresh("at", ref, examples.spec, device) for _ in range(2))
+    plain, judge = (fresh(ref, examples.spec, device) for _ in range(2))
     plain.requires_grad_(False)
     stream = Stream.of(examples.ids, "performance", device=device)
 
@@ -152,7 +152,7 @@ def run(setup: Setup) -> Row:
     peers, notes = installed()
     variants: dict[str, Variant[Any]] = {}
     for name, attack in peers.items():
-        network = fresh("at", ref, examples.spec, device)
+        network = fresh(ref, examples.spec, device)
         variants[name] = Variant(lambda attack=attack, net=network: attack(net, x, y), counter(network))  # type: ignore[misc]
     variants["ours"] = Variant(lambda: evaluated(asked, examples, plan, device), mine)
     variants["ours, no early stop"] = Variant(fixed(defense, best if best is not defense.model else None), mine)
@@ -168,10 +168,19 @@ def run(setup: Setup) -> Row:
     if device != "cpu":
         count = synchronizations(lambda: evaluated(asked, examples, plan, device))
         notes.append(f"{count / STEPS:.1f} synchronizations per step")
-    return _row(len(x), timed, list(peers), choice.median, str(plan.search), notes)
+    subject = "" if setup.network == "small" else f"{setup.title}: "
+    return _row(subject, len(x), timed, list(peers), choice.median, str(plan.search), notes)
 
 
-def _row(n: int, timed: dict[str, Timed[Any]], peers: list[str], choice: float, layout: str, notes: list[str]) -> Row:
+def _row(
+    subject: str,
+    n: int,
+    timed: dict[str, Timed[Any]],
+    peers: list[str],
+    choice: float,
+    layout: str,
+    notes: list[str],
+) -> Row:
     ours, bare = timed["ours"], timed["bare passes, best format"]
     share = timed["ours, no early stop"].median / bare.median
     alone = timed["ours, no early stop, no second opinion"].median / bare.median
@@ -193,7 +202,7 @@ def _row(n: int, timed: dict[str, Timed[Any]], peers: list[str], choice: float, 
         "here; our time holds the verdicts (clean images judged, points verified and judged), the peers' the attack"
     )
     must, headers = MUST, ("", "robust", "s", "x ours", "x bare", "passes")
-    workload = f"PGD-{STEPS}, {LINF}, step 2/255, batch {n}"
+    workload = f"{subject}PGD-{STEPS}, {LINF}, step 2/255, batch {n}"
     data["choice of a format"] = {"seconds": choice, "format": layout}
     if not fastest:
         return Row("P4", workload, must, "no peer installed", None, "", headers, table, notes, data)
