@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check gate baseline performance weights clean
+.PHONY: run test check gate baseline performance weights clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -41,6 +41,15 @@ performance: $(VENV)/.installed-performance
 # The shipped weights, again, by the recipes they came from.
 weights: $(VENV)/.installed
 	for name in standard at at-l2 at-stadv fgsm-rs trades ap atop atop-clean atop-paper; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
+
+# On a borrowed GPU, for so many MINUTES, with nothing installed: docs/gpu.md.
+GPU = $(PYTHON) -m gpu $(subst gpu-,,$@) --minutes $(or $(MINUTES),9) $(if $(ARCHIVES),--archives $(ARCHIVES)) $(if $(OUT),--out $(OUT))
+gpu-measure gpu-cifar10 gpu-cifar100:
+	$(GPU)
+
+# The same calls, tiny, on a pretended GPU: under three minutes on two cores.
+gpu-rehearsal: $(VENV)/.installed-test
+	$(BIN)/python -m gpu rehearsal
 
 clean:
 	rm -rf $(VENV) runs build .types *.egg-info

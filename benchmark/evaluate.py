@@ -30,6 +30,7 @@ from bench.outcome import Component, Cost, Evidence, Ledger, Verdicts
 from bench.random import Stream
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Attack, Defense, ThreatModel
+from bench.variants import placed
 
 # Below this margin rounding may decide; 100 times what float32 networks were seen to differ by.
 BORDERLINE = 1e-4
@@ -96,7 +97,7 @@ def evaluate(
         Violation: the attack left its threat model.
         FaultyDefense: the defense gave no logits of the right shape, or is in train mode.
     """
-    model = defense.model.to(device).eval()
+    model = placed(defense, device)
     require_eval_mode(model)
     x = torch.from_numpy(shard.x).to(device)
     y = torch.from_numpy(shard.y).to(device)
@@ -187,7 +188,8 @@ class _Shard:
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         x, y = self._x[rows], self._y[rows]
         oracle = Oracle(self._defense, len(rows), scope=(*self._scope, "guard"), on_pass=self._on_pass)
-        answers = [oracle.gradient(at, y, margin, torch.arange(len(rows))) for at in (x, self.x_adv[rows])]
+        every = torch.arange(len(rows), device=rows.device)
+        answers = [oracle.gradient(at, y, margin, every) for at in (x, self.x_adv[rows])]
         self._book("guard", oracle, rows, 0)
         gap = torch.stack([_lead(answer.logits, y) for answer in answers]).amin(0)
         slope = torch.stack([answer.grad.flatten(1).abs().amax(1) for answer in answers]).amin(0)

@@ -15,12 +15,10 @@ import torch
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """Compute float32 in float32 inside; on a CPU nothing changes."""
-    places = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [place.allow_tf32 for place in places]
-    for place in places:
-        place.allow_tf32 = False
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = False
     try:
         yield
     finally:
-        for place, allowed in zip(places, before, strict=True):
-            place.allow_tf32 = allowed
+        convolutions.allow_tf32, products.allow_tf32 = before

@@ -36,6 +36,20 @@ def beside(defense: Defense, source: Defense) -> Defense:
     return Beside(**{each.name: getattr(defense, each.name) for each in fields(Defense)}, source=source)
 
 
+def placed(defense: Defense, device: torch.device | str) -> nn.Module:
+    """Move every module that a defense declares to a device, in eval mode; returns its model.
+
+    A surrogate or a base may share nothing with the model, and is asked with the same images; so is what
+    an attack transfers from.
+    """
+    for module in (defense.surrogate, defense.base, defense.purifier, defense.derandomized):
+        if module is not None:
+            module.to(device).eval()
+    if isinstance(defense, Beside) and defense.source is not None:
+        placed(defense.source, device)
+    return defense.model.to(device).eval()
+
+
 class Identity(nn.Module):
     """BPDA with the identity: the purifier's output, and a gradient as if it had changed nothing.
 

@@ -98,7 +98,7 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
 
     began = time.perf_counter()
     try:
-        defense = _faced(task.cell, task.shard.spec, device)
+        defense = _faced(task.cell, task.shard.spec)
         attack = load_attack(with_reserve(task.cell.attack) if task.alarm else task.cell.attack)
         engine = _engine(task, defense, device)
         result = evaluate(task.cell, defense, attack, task.shard, device=device, on_pass=on_pass, engine=engine)
@@ -139,16 +139,14 @@ def _converted(ref: DefenseRef, shard: Examples, layout: Format, defense: Defens
     return _networks[key]
 
 
-def _faced(cell: Cell, spec: ImageSpec, device: str) -> Defense:
+def _faced(cell: Cell, spec: ImageSpec) -> Defense:
     """The defense of a cell, beside the one that its attack transfers from."""
     from bench.variants import beside
 
     defense = load_defense(cell.defense, spec)
     if cell.attack.surrogate is None:
         return defense
-    source = load_defense(cell.attack.surrogate, spec)
-    source.model.to(device).eval()
-    return beside(defense, source)
+    return beside(defense, load_defense(cell.attack.surrogate, spec))
 
 
 def kept_images(spec: ImageSpec) -> int:

@@ -1,0 +1,1 @@
+"""What is done on a borrowed GPU in minutes, and its rehearsal without one: docs/gpu.md."""

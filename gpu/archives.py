@@ -1,0 +1,49 @@
+"""Images from archives that several calls may bring: `cifar10-test.zip`, `cifar10-train-0.zip`, ...
+
+An archive `DATASET-ANYTHING.zip` holds `SPLIT/CLASS/IMAGE`; it is unpacked once, below the folder that `bench run
+--data` takes, and forgotten.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from bench.errors import BenchError
+
+DATASETS = ("cifar10", "cifar100")
+
+
+def lay_out(archives: Path | None, data: Path) -> dict[str, int]:
+    """Unpack what is new; returns how many images of each dataset and split lie below `data` by now.
+
+    Raises:
+        BenchError: a folder that is not there, or an archive that is no zip file.
+    """
+    if archives is not None:
+        if not archives.is_dir():
+            raise BenchError(f"--archives {str(archives)!r} is no folder: name one that holds DATASET-*.zip")
+        for archive in sorted(archives.glob("*.zip")):
+            _unpack(archive, data)
+    counts = {}
+    for dataset in DATASETS:
+        for split in ("train", "test"):
+            count = sum(1 for _ in (data / dataset / split).glob("*/*"))
+            if count:
+                counts[f"{dataset} {split}"] = count
+    return counts
+
+
+def _unpack(archive: Path, data: Path) -> None:
+    dataset = archive.name.partition("-")[0]
+    if dataset not in DATASETS:
+        return
+    done = data / f".{archive.name}.{archive.stat().st_size}"
+    if done.exists():
+        return
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(data / dataset)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise BenchError(f"archive {archive} cannot be unpacked ({error}): copy it again") from None
+    done.touch()
