@@ -202,6 +202,7 @@ _ANSWERS: Mapping[str, Any] = {
     "reset_peak_memory_stats": lambda _device=None: None,
     "get_rng_state": lambda _device=None: torch.get_rng_state(),
     "set_rng_state": lambda state, _device=None: torch.set_rng_state(state),
+    "is_current_stream_capturing": lambda: False,
     "get_sync_debug_mode": lambda: 0,
     "set_sync_debug_mode": lambda _mode: None,
     "manual_seed": lambda _seed: None,
