@@ -297,6 +297,10 @@ def test_verdicts_do_not_depend_on_the_batch(propose, trained, name, family):
     apart = torch.cat(parts)
     assert (model(apart).argmax(1) == model(whole).argmax(1)).all()
     same = (apart - whole).flatten(1).abs().amax(1) < 1e-4
+    if hasattr(build(entry), "measures"):
+        # What walks along the boundary turns a last bit into another point there; how far that is stays the same.
+        far = [distance(each, x, family) for each in (apart, whole)]
+        same |= (far[0] - far[1]).abs() < 1e-4
     assert same.sum() >= 12  # rounding may turn the sign of one gradient that is nearly zero
 
 
