@@ -25,7 +25,7 @@ CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 # What takes tensors of both kinds on a real GPU: an index may lie on the host, a copy may cross.
 _MIXED = {
     *("_has_compatible_shallow_copy_type", "set_", "is_same_size", "copy_", "backward"),
-    *("__getitem__", "index", "__setitem__"),
+    *("__getitem__", "index", "__setitem__", "__deepcopy__"),
 }
 _ATTRIBUTES = {"device": lambda marked: CUDA if marked else CPU, "is_cuda": bool, "is_cpu": lambda marked: not marked}
 _HOST_ONLY = {"numpy", "__array__", "numpy_force"}

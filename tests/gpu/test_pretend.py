@@ -45,6 +45,8 @@ def test_a_buffer_left_on_the_host_is_found():
         WithTable(registered=False).to("cuda")(x)
 
     assert WithTable(registered=True).to("cuda")(x).is_cuda
+    copied = copy.deepcopy(WithTable(registered=False).to("cuda"))  # a copy alone is no mistake
+    assert not copied.table.is_cuda
 
 
 @pytest.mark.parametrize(
