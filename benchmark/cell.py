@@ -26,12 +26,15 @@ class DefenseRef:
         source: what to load: a registered name, or `FILE.py:FUNCTION`.
         config: its parameters.
         checkpoints: files by weight name.
+        weights: SHA-256 of each of these files, which a worker holds what it reads against.
         digest: SHA-256 of code, checkpoints and parameters.
         stochastic: whether its verdict is a count of draws.
         trained_on: what it has seen.
         behind: somebody else's classifier that it is a purifier before; its digest is part of this one.
         variant: the variant of it (`bench.variants`) this stands for; empty for itself.
         offers: the variants it declares enough for.
+        answers: of what a user brought, what it answers on fixed inputs (`bench.behaviour`); a worker holds what
+            it has loaded against that. Empty for what is registered.
         notes: what a user should know before believing a number about it.
     """
 
@@ -46,6 +49,8 @@ class DefenseRef:
     variant: str = ""
     offers: tuple[str, ...] = field(default=(), compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    weights: Mapping[str, str] = field(default_factory=dict, compare=False)
+    answers: str = field(default="", compare=False, repr=False)
 
     def seen_as(self, variant: str) -> DefenseRef:
         """The reference to a variant of this defense: `atop@base`."""
@@ -91,6 +96,7 @@ class AttackRef:
         stages: the attacks it runs one after the other, where it is several (`bench.cascade`).
         reserve: those it holds back until there is a reason.
         audited: the share of the survivors that the reserve is tried on in any case.
+        answers: of a user's attack, what it proposes on a fixed classifier (`bench.behaviour`).
     """
 
     label: str
@@ -106,6 +112,7 @@ class AttackRef:
     stages: tuple[AttackRef, ...] = ()
     reserve: tuple[AttackRef, ...] = ()
     audited: float = 0.0
+    answers: str = field(default="", compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         told = {

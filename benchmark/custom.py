@@ -9,56 +9,131 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import inspect
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench import behaviour
 from bench.cell import AttackRef, DefenseRef
 from bench.checks.answers import FaultyDefense, check_logits
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, one_line, unknown
 from bench.fingerprint import of_file, of_text
 from bench.registry import AttackEntry
-from bench.request import Request
+from bench.request import Request, convert
 from bench.seeding import preserved_generators, seed_everything
 from bench.types import Defense, ImageSpec
 from bench.variants import offered
 
 
-def build(source: str) -> Any:  # noqa: ANN401  (whatever the user's function returns)
+def build(source: str, parameters: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401  (whatever it returns)
     """Call the function a `FILE.py:FUNCTION` names; FUNCTION is `build` where it is left out.
 
+    Args:
+        source: the file and the function.
+        parameters: what the function is called with, as it was typed: `{"sigma": "0.5"}`.
+
     Raises:
-        BenchError: no such file or function, or one of them raises.
+        BenchError: no such file, function or parameter, or one of them raises.
     """
     text, _, name = source.partition(":")
     name = name or "build"
+    function = getattr(_module(text, name), name, None)
+    if not callable(function):
+        raise BenchError(f"{text!r} has no function {name!r}: define one, or name it as {text}:NAME")
+    given = _arguments(function, source, parameters or {})
+    try:
+        return function(**given)
+    except (Exception, SystemExit) as error:
+        called = ", ".join(f"{key}={value!r}" for key, value in given.items()) or "without arguments"
+        raise BenchError(f"{source!r} raised {one_line(error)}; it was called {called}") from error
+
+
+def _module(text: str, name: str) -> ModuleType:
+    """The file as a module, executed once for what it and the modules beside it hold now."""
     path = Path(text)
     if not path.is_file():
         raise BenchError(f"no file {text!r}: pass the path of a Python file with a function {name}()")
     alias = f"_bench_custom_{of_file(path)[:16]}"
     module = sys.modules.get(alias)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(alias, path)
-        if spec is None or spec.loader is None:
-            raise BenchError(f"{text!r} is no Python file: its name must end in .py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[alias] = module
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[alias]
-            raise BenchError(f"{text!r} does not load: {one_line(error)}; mend the file") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise BenchError(f"{text!r} has no function {name!r}: define one without arguments, or name it as {text}:NAME")
+    if module is not None:
+        return module
+    spec = importlib.util.spec_from_file_location(alias, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"{text!r} is no Python file: its name must end in .py")
+    # Its neighbors can be imported, but stand in nobody's way: behind everything that is installed.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[alias] = module
     try:
-        return function()
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise BenchError(f"{source!r} raised {one_line(error)}; it is called without arguments") from error
+        del sys.modules[alias]
+        raise BenchError(f"{text!r} does not load: {one_line(error)}; mend the file") from error
+    return module
+
+
+def _arguments(function: Callable[..., Any], source: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """What was typed in brackets, in the types that the function has for it.
+
+    Raises:
+        BenchError: it takes no such parameter, needs one that is missing, or the text is of another type.
+    """
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except (ValueError, TypeError, NameError):
+        signature = inspect.signature(function) if inspect.isroutine(function) else inspect.Signature()
+    known = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    open_ = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    given = {}
+    for key, text in parameters.items():
+        if key not in known and not open_:
+            raise unknown(f"parameter of {source}", key, known or ["none"])
+        given[key] = _converted(text, known.get(key), f"{source}[{key}={text}]")
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in given:
+            raise BenchError(f"{source!r} needs {name}: write {source}[{name}=VALUE], or give it a default")
+    return given
+
+
+def _converted(text: str, parameter: inspect.Parameter | None, where: str) -> Any:  # noqa: ANN401  (as it is annotated)
+    """In the type of the annotation, else of the default, else as the number it looks like."""
+    kinds = (bool, int, float, str)
+    wanted = None if parameter is None else parameter.annotation
+    if wanted not in kinds and parameter is not None and type(parameter.default) in kinds:
+        wanted = type(parameter.default)
+    if wanted in kinds:
+        return convert(text, wanted, where)
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text.lower() == "true" if text.lower() in ("true", "false") else text
+
+
+def _read_along(path: Path) -> list[tuple[str, str]]:
+    """The modules beside a file that are loaded by now, and the digests of what they hold."""
+    folder = path.resolve().parent
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        # Some libraries name modules that are no files.
+        if file and file.endswith(".py") and "site-packages" not in file and Path(file).is_file():
+            place = Path(file).resolve()
+            if folder in place.parents and place != path.resolve():
+                found[place.relative_to(folder).as_posix()] = of_file(place)
+    return sorted(found.items())
 
 
 def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:
@@ -76,15 +151,15 @@ def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:
     return defense
 
 
-def to_be_examined(source: str, spec: ImageSpec) -> Defense:
+def to_be_examined(request: Request, spec: ImageSpec) -> Defense:
     """A user's defense as it is, for checks that say better than an error what is wrong with it.
 
     Raises:
         BenchError: the file cannot be loaded, or does not return a defense.
     """
-    defense = _as_record(build(source), source)
+    defense = _as_record(build(request.name, request.parameters), request.name)
     with contextlib.suppress(BenchError):
-        return as_defense(defense, source, spec)
+        return as_defense(defense, request.name, spec)
     return defense
 
 
@@ -119,32 +194,35 @@ def draws_differ(model: nn.Module, source: str, spec: ImageSpec) -> bool:
 def defense_ref(request: Request, spec: ImageSpec) -> DefenseRef:
     """A user's defense as the matrix knows it: built once, to learn what it is.
 
-    Its digest covers the file, the function and every tensor of the model: another checkpoint makes
-    another cell.
+    Its digest covers the file and the modules beside it that it imports, the function and its parameters, and
+    every tensor of every module that it declares; what it answers is taken along for `bench.recognition`.
     """
-    defense = as_defense(build(request.name), request.name, spec)
-    digest = of_text(of_file(_path(request.name)), _label(request.name), _of_state(defense.model))
+    defense = as_defense(build(request.name, request.parameters), request.name, spec)
+    path = _path(request.name)
+    bytes_ = (of_file(path), _read_along(path), _label(request), [_of_state(part) for part in _modules(defense)])
     return DefenseRef(
-        label=_label(request.name),
+        label=_label(request),
         source=request.name,
-        digest=digest,
+        digest=of_text(*bytes_),
         stochastic=defense.stochastic,
         trained_on=defense.trained_on,
+        config=dict(request.parameters),
         offers=offered(defense),
+        answers=behaviour.of_defense(defense, spec),
     )
 
 
-def attack_ref(request: Request, families: tuple[str, ...]) -> tuple[AttackEntry, AttackRef]:
+def attack_ref(request: Request, families: tuple[str, ...], spec: ImageSpec) -> tuple[AttackEntry, AttackRef]:
     """A user's attack as the matrix knows it.
 
     It may say more about itself through attributes `families`, `access`, `forwards`, `backwards`.
     """
-    attack = build(request.name)
+    attack = build(request.name, request.parameters)
     if not callable(attack):
         raise BenchError(
             f"{request.name!r} returned {type(attack).__name__}: return a callable (oracle, x, y, threat, *, stream)"
         )
-    label = _label(request.name)
+    label, path = _label(request), _path(request.name)
     entry = AttackEntry(
         label,
         request.name,
@@ -155,19 +233,31 @@ def attack_ref(request: Request, families: tuple[str, ...]) -> tuple[AttackEntry
         backwards=getattr(attack, "backwards", 0),
         access=getattr(attack, "access", "gradient"),
     )
-    digest = of_text(of_file(_path(request.name)), label)
     return entry, AttackRef(
-        label, request.name, digest, access=entry.access, forwards=entry.forwards, backwards=entry.backwards
+        label,
+        request.name,
+        of_text(of_file(path), _read_along(path), label),
+        access=entry.access,
+        config=dict(request.parameters),
+        forwards=entry.forwards,
+        backwards=entry.backwards,
+        answers=behaviour.of_attack(attack, entry.families[0], spec),
     )
+
+
+def _modules(defense: Defense) -> list[nn.Module]:
+    declared = (defense.model, defense.surrogate, defense.base, defense.purifier, defense.derandomized)
+    return [module for module in declared if module is not None]
 
 
 def _path(source: str) -> Path:
     return Path(source.partition(":")[0])
 
 
-def _label(source: str) -> str:
-    name = source.partition(":")[2]
-    return _path(source).stem + (f":{name}" if name not in ("", "build") else "")
+def _label(request: Request) -> str:
+    function = request.name.partition(":")[2]
+    name = _path(request.name).stem + (f":{function}" if function not in ("", "build") else "")
+    return Request(name, request.parameters).label
 
 
 def _of_state(model: nn.Module) -> str:

@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.families import FAMILIES, LP_FAMILIES
 from bench.registry import AttackEntry
 from bench.request import Request, parse_list
-from bench.types import ThreatModel, family
+from bench.types import ImageSpec, ThreatModel, family
 
 # Groups of attacks that are judged per defense, by what it was trained on.
 SEEN, UNSEEN = "seen", "unseen"
@@ -51,7 +51,7 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
     """
     _check_numbers(request)
     defenses_ = defenses(request.defenses, examples, request.weights)
-    attacks = _attacks(request, examples.dataset)
+    attacks = _attacks(request, examples.dataset, examples.spec)
     part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
     harness = fingerprint.of_harness()
     plan = []
@@ -210,7 +210,7 @@ def _unwanted(request: MatrixRequest, cell: Cell) -> str | None:
     return None
 
 
-def _attacks(request: MatrixRequest, dataset: str) -> list[tuple[AttackEntry, AttackRef]]:
+def _attacks(request: MatrixRequest, dataset: str, spec: ImageSpec) -> list[tuple[AttackEntry, AttackRef]]:
     families = {threat.family for threat in request.threats}
     if request.attacks == NO_ATTACKS:
         return []
@@ -219,7 +219,7 @@ def _attacks(request: MatrixRequest, dataset: str) -> list[tuple[AttackEntry, At
         if item.is_file:
             from bench import custom
 
-            found.append(custom.attack_ref(item, LP_FAMILIES))
+            found.append(custom.attack_ref(item, LP_FAMILIES, spec))
         else:
             found.append(selection.attack(item, dataset, request.weights))
     for entry, ref in found:

@@ -20,6 +20,7 @@ from bench.cell import Cell
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
 from bench.outcome import Done
+from bench.spawning import safe_path
 
 # Two-sided 99.9 % of the normal distribution.
 _SURPRISING = 3.29
@@ -52,7 +53,8 @@ def replay(stored: Sequence[Stored], device: str) -> list[int]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_judge_anew, args=(theirs, list(stored), device), daemon=True)
-    process.start()
+    with safe_path():
+        process.start()
     theirs.close()
     try:
         answers = ours.recv()

@@ -110,6 +110,7 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         trained_on=tuple(dict.fromkeys((*seen, *(behind.trained_on if behind is not None else ())))),
         config=config,
         checkpoints={name: str(path) for name, path in files.items()},
+        weights=digests,
         notes=(
             *(f"{path} is not the file its card describes" for path in strangers),
             *(behind.notes if behind is not None else ()),

@@ -7,6 +7,7 @@
     <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
     <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
     <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
+    <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
     <root>/matrix.json                                                  which cells were asked for
 
@@ -162,6 +163,20 @@ class Store:
             return None if document is None else Plan.from_json(document["plan"])
         except (KeyError, TypeError, BenchError) as error:
             raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+
+    def answers(self, label: str, digest: str) -> dict[str, str]:
+        """What a user's defense or attack with these bytes was seen to answer, by mark (`bench.recognition`)."""
+        found = {}
+        for path in sorted((self.root / "recognized").glob(f"{_slug(label)}.{digest[:16]}.*.json")):
+            document = read(path)
+            if document is not None and document.get("digest") == digest:
+                found[str(document["mark"])] = str(document["answers"])
+        return found
+
+    def keep_answers(self, label: str, digest: str, mark: str, answers: str) -> None:
+        """Remember what it answers; `mark` stands for that in keys."""
+        path = self.root / "recognized" / f"{_slug(label)}.{digest[:16]}.{mark}.json"
+        write(path, {"format": FORMAT, "digest": digest, "mark": mark, "answers": answers})
 
     def fail(self, cell: Cell, error: str) -> None:
         """Remember why a cell failed, for the table; the next run tries it again."""

@@ -37,7 +37,7 @@ def _loaded(name: str, examples: Examples, weights: Path | None) -> Defense:
     if requests[0].is_file:
         from bench import custom
 
-        return custom.to_be_examined(requests[0].name, examples.spec)
+        return custom.to_be_examined(requests[0], examples.spec)
     (ref,) = matrix.defenses(name, examples, weights)
     try:
         return load_defense(ref, examples.spec)

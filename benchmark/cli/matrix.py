@@ -25,6 +25,7 @@ from bench.executors.task import load_defense
 from bench.formats import PLAIN, Plan
 from bench.memory import keep_freed
 from bench.outcome import Done, Failed
+from bench.recognition import Recognized, recognized
 from bench.run import lacking, pending, run
 from bench.shifts import ShiftRequest
 from bench.soundness import HELD_OUT, Bill, Examination, Images
@@ -87,12 +88,14 @@ def settled(chosen: Mapping[str, Any], study: str) -> dict[str, Any]:
 
 def fill(options: RunOptions) -> int:
     """Run what is missing and print the table, or the report of a study; 3 when a cell failed."""
-    plan, examples, store = _resolve(options)
+    known, examples, store = _resolve(options)
+    plan = known.plan
     study = studies.read(options.study) if options.study else None
     todo = pending(plan, store).cells
     _executor(options, len(todo))
     _require_loadable(todo, examples)
     store.require_writable()
+    known.remember(store)
     examination = _examination(options, examples, store)
     with _Termination():
         plan = _admitted(plan, examination, options) if examination else plan
@@ -202,7 +205,8 @@ def plan(options: RunOptions) -> int:
     from bench.calibrate import seconds_per_pass
     from bench.executors.task import passes
 
-    plan, examples, store = _resolve(options)
+    known, examples, store = _resolve(options)
+    plan = known.plan
     work = pending(plan, store)
     executor = _executor(options, len(work.cells))
     for planned in plan:
@@ -235,7 +239,7 @@ def plan(options: RunOptions) -> int:
     return 0
 
 
-def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
+def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
     """Everything that can be wrong with the request is found here, before anything is computed."""
     store = Store(options.results)
     matrix.check_names(options.defenses, options.attacks)
@@ -259,7 +263,10 @@ def _resolve(options: RunOptions) -> tuple[list[Planned], Examples, Store]:
         plan += shifts.build(ShiftRequest(options.corruptions, options.data), found, examples, request)
     if not plan:
         raise BenchError("--attacks none leaves nothing to do: name attacks, or --corruptions FOLDER")
-    return plan, examples, store
+    known = recognized(plan, store)
+    for label in known.changed:
+        print(f"note: {label}: the same file, other answers than before: computed anew", file=sys.stderr)
+    return known, examples, store
 
 
 def _require_loadable(cells: Sequence[Cell], examples: Examples) -> None:

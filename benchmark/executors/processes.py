@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 
 from bench.executors.task import Report, Task, compute
 from bench.memory import keep_freed
+from bench.spawning import safe_path
 
 _ATTEMPTS = 2
 _SECONDS_BETWEEN_NEWS = 0.2
@@ -75,7 +76,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, threads, device), daemon=True)
-        process.start()
+        with safe_path():
+            process.start()
         theirs.close()
         return cls(process, ours)
 

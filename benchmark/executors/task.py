@@ -17,6 +17,7 @@ from bench.alarm import told, with_reserve
 from bench.cell import AttackRef, Cell, DefenseRef
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, one_line
+from bench.fingerprint import of_file
 from bench.formats import PLAIN, Format, Plan
 from bench.outcome import Done
 from bench.registry import load
@@ -172,25 +173,35 @@ class _Ingredients(NamedTuple):
     source: str
     config: tuple[tuple[str, str], ...]
     checkpoints: tuple[tuple[str, str], ...]
+    weights: tuple[tuple[str, str], ...]
     behind: _Ingredients | None
+    label: str
+    answers: str
 
 
 def _ingredients(ref: DefenseRef) -> _Ingredients:
     behind = None if ref.behind is None else _ingredients(ref.behind)
     digest = ref.digest.removesuffix(f"@{ref.variant}")  # a variant shares the modules of the whole
-    config, checkpoints = (tuple(sorted(each.items())) for each in (ref.config, ref.checkpoints))
-    return _Ingredients(digest, ref.source, config, checkpoints, behind)
+    config, checkpoints, weights = (tuple(sorted(each.items())) for each in (ref.config, ref.checkpoints, ref.weights))
+    return _Ingredients(digest, ref.source, config, checkpoints, weights, behind, ref.label, ref.answers)
 
 
 @lru_cache(maxsize=8)
 def _load_defense(of: _Ingredients, spec: ImageSpec) -> Defense:
     source, config = of.source, dict(of.config)
     if source.partition(":")[0].endswith(".py"):
-        from bench import custom
+        from bench import behaviour, custom
+        from bench.recognition import require_same
 
-        return custom.as_defense(custom.build(source), source, spec)
+        found = custom.as_defense(custom.build(source, config), source, spec)
+        if of.answers:
+            require_same(of.answers, behaviour.of_defense(found, spec), of.label)
+        return found
     files = {name: Path(path) for name, path in of.checkpoints}
     behind = {} if of.behind is None else {"behind": _load_defense(of.behind, spec)}
+    for name, sha in of.weights:
+        if of_file(files[name]) != sha:
+            raise BenchError(f"{files[name]} was changed while the run was under way: run again")
     defense: Defense = load(source)(checkpoints=files, spec=spec, **config, **behind)
     if source.startswith(_BORROWED):
         _require_as_declared(defense, config, spec)
@@ -225,7 +236,7 @@ def load_attack(ref: AttackRef) -> Attack:
     if ref.source.partition(":")[0].endswith(".py"):
         from bench import custom
 
-        attack = custom.build(ref.source)
+        attack = custom.build(ref.source, ref.config)
     else:
         attack = load(ref.source)(**ref.config)
     return attack  # type: ignore[no-any-return]

@@ -1,0 +1,161 @@
+"""What a defense or an attack of somebody else's answers, on fixed inputs: how it is recognized.
+
+Bytes say less than they seem to: a frozen TorchScript file, an ensemble in a Python list, a number in a JSON
+file or in the environment change what comes out and leave every byte that could be hashed as it was. So what a
+user brings is asked, too. Answers are kept and compared within a tolerance, because a hash of rounded numbers
+flips at its edges: the same network on another processor, or with another number of threads, answers the same
+but for the last bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.families import FAMILIES
+from bench.float32 import exact_float32
+from bench.oracle import Oracle
+from bench.random import Stream
+from bench.seeding import preserved_generators, seed_everything
+from bench.types import Attack, Defense, ImageSpec, ThreatModel
+
+IMAGES = 8
+# Rows of answers agree where they differ by no more than this share of their largest number: ten times what float32
+# was seen to do across processors, threads and batches. Gradients of kinked networks round more.
+CLOSE = {"logits": 1e-4, "gradient": 1e-2, "points": 1e-2}
+# A quantizer may turn a last bit into another answer for an image or two; another network does so for nearly all.
+AGREEING = 0.75
+_PATTERNS = 6
+_ATTACKED = 4
+
+
+def of_defense(defense: Defense, spec: ImageSpec) -> str:
+    """The answers of every module that a defense declares, as JSON text.
+
+    Args:
+        defense: in eval mode.
+        spec: of the images it takes.
+    """
+    parts = {
+        name: getattr(defense, name)
+        for name in ("model", "surrogate", "base", "purifier", "derandomized")
+        if getattr(defense, name) is not None
+    }
+    with preserved_generators(), exact_float32():
+        x = _images(spec)
+        told = {name: _answers(module, x) for name, module in parts.items()}
+    return json.dumps(told, sort_keys=True)
+
+
+def of_attack(attack: Attack, family: str, spec: ImageSpec) -> str:
+    """What an attack proposes on a fixed linear classifier, as JSON text; of one that raises, what it raises.
+
+    Args:
+        attack: as `bench.types.Attack`.
+        family: the threat model's, at its usual size for such images.
+        spec: of the images.
+    """
+    with preserved_generators(), exact_float32():
+        x = _images(spec)[:_ATTACKED]
+        seed_everything("behaviour", "classifier")
+        linear, y = _unbreakable(spec), torch.zeros(len(x), dtype=torch.int64)
+        threat = ThreatModel.parse(f"{family}:{FAMILIES[family].usual(spec.shape)}")
+        oracle = Oracle(Defense(linear), len(x), scope=("behaviour",), labels=y)
+        stream = Stream.of([f"fixed-{row}" for row in range(len(x))], "behaviour")
+        proposes: Any = attack
+        try:
+            if threat.is_lp:
+                x_adv = proposes(oracle, x.clone(), y.clone(), threat, stream=stream)
+            else:
+                x_adv, _ = proposes.propose(oracle, x.clone(), y.clone(), threat, stream=stream)
+            told: dict[str, Any] = {"points": _summary(x_adv.detach().float() - x)}
+        except Exception as error:  # noqa: BLE001  (what it cannot do on this classifier is an answer, too)
+            told = {"raised": type(error).__name__}
+    return json.dumps({"attack": told}, sort_keys=True)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts of `of_defense` or `of_attack` tell of the same thing, up to rounding."""
+    first, second = json.loads(one), json.loads(other)
+    if first.keys() != second.keys():
+        return False
+    return all(_agree(first[part], second[part]) for part in first)
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if one.keys() != other.keys():
+        return False
+    for kind, rows in one.items():
+        if kind not in CLOSE:
+            if rows != other[kind]:
+                return False
+            continue
+        first, second = torch.tensor(rows), torch.tensor(other[kind])
+        if first.shape != second.shape:
+            return False
+        apart = torch.where(first.isnan() & second.isnan(), 0.0, (first - second).abs()).amax(1)
+        limit = CLOSE[kind] * torch.nan_to_num(first).abs().amax(1).clamp_min(1e-6)
+        if float((apart <= limit).float().mean()) < AGREEING:
+            return False
+    return True
+
+
+def _images(spec: ImageSpec) -> Tensor:
+    """Half of them noise, half of them smooth, as photographs are; `[IMAGES, C, H, W]` in [0, 1]."""
+    channels, height, width = spec.shape
+    seed_everything("behaviour", "images")
+    noise = torch.rand(IMAGES // 2, channels, height, width)
+    coarse = torch.rand(IMAGES - len(noise), channels, 3, 3)
+    return torch.cat([noise, F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True)])
+
+
+def _unbreakable(spec: ImageSpec) -> nn.Module:
+    """A linear classifier that always answers 0, with a gradient: no attack stops before it has done all it does."""
+    layer = nn.Linear(math.prod(spec.shape), spec.classes)
+    with torch.no_grad():
+        layer.weight.mul_(0.5 / layer.weight.abs().sum(1).max())
+        layer.bias.zero_()[0] = 4
+    return nn.Sequential(nn.Flatten(), layer).eval().requires_grad_(False)
+
+
+def _answers(module: nn.Module, x: Tensor) -> dict[str, Any]:
+    """Outputs, and a summary of the gradient where there is one; a module that raises answers with that."""
+    device = next((tensor.device for tensor in module.parameters()), x.device)
+    at = x.to(device).requires_grad_()
+    seed_everything("behaviour", "draws")
+    try:
+        with torch.enable_grad():
+            out = module(at)
+            rows = out.float().flatten(1)
+            told: dict[str, Any] = {"logits": _short(rows if rows.shape[1] <= 32 else _patterns(rows))}
+            grad = None
+            if rows.requires_grad:
+                weights = torch.linspace(-1, 1, rows.shape[1], device=device)
+                (grad,) = torch.autograd.grad((rows * weights).sum(), at, allow_unused=True)
+    except Exception as error:  # noqa: BLE001  (what is wrong with it is said elsewhere)
+        return {"raised": type(error).__name__}
+    return {**told, "without gradient": True} if grad is None else {**told, "gradient": _summary(grad)}
+
+
+def _summary(values: Tensor) -> list[list[float]]:
+    """A few numbers for each row that change whenever it does."""
+    rows = values.detach().float().flatten(1)
+    return _short(torch.cat([_patterns(rows), rows.norm(dim=1, keepdim=True)], 1))
+
+
+def _patterns(rows: Tensor) -> Tensor:
+    """Each row seen through fixed random patterns of length 1, `[B, _PATTERNS]`."""
+    seed_everything("behaviour", "patterns", rows.shape[1])
+    seen = torch.randn(rows.shape[1], _PATTERNS)
+    projected: Tensor = rows.detach() @ (seen / seen.norm(dim=0)).to(rows.device)
+    return projected
+
+
+def _short(rows: Tensor) -> list[list[float]]:
+    """To seven digits, which is what float32 has."""
+    return [[float(f"{value:.7g}") for value in row] for row in rows.detach().cpu().tolist()]

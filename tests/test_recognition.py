@@ -1,0 +1,216 @@
+"""A stored verdict stands for the bytes and the answers that it is of."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cell import DefenseRef
+from bench.cli import main
+from bench.errors import BenchError
+from bench.executors.task import load_attack, load_defense
+from bench.matrix import MatrixRequest, build
+from bench.recognition import recognized
+from bench.request import Request
+from bench.selection import defense
+from bench.store import Store
+from bench.types import ImageSpec, ThreatModel
+
+DIGITS = ImageSpec((1, 8, 8), 10)
+MODEL = """
+import json, os, pathlib, torch
+from torch import nn
+
+class Model(nn.Module):
+    def __init__(self, shift):
+        super().__init__()
+        self.shift, self.weights = shift, [torch.linspace(-1, 1, 640).view(64, 10)]  # a list: no state_dict holds it
+
+    def forward(self, x):
+        return x.flatten(1) @ self.weights[0].roll(self.shift, 1)
+"""
+SOURCES = {
+    "a file that it reads": MODEL
+    + "\ndef build():\n    return Model(json.loads(pathlib.Path('setting.json').read_text()))\n",
+    "the environment": MODEL + "\ndef build():\n    return Model(int(os.environ.get('SHIFT', '1')))\n",
+    "an imported neighbor": MODEL + "\nimport neighbor\n\ndef build():\n    return Model(neighbor.SHIFT)\n",
+}
+FAST = ["--attacks", "fgsm", "--threat", "Linf:0.2", "--n", "16", "--checks", "none", "--executor", "local"]
+
+
+def change(shift, monkeypatch):
+    Path("setting.json").write_text(str(shift))
+    monkeypatch.setenv("SHIFT", str(shift))
+    Path("neighbor.py").write_text(f"SHIFT = {shift}\n")
+
+
+def forget():
+    """As another process would find it: nothing imported, nothing loaded."""
+    from bench.executors import task
+
+    for name in [name for name in sys.modules if name.startswith("_bench_custom_") or name == "neighbor"]:
+        del sys.modules[name]
+    task._load_defense.cache_clear()
+    task._networks.clear()
+    sys.path_importer_cache.clear()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    forget()
+
+
+@pytest.mark.parametrize("what", SOURCES)
+def test_what_a_file_depends_on_makes_another_cell_and_the_old_one_again(what, here, monkeypatch, capsys):
+    """The same command, the same file, other answers: computed anew; put back, the first verdicts stand."""
+    Path("mine.py").write_text(SOURCES[what])
+
+    def run(shift):
+        forget()
+        change(shift, monkeypatch)
+        assert main(["run", "--defenses", "./mine.py", *FAST]) == 0
+        told = capsys.readouterr()
+        return "0 to run" in told.err + told.out, "other answers than before" in told.err
+
+    first, other, back, again = run(1), run(3), run(1), run(3)
+
+    assert first == (False, False)
+    assert other[0] is False
+    assert other[1] is (what != "an imported neighbor")  # whose bytes are part of the digest
+    assert back == again == (True, False)
+
+
+def test_parameters_of_a_file_reach_its_function_and_the_key(here):
+    """Three noises are three defenses; text takes the type that the function has for it."""
+    Path("mine.py").write_text(
+        MODEL + "\ndef build(shift: int = 1, *, sign=1.0):\n    return Model(shift * int(sign))\n"
+    )
+    request = MatrixRequest("./mine.py,./mine.py:build[shift=2],./mine.py:build[shift=2,sign=-1]", "fgsm", (LINF,))
+
+    plan = build(request, examples())
+    models = [load_defense(each.cell.defense, DIGITS).model for each in plan]
+
+    assert [each.cell.defense.label for each in plan] == ["mine", "mine[shift=2]", "mine[shift=2,sign=-1]"]
+    assert [model.shift for model in models] == [1, 2, -2]
+    assert len({each.cell.key for each in plan}) == 3
+
+
+def test_parameters_of_an_attack_from_a_file_reach_it(here):
+    """A sweep over a user's attack is a sweep."""
+    Path("weak.py").write_text(
+        "def build(strength=1.0):\n"
+        "    def attack(oracle, x, y, threat, *, stream):\n"
+        "        return (x + strength * float(threat.eps)).clamp(0, 1)\n"
+        "    attack.strength = strength\n"
+        "    return attack\n"
+    )
+    request = MatrixRequest("at", "./weak.py,./weak.py:build[strength=0.5]", (LINF,))
+
+    plan = build(request, examples())
+
+    assert [each.cell.attack.label for each in plan] == ["weak", "weak[strength=0.5]"]
+    assert [load_attack(each.cell.attack).strength for each in plan] == [1.0, 0.5]
+    assert len({each.cell.key for each in plan}) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("./mine.py:build[nosuch=5]", "unknown parameter of ./mine.py:build 'nosuch'"),
+        ("./mine.py:build[sihft=5]", "did you mean shift"),
+        ("./mine.py:build[shift=much]", "'much' is not a whole number"),
+        ("./mine.py:needs", "needs size: write ./mine.py:needs[size=VALUE]"),
+        ("./mine.py:fails[shift=2]", "it was called shift=2"),
+    ],
+)
+def test_a_wrong_parameter_is_one_line_and_nothing_is_written(asked, said, here, capsys):
+    """Unknown, mistyped, of another type, missing, or refused by the function itself."""
+    Path("mine.py").write_text(
+        MODEL + "\ndef build(shift=1):\n    return Model(shift)\n"
+        "\ndef needs(size):\n    return Model(size)\n\ndef fails(shift=1):\n    raise ValueError('never')\n"
+    )
+
+    assert main(["run", "--defenses", asked, *FAST]) == 2
+
+    assert said in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+def test_a_file_of_the_users_stands_in_nobodys_way(here, capsys):
+    """`socket.py` beside the models is not what workers import as socket; a neighbor is still found."""
+    Path("socket.py").write_text("raise RuntimeError('imported in place of the standard library')\n")
+    Path("neighbor.py").write_text("SHIFT = 2\n")
+    Path("mine.py").write_text(SOURCES["an imported neighbor"])
+    fast = [word for word in FAST if word not in ("--executor", "local")]
+
+    assert main(["run", "--defenses", "./mine.py", *fast, "--executor", "processes", "--jobs", "2"]) == 0
+
+    assert "FAIL" not in capsys.readouterr().out
+
+
+def test_a_worker_refuses_what_the_key_does_not_name(here):
+    """A file that was overwritten while a run was under way, and a checkpoint likewise."""
+    Path("mine.py").write_text(SOURCES["a file that it reads"])
+    Path("setting.json").write_text("1")
+    (planned,) = build(MatrixRequest("./mine.py", "fgsm", (LINF,)), examples())
+    ref = planned.cell.defense
+    Path("setting.json").write_text("4")
+
+    with pytest.raises(BenchError, match="mine was changed while the run was under way"):
+        load_defense(ref, DIGITS)
+
+
+def test_a_worker_refuses_weights_that_were_replaced(here):
+    """The key names their bytes."""
+    ref = defense(Request("at", {}), "digits", None)
+    copied = Path("at.safetensors")
+    copied.write_bytes(Path(ref.checkpoints["at"]).read_bytes())
+    copied.with_suffix(".json").write_bytes(Path(ref.checkpoints["at"]).with_suffix(".json").read_bytes())
+    mine = replace(ref, checkpoints={"at": str(copied)}, digest="mine")
+    assert load_defense(mine, DIGITS).model
+
+    other = defense(Request("standard", {}), "digits", None)
+    copied.write_bytes(Path(other.checkpoints["standard"]).read_bytes())
+
+    with pytest.raises(BenchError, match=r"at\.safetensors was changed while the run was under way"):
+        load_defense(replace(mine, digest="mine again"), DIGITS)
+
+
+def test_the_same_answers_up_to_rounding_keep_their_key(here, tmp_path):
+    """Another processor's last bits are no other model; without a store the answers stand for themselves."""
+    Path("mine.py").write_text(MODEL + "\ndef build():\n    return Model(1)\n")
+    plan = build(MatrixRequest("./mine.py", "fgsm", (LINF,)), examples())
+    store = Store(tmp_path / "r")
+    first = recognized(plan, store)
+    first.remember(store)
+
+    ref = plan[0].cell.defense
+    told = json.loads(ref.answers)
+    told["model"]["logits"] = (torch.tensor(told["model"]["logits"]) * (1 + 1e-6)).tolist()
+    nearly = json.dumps(told)
+    assert nearly != ref.answers
+    moved = [replace(each, cell=replace(each.cell, defense=replace(ref, answers=nearly))) for each in plan]
+    again = recognized(moved, store)
+
+    assert first.plan[0].cell.key == again.plan[0].cell.key
+    assert first.met
+    assert not again.met
+    assert isinstance(first.plan[0].cell.defense, DefenseRef)
+
+
+LINF = ThreatModel.parse("Linf:0.2")
+
+
+def examples():
+    from bench.datasets.digits import digits
+
+    return digits("test").first(16)
