@@ -25,12 +25,17 @@ def locate(name: str, dataset: str, folder: Path | None) -> Path:
         folder: the user's own weights: searched first, as `FOLDER/DATASET/NAME.safetensors`.
 
     Raises:
-        BenchError: there is no such checkpoint.
+        BenchError: there is no such checkpoint, the folder is none, or what lies in its place is no file.
     """
+    if folder is not None and not folder.is_dir():
+        raise BenchError(f"--weights {str(folder)!r} is no folder: name one that holds {dataset}/{name}.safetensors")
     places = [root / dataset / f"{name}.safetensors" for root in (folder, shipped()) if root is not None]
     for path in places:
         if path.is_file():
             return path
+        # What the user put there was meant: nothing else is taken in its place.
+        if path.exists() or path.is_symlink():
+            raise BenchError(f"{str(path)!r} is no file: put the weights there, or take it away for the shipped ones")
     training, _, rt = name.partition("-rt")
     # What stands for a folder in paths is no name of a dataset.
     source = "imagefolder:PATH" if dataset.startswith("imagefolder-") else dataset

@@ -112,11 +112,20 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         checkpoints={name: str(path) for name, path in files.items()},
         weights=digests,
         notes=(
+            *(
+                f"{name} is taken from the shipped weights: there is none in {weights}"
+                for name in _elsewhere(files, weights)
+            ),
             *(f"{path} is not the file its card describes" for path in strangers),
             *(behind.notes if behind is not None else ()),
         ),
         behind=behind,
     )
+
+
+def _elsewhere(files: Mapping[str, Path], folder: Path | None) -> list[str]:
+    """The checkpoints that do not come from the user's own folder, where there is one."""
+    return [name for name, path in files.items() if folder is not None and folder not in path.parents]
 
 
 def entry(request: Request) -> AttackEntry:

@@ -489,3 +489,31 @@ class TestTransferFromAnotherDefense:
         assert left < clean
         assert (left == 0) is broken
         assert (report.done.cost.forwards, report.done.cost.backwards) == (41 * clean, 40 * clean)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: None, r"is no folder: name one that holds digits/at.safetensors"),
+        (lambda folder: folder.write_text(""), r"is no folder"),
+        (lambda folder: (folder / "digits" / "at.safetensors").mkdir(parents=True), r"at.safetensors' is no file"),
+    ],
+    ids=["nowhere", "a file", "a directory for a file"],
+)
+def test_weights_that_were_named_and_are_not_there_are_no_reason_to_take_others(make, said, tmp_path):
+    """`--weights` that leads nowhere scored the shipped weights, as if they were the user's."""
+    folder = tmp_path / "weights"
+    make(folder)
+
+    with pytest.raises(BenchError, match=said):
+        build("at", "fgsm", weights=folder)
+
+
+def test_a_defense_that_falls_back_on_shipped_weights_says_so(tmp_path):
+    """A folder may hold some of the checkpoints; whose the others are is a note beside the number."""
+    (tmp_path / "digits").mkdir()
+
+    (planned,) = build("at", "fgsm", DIGITS[:1], weights=tmp_path)
+
+    assert planned.cell.defense.notes == (f"at is taken from the shipped weights: there is none in {tmp_path}",)
+    assert build("at", "fgsm", DIGITS[:1])[0].cell.defense.notes == ()
