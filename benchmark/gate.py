@@ -169,7 +169,7 @@ def compare(
         if not 0 <= value <= 1 or (name != "min_effect" and value == 0) or (name == "alpha" and value == 1):
             raise BenchError(f"{name}={value} is out of range: write a share such as 0.01 (1 % or 1 point)")
     before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
-    findings = _Findings()
+    findings = _Findings(trouble=[*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")])
     for place, old in before.items():
         if not isinstance(old.outcome, Skipped):
             findings.add(place, old, after.get(place))
@@ -235,6 +235,26 @@ def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:
             raise BenchError(f"the {side} holds two results for {cell.title}: gate one n and one seed at a time")
         places[place] = result
     return places
+
+
+def _vintages(results: Sequence[Result], side: str) -> list[str]:
+    """Defenses whose cells are of different ones under one name: weights changed and a part was run again.
+
+    Paired with whatever it is, the part that was not run again would pass for the new defense.
+    """
+    made: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for result in results:
+        cell = result.cell
+        if not isinstance(result.outcome, Skipped):
+            owner = (cell.slice.dataset, cell.slice.split, cell.defense.label)
+            made.setdefault(owner, {}).setdefault(cell.defense.digest, []).append(cell.attack.label)
+    return [
+        f"the {side} holds {len(vintages)} different defenses called {label!r} ("
+        + "; ".join(f"{digest[:8]}: {', '.join(dict.fromkeys(attacks))}" for digest, attacks in vintages.items())
+        + "): run all of its attacks again"
+        for (_, _, label), vintages in made.items()
+        if len(vintages) > 1
+    ]
 
 
 def _differences(old: Cell, new: Cell) -> list[str]:

@@ -9,9 +9,11 @@
     <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
     <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
-    <root>/matrix.json                                                  which cells were asked for
+    <root>/runs/<time>-<digest>.json                                    which cells a run asked for
+    <root>/matrix.json                                                  the same, as earlier versions kept it
 
-Text files diff in review, merge from many machines by copying, and live on network file systems.
+Text files diff in review, merge from many machines by copying, and live on network file systems. Nothing is
+rewritten that another run may have written: what was asked is the union over all runs, the latest first in doubt.
 The same key with the same bytes is a no-op; the same key with other verdicts is nondeterminism.
 """
 
@@ -23,6 +25,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +186,17 @@ class Store:
         write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
 
     def ask(self, plan: Sequence[Planned]) -> None:
-        """Add the cells of a run to `matrix.json`, in place of older ones for the same table entry."""
-        wanted = {_entry(planned.cell): planned for planned in [*self._asked(), *plan]}
-        rows = [{"cell": planned.cell.to_json(), "skip": planned.skip} for planned in wanted.values()]
-        write(self.root / "matrix.json", {"format": FORMAT, "cells": rows})
+        """Remember the cells of a run, which then stand in place of older ones for the same table entry.
+
+        A file of its own for each run: of several that are started together none takes away what another asked.
+        """
+        known = {_entry(planned.cell): (planned.cell.key, planned.skip) for planned in self._asked()}
+        if all(known.get(_entry(planned.cell)) == (planned.cell.key, planned.skip) for planned in plan):
+            return
+        rows = [{"cell": planned.cell.to_json(), "skip": planned.skip} for planned in plan]
+        now = datetime.now(timezone.utc)
+        name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{_digest_of(rows)[:8]}.json"
+        write(self.root / "runs" / name, {"format": FORMAT, "when": now.isoformat(), "cells": rows})
 
     def remember(self, examples: Examples) -> None:
         """Keep which images a slice holds, so that two runs can be paired image by image."""
@@ -213,14 +223,15 @@ class Store:
         return Result(cell, outcome, (*before, *after))
 
     def _asked(self) -> list[Planned]:
-        document = read(self.root / "matrix.json")
-        if document is None:
-            return []
-        try:
-            plan = [Planned(Cell.from_json(row["cell"]), row["skip"]) for row in document["cells"]]
-            return [replace(planned, cell=self._with_examples(planned.cell)) for planned in plan]
-        except (KeyError, TypeError) as error:
-            raise BenchError(f"{str(self.root / 'matrix.json')!r} is damaged: delete it and run again") from error
+        wanted: dict[tuple[object, ...], Planned] = {}
+        for path in (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json"))):
+            document = read(path)
+            try:
+                plan = [] if document is None else [_planned(row) for row in document["cells"]]
+            except (KeyError, TypeError) as error:
+                raise BenchError(f"{str(path)!r} is damaged: its run is to be typed again without it") from error
+            wanted |= {_entry(planned.cell): planned for planned in plan}
+        return [replace(planned, cell=self._with_examples(planned.cell)) for planned in wanted.values()]
 
     def _with_examples(self, cell: Cell) -> Cell:
         if cell.slice.digest not in self._known:
@@ -246,6 +257,10 @@ class Store:
         folder = self.root / _slug(cell.slice.dataset) / cell.threat.slug / _slug(cell.defense.label)
         middle = f".{suffix}" if suffix else ""
         return folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
+
+
+def _planned(row: Mapping[str, Any]) -> Planned:
+    return Planned(Cell.from_json(row["cell"]), row["skip"])
 
 
 def _entry(cell: Cell) -> tuple[object, ...]:

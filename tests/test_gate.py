@@ -419,3 +419,24 @@ def test_a_stochastic_drop_of_the_promised_size_is_caught_as_often_as_promised(k
     caught = np.mean(["at x a1 (Linf:0.2)" in [row.title for row in report.regressions] for report in reports])
     assert 0.05 < promised < 0.08
     assert caught >= 0.8
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+def test_a_part_that_was_run_again_with_other_weights_is_no_whole(side):
+    """Weights changed and only one attack run again: 19.5 points were lost and the gate said 0."""
+    whole = _run(300, 200, 100)
+    mixed = [_changed(whole[0], "defense", digest="f" * 64), *whole[1:]]
+
+    report = compare(*((mixed, whole) if side == "baseline" else (whole, mixed)))
+
+    assert report.exit_code == 2
+    assert report.not_comparable[0].startswith(
+        f"the {side} holds 2 different defenses called 'at' (ffffffff: attack-0; at: attack-1, attack-2)"
+    )
+
+
+def test_new_weights_that_were_run_as_a_whole_are_what_a_gate_is_for():
+    """All cells are of the new defense: compared, and failed for the drop."""
+    new = [_changed(each, "defense", digest="f" * 64) for each in _run(200, 200)]
+
+    assert compare(_run(300, 200), new).exit_code == 1

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +170,64 @@ def test_the_matrix_remembers_what_was_asked_and_replaces_what_is_asked_anew(tmp
     store.ask([Planned(retrained)])
 
     assert store.results() == [Result(retrained, None), Result(other, Skipped("no"))]
+
+
+def test_the_same_question_is_remembered_once(tmp_path):
+    """A resumed run adds no file."""
+    store, cell = Store(tmp_path), make_cell()
+
+    for _ in range(3):
+        store.ask([Planned(cell)])
+
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_a_folder_copied_over_another_one_is_the_union(tmp_path):
+    """What two machines asked and computed, copied together by hand."""
+    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
+    one, two = make_cell(), make_cell(attack="square")
+    for store, cell in ((first, one), (second, two)):
+        store.ask([Planned(cell)])
+        store.finish(cell, [counts(1, 1)] * 2, {})
+
+    shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
+
+    assert {result.cell.attack.label for result in first.results()} == {"pgd-20[steps=5]", "square"}
+    assert all(isinstance(result.outcome, Done) for result in first.results())
+
+
+def test_what_an_earlier_version_asked_is_still_there_and_comes_first(tmp_path):
+    """matrix.json is read and never written again."""
+    store, cell, other = Store(tmp_path), make_cell(), make_cell(attack="square")
+    old = {"format": 1, "cells": [{"cell": cell.to_json(), "skip": None}]}
+    (tmp_path / "matrix.json").write_text(json.dumps(old))
+
+    store.ask([Planned(other)])
+
+    assert [result.cell.attack.label for result in store.results()] == ["pgd-20[steps=5]", "square"]
+    assert json.loads((tmp_path / "matrix.json").read_text()) == old
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_of_four_runs_started_together_in_one_folder_none_is_lost(tmp_path):
+    """Five times: each asks for an attack of its own, and all of them stand in the table."""
+    command = [sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"]
+    options = ["--defenses", "at", "--threat", "Linf:0.2", "--n", "8", "--checks", "none", "--executor", "local"]
+    attacks = ["fgsm", "pgd-20[steps=1]", "pgd-20[steps=2]", "apgd-ce[steps=2]"]
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        running = [
+            subprocess.Popen(
+                [*command, *options, "--attacks", attack, "--results", str(folder)], stdout=subprocess.DEVNULL
+            )
+            for attack in attacks
+        ]
+        assert [each.wait() for each in running] == [0] * 4
+
+        results = Store(folder).results()
+        assert sorted(result.cell.attack.label for result in results) == sorted(attacks)
+        assert all(isinstance(result.outcome, Done) for result in results)
 
 
 def test_verdicts_of_an_earlier_version_are_found_by_this_one():
