@@ -1,7 +1,10 @@
 """The documents of a results folder: what is in them, and how they are written and read.
 
-JSON, written whole or not at all, with a digest over verdicts and cost; images as safetensors. Text
+JSON, written whole or not at all, with a digest over everything inside; images as safetensors. Text
 diffs in review, and nothing here can execute code.
+
+Format 2 has the digest in every document, checks and evidence included; in format 1 only cells had one, over
+verdicts and cost. Both are read.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from bench.checks.finding import Finding
 from bench.errors import BenchError
 from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 
-FORMAT = 1
+FORMAT = 2
+_OLDEST = 1
 
 
 class NondeterminismError(Exception):
@@ -50,13 +54,25 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
             "forwards": " ".join(map(str, done.ledger.forwards)),
             "backwards": " ".join(map(str, done.ledger.backwards)),
         },
-        "digest": _digest(cell.key, counted, cost),
         "provenance": dict(provenance),
     }
 
 
-def _digest(key: str, verdicts: Mapping[str, Any], cost: Mapping[str, Any]) -> str:
-    text = json.dumps([key, verdicts, cost], sort_keys=True)
+def _digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of all of a document but its digest, and but for how it was made: seconds differ, results do not."""
+    held = {name: value for name, value in document.items() if name not in ("digest", "provenance")}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+
+
+def _sealed(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """How a document was made, with a digest of its own."""
+    told = {name: value for name, value in provenance.items() if name != "seal"}
+    return {**told, "seal": hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()}
+
+
+def _digest_of_first_format(document: Mapping[str, Any]) -> str:
+    """What a cell's digest was in format 1."""
+    text = json.dumps([document["key"], document["verdicts"], document["cost"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -75,8 +91,8 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
     """What a document says came of the cell with this key; a BenchError where it is damaged."""
     try:
         verdicts, cost = document["verdicts"], document["cost"]
-        if document["key"] != key or document["digest"] != _digest(key, verdicts, cost):
-            raise BenchError(f"{str(path)!r} is damaged (its digest does not match): delete it and run again")
+        if document["key"] != key:
+            raise _damaged(path, "its key is another cell's")
         draws = verdicts["draws"]
         counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
         noticed = document["evidence"]
@@ -90,7 +106,11 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
         )
         return Done(counts, Cost(**cost), evidence, _ledger(document.get("ledger", {})))
     except (KeyError, TypeError, ValueError) as error:
-        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+        raise _damaged(path, "it does not hold what a cell holds") from error
+
+
+def _damaged(path: Path, why: str) -> BenchError:
+    return BenchError(f"{str(path)!r} is damaged ({why}): restore it, or move it away and run again")
 
 
 def _ledger(data: Mapping[str, Any]) -> Ledger:
@@ -111,14 +131,27 @@ def read(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise BenchError(f"cannot read {str(path)!r} ({error.strerror}): mend its permissions") from error
     except ValueError as error:
-        raise BenchError(f"{str(path)!r} is damaged (not JSON): delete it and run again") from error
+        raise _damaged(path, "not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise BenchError(f"{str(path)!r} is no document of atop-bench: move it out of the results folder")
     if document["format"] > FORMAT:
         raise BenchError(
             f"{str(path)!r} has format {document['format']}, this version reads {FORMAT}: upgrade atop-bench"
         )
+    if not _is_whole(document):
+        raise _damaged(path, "its digest does not match")
     return document
+
+
+def _is_whole(document: Mapping[str, Any]) -> bool:
+    """Whether a document is what was written."""
+    if document["format"] > _OLDEST:
+        made = document.get("provenance", {})
+        return bool(document.get("digest") == _digest(document)) and (not made or made == _sealed(made))
+    if document["format"] < _OLDEST:
+        return False
+    has_verdicts = {"key", "verdicts", "cost"} <= set(document)
+    return not has_verdicts or bool(document.get("digest") == _digest_of_first_format(document))
 
 
 def write_once(path: Path, document: dict[str, Any]) -> None:
@@ -126,7 +159,7 @@ def write_once(path: Path, document: dict[str, Any]) -> None:
     stored = read(path)
     if stored is None:
         write(path, document)
-    elif stored.get("digest") != document["digest"]:
+    elif stored.get("verdicts") != document["verdicts"]:
         raise NondeterminismError(
             f"{document['cell']['defense']['label']} x {document['cell']['attack']['label']}: the verdicts differ from "
             f"those stored in {str(path)!r}"
@@ -135,7 +168,10 @@ def write_once(path: Path, document: dict[str, Any]) -> None:
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Write whole or not at all: a temporary name, fsync, rename, fsync of the folder."""
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    whole = {**document, "digest": _digest(document)}
+    if whole.get("provenance"):
+        whole["provenance"] = _sealed(whole["provenance"])
+    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode())
 
 
@@ -169,7 +205,7 @@ def to_findings(path: Path, key: str) -> tuple[Finding, ...] | None:
     try:
         return tuple(Finding.from_json(row) for row in document["findings"])
     except (KeyError, TypeError) as error:
-        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+        raise _damaged(path, "it holds no findings") from error
 
 
 def write_images(path: Path, key: str, x_adv: NDArray[np.float32]) -> None:
@@ -195,8 +231,8 @@ def read_images(path: Path, key: str) -> NDArray[np.float32] | None:
         with safe_open(path, "np") as file:
             facts, images = file.metadata() or {}, file.get_tensor("x_adv")
     except (SafetensorError, OSError) as error:
-        raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+        raise _damaged(path, "no images can be read") from error
     if facts.get("key") != key or facts.get("sha256") != hashlib.sha256(images.tobytes()).hexdigest():
-        raise BenchError(f"{str(path)!r} is damaged (its digest does not match): delete it and run again")
+        raise _damaged(path, "its digest does not match")
     result: NDArray[np.float32] = images
     return result

@@ -165,21 +165,21 @@ class Store:
         try:
             return None if document is None else Plan.from_json(document["plan"])
         except (KeyError, TypeError, BenchError) as error:
-            raise BenchError(f"{str(path)!r} is damaged: delete it and run again") from error
+            raise BenchError(f"{str(path)!r} is damaged: move it away and run again") from error
 
     def answers(self, label: str, digest: str) -> dict[str, str]:
         """What a user's defense or attack with these bytes was seen to answer, by mark (`bench.recognition`)."""
         found = {}
         for path in sorted((self.root / "recognized").glob(f"{_slug(label)}.{digest[:16]}.*.json")):
             document = read(path)
-            if document is not None and document.get("digest") == digest:
+            if document is not None and document.get("bytes") == digest:
                 found[str(document["mark"])] = str(document["answers"])
         return found
 
     def keep_answers(self, label: str, digest: str, mark: str, answers: str) -> None:
         """Remember what it answers; `mark` stands for that in keys."""
         path = self.root / "recognized" / f"{_slug(label)}.{digest[:16]}.{mark}.json"
-        write(path, {"format": FORMAT, "digest": digest, "mark": mark, "answers": answers})
+        write(path, {"format": FORMAT, "bytes": digest, "mark": mark, "answers": answers})
 
     def fail(self, cell: Cell, error: str) -> None:
         """Remember why a cell failed, for the table; the next run tries it again."""
@@ -201,8 +201,9 @@ class Store:
     def remember(self, examples: Examples) -> None:
         """Keep which images a slice holds, so that two runs can be paired image by image."""
         path = self._examples(examples.dataset, examples.digest)
-        document = {"format": FORMAT, "digest": examples.digest, "examples": list(examples.fingerprints)}
-        if read(path) != document:
+        document = {"format": FORMAT, "slice": examples.digest, "examples": list(examples.fingerprints)}
+        stored = read(path)
+        if stored is None or stored["examples"] != document["examples"]:
             write(path, document)
 
     def results(self) -> list[Result]:

@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench.store as store_module
 from bench.cell import AttackRef, Cell, DefenseRef, Planned, Result, Slice
+from bench.checks.finding import Finding
 from bench.documents import NondeterminismError
 from bench.errors import BenchError
-from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
+from bench.formats import Plan
+from bench.outcome import Cost, Done, Evidence, Failed, Skipped, Verdicts
 from bench.store import Store
 from bench.types import ThreatModel
 
@@ -172,6 +175,66 @@ def test_the_matrix_remembers_what_was_asked_and_replaces_what_is_asked_anew(tmp
     assert store.results() == [Result(retrained, None), Result(other, Skipped("no"))]
 
 
+def filled(root):
+    """A folder with one document of each kind."""
+    store, cell = Store(root), make_cell(batch=6)
+    store.ask([Planned(cell)])
+    store.keep_preflight(cell.defense, cell.slice, [Finding("S05", "block", "1", "0", "S05: it remembers")], "k")
+    store.keep_checks(cell, [Finding("A13", "block", "1 of 6", "0", "A13: not reproducible")], "k")
+    store.keep_plan(cell.defense, cell.slice, Plan(), "k" * 16)
+    store.keep_answers("mine", "d" * 64, "m" * 16, "{}")
+    evidence = Evidence(2, 1, (0, 3), sampled=4, escalated=1)
+    store.finish(cell, [replace(counts(1, 1, 0, 1, 0, 1, 1), evidence=evidence)], {"seconds": 1.5, "torch": "2.13"})
+    store.keep_images(cell, np.full((2, 1, 2, 2), 0.5, dtype=np.float32))
+    return store, cell
+
+
+def looked_at(store, cell):
+    """All that can be read of that folder."""
+    (result,) = store.results()
+    images, plan = store.images(cell), store.plan(cell.defense, cell.slice, "k" * 16)
+    return result, store.seconds(cell), images.tobytes(), plan, store.answers("mine", "d" * 64)
+
+
+def test_a_bit_that_flips_anywhere_is_noticed_or_changes_nothing(tmp_path):
+    """Verdicts, evidence, checks, plans, images, what was asked: a stored block does not turn into a pass unnoticed."""
+    store, cell = filled(tmp_path)
+    expected = looked_at(store, cell)
+    drawn, said = np.random.default_rng(0), []
+    paths = [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    for path in paths:
+        whole = path.read_bytes()
+        for place in drawn.choice(len(whole) * 8, 60, replace=False):
+            flipped = bytearray(whole)
+            flipped[place // 8] ^= 1 << (place % 8)
+            path.write_bytes(bytes(flipped))
+            try:
+                assert looked_at(Store(tmp_path), cell) == expected, (path.name, int(place))
+            except BenchError as error:
+                said.append((path.name, str(error)))
+        path.write_bytes(whole)
+
+    assert len(paths) == 7
+    assert len(said) > 0.8 * 60 * len(paths)
+    assert all(name in text and "delete" not in text for name, text in said)
+
+
+def test_documents_of_the_first_format_are_read_and_their_cells_held_to_their_digest(tmp_path):
+    """Those of the published results: whole ones are read, a changed count is refused."""
+    source = Path(__file__).resolve().parents[1] / "results" / "baseline"
+    shutil.copytree(source, tmp_path / "old")
+    cells = [path for path in (tmp_path / "old").rglob("*.json") if '"verdicts"' in path.read_text()]
+    assert all(json.loads(path.read_text())["format"] == 1 for path in cells)
+    assert all(isinstance(result.outcome, Done | Skipped) for result in Store(tmp_path / "old").results())
+
+    document = json.loads(cells[0].read_text())
+    document["verdicts"]["adversarial"] = "1" * len(document["verdicts"]["adversarial"])
+    cells[0].write_text(json.dumps(document))
+
+    with pytest.raises(BenchError, match="its digest does not match"):
+        Store(tmp_path / "old").results()
+
+
 def test_the_same_question_is_remembered_once(tmp_path):
     """A resumed run adds no file."""
     store, cell = Store(tmp_path), make_cell()
@@ -208,26 +271,36 @@ def test_what_an_earlier_version_asked_is_still_there_and_comes_first(tmp_path):
     assert json.loads((tmp_path / "matrix.json").read_text()) == old
 
 
+def test_a_run_that_asks_while_another_one_does_takes_nothing_away(tmp_path, monkeypatch):
+    """The other one asks between the look at what is known and the writing of it."""
+    cell, other = make_cell(), make_cell(attack="square")
+    original, waiting = store_module.write, [Planned(other)]
+
+    def late(path, document):
+        if waiting:
+            Store(tmp_path).ask([waiting.pop()])
+        original(path, document)
+
+    monkeypatch.setattr(store_module, "write", late)
+    Store(tmp_path).ask([Planned(cell)])
+
+    assert {result.cell.attack.label for result in Store(tmp_path).results()} == {"pgd-20[steps=5]", "square"}
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_of_four_runs_started_together_in_one_folder_none_is_lost(tmp_path):
-    """Five times: each asks for an attack of its own, and all of them stand in the table."""
+    """Each asks for an attack of its own, and all of them stand in the table."""
     command = [sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"]
     options = ["--defenses", "at", "--threat", "Linf:0.2", "--n", "8", "--checks", "none", "--executor", "local"]
     attacks = ["fgsm", "pgd-20[steps=1]", "pgd-20[steps=2]", "apgd-ce[steps=2]"]
-    for attempt in range(5):
-        folder = tmp_path / str(attempt)
-        running = [
-            subprocess.Popen(
-                [*command, *options, "--attacks", attack, "--results", str(folder)], stdout=subprocess.DEVNULL
-            )
-            for attack in attacks
-        ]
-        assert [each.wait() for each in running] == [0] * 4
+    words = [[*command, *options, "--results", str(tmp_path), "--attacks", attack] for attack in attacks]
 
-        results = Store(folder).results()
-        assert sorted(result.cell.attack.label for result in results) == sorted(attacks)
-        assert all(isinstance(result.outcome, Done) for result in results)
+    running = [subprocess.Popen(each, stdout=subprocess.DEVNULL) for each in words]
+
+    assert [each.wait() for each in running] == [0] * 4
+    results = Store(tmp_path).results()
+    assert sorted(result.cell.attack.label for result in results) == sorted(attacks)
+    assert all(isinstance(result.outcome, Done) for result in results)
 
 
 def test_verdicts_of_an_earlier_version_are_found_by_this_one():
