@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
-	$(BIN)/bench run --dataset digits --threat Linf:0.2,stadv:0.4 --n 128 --results runs/digits --csv runs/digits/leaderboard.csv
+	$(BIN)/bench run --dataset digits --threat Linf:0.2,stadv:0.4 --n 128 --csv bench-results/leaderboard.csv
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -42,12 +42,12 @@ def test_run_prints_the_table_writes_the_csv_and_resumes_byte_for_byte(tmp_path,
     command = ["run", "--defenses", "standard,atop", *FAST, "--n", 20, "--draws", 5, "--csv", "a.csv"]
 
     assert bench(*command) == 0
-    first, before = capsys.readouterr(), files(tmp_path / "results")
+    first, before = capsys.readouterr(), files(tmp_path / "bench-results")
     assert bench(*command[:-1], "b.csv") == 0
     again = capsys.readouterr()
 
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
-    assert files(tmp_path / "results") == before
+    assert files(tmp_path / "bench-results") == before
     assert "8 cells stored already, 0 to run" in again.err
     assert first.out.replace("a.csv", "b.csv") == again.out
     for word in ("standard", "atop", "fgsm", "Linf:0.2", "L2:1", "mean-of-5", "worst-of-5", "smoke numbers"):
@@ -59,7 +59,7 @@ def test_the_csv_holds_what_the_verdicts_say(tmp_path):
 
     with Path("a.csv").open(newline="") as stream:
         lines = {(row["attack"], row["threat"]): row for row in csv.DictReader(stream)}
-    for path in Path("results/digits/Linf-0.2/at").glob("[!c]*.json"):
+    for path in Path("bench-results/digits/Linf-0.2/at").glob("[!c]*.json"):
         document = json.loads(path.read_text())
         robust = document["verdicts"]["adversarial"].count("1")
         row = lines[(document["cell"]["attack"]["label"], "Linf:0.2")]
@@ -134,7 +134,7 @@ def test_a_mistake_is_one_line_with_its_remedy_status_2_and_nothing_written(tmp_
     assert printed.err.count("\n") == 1
     assert WRONG[line] in printed.err
     assert files(tmp_path) == before
-    assert not Path("results").exists()
+    assert not Path("bench-results").exists()
 
 
 def test_missing_and_damaged_weights_are_named(tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_missing_and_damaged_weights_are_named(tmp_path, capsys):
     assert "HTML" in says
     assert says.count("\n") == 1
     assert "bench train at --dataset imagefolder:PATH" in capsys.readouterr().err
-    assert not Path("results").exists()
+    assert not Path("bench-results").exists()
 
 
 def gate(*words):
@@ -256,7 +256,7 @@ def test_a_reader_that_leaves_does_not_stop_the_run(stream):
     process.wait(timeout=60)
 
     assert len(Path("a.csv").read_text().splitlines()) == 9
-    assert len(list(Path("results").rglob("standard/[!c]*.json"))) == 4  # two more are of the checks
+    assert len(list(Path("bench-results").rglob("standard/[!c]*.json"))) == 4  # two more are of the checks
 
 
 @pytest.mark.slow
@@ -315,7 +315,7 @@ def test_terminated_a_run_says_so_and_leaves_no_worker(tmp_path):
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not list(Path("results").rglob("*shard*.json")) and time.monotonic() < deadline:
+    while not list(Path("bench-results").rglob("*shard*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
 
     process.terminate()
@@ -374,3 +374,20 @@ def test_the_matrix_runs_on_real_cifar_images():
     assert certain < possible - 0.1
     assert certain - 1e-6 <= accuracy[("pgd-20", "Linf:8/255")] <= certain + 0.04
     assert all(value <= possible + 1e-6 for value in accuracy.values())
+
+
+@pytest.mark.parametrize(("folder", "typed"), [(None, "table"), ("mine", "table --results mine")])
+def test_a_run_ends_with_a_command_that_prints_its_table_again(folder, typed, tmp_path, monkeypatch, capsys):
+    """As it can be pasted: by the path of a command that is not on the PATH, and for the folder that was filled."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", [".venv/bin/bench"])
+    where = [] if folder is None else ["--results", folder]
+
+    assert main(["run", "--defenses", "at", "--attacks", "fgsm", "--n", "4", *FAST, *where]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"the table    .venv/bin/bench {typed}"
+
+    assert main(last.split()[3:]) == 0
+    assert "fgsm" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()

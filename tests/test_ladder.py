@@ -168,7 +168,7 @@ def test_a_control_that_a_check_needs_too_is_computed_once(tmp_path, monkeypatch
 
     assert status == 0
     assert "undefended base" in capsys.readouterr().out
-    assert len(list(Path("results/checks").rglob("ap+base/*.json"))) == 1
+    assert len(list(Path("bench-results/checks").rglob("ap+base/*.json"))) == 1
 
 
 def test_rungs_and_attacks_exclude_each_other(capsys):

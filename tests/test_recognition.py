@@ -142,7 +142,7 @@ def test_a_wrong_parameter_is_one_line_and_nothing_is_written(asked, said, here,
     assert main(["run", "--defenses", asked, *FAST]) == 2
 
     assert said in capsys.readouterr().err
-    assert not Path("results").exists()
+    assert not Path("bench-results").exists()
 
 
 def test_a_file_of_the_users_stands_in_nobodys_way(here, capsys):

@@ -186,7 +186,7 @@ def test_a_blocked_defense_is_not_computed_and_has_no_number(tmp_path, capsys):
     assert status == 3
     assert "BLOCK broken:bytes_wanted: S14" in err
     assert "! broken:bytes_wanted: no leaderboard number: S14" in out
-    assert not list((tmp_path / "results").rglob("broken*/fgsm*"))
+    assert not list((tmp_path / "bench-results").rglob("broken*/fgsm*"))
     lines = [line for line in Path("board.csv").read_text().splitlines() if "broken" in line]
     assert all(",blocked," in line and "S14" in line for line in lines)
     assert bench("leaderboard") == 0
@@ -280,8 +280,8 @@ def test_findings_are_kept_and_not_made_twice(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert bench("table", "--checks") == 0
     printed = capsys.readouterr().out
-    (before,) = (tmp_path / "results" / "digits" / "preflight").glob("at.*.json")
-    (after,) = (tmp_path / "results" / "digits" / "Linf-0.2" / "at").glob("checks.*.json")
+    (before,) = (tmp_path / "bench-results" / "digits" / "preflight").glob("at.*.json")
+    (after,) = (tmp_path / "bench-results" / "digits" / "Linf-0.2" / "at").glob("checks.*.json")
     ids = [row["id"] for path in (before, after) for row in json.loads(path.read_text())["findings"]]
     assert ids == [*(f"S{i:02d}" for i in range(1, 18)), *(f"A{i:02d}" for i in range(1, 15))]
     assert [line.split()[0] for line in printed.splitlines() if line[:1] in "SA" and line[1:3].isdigit()] == ids

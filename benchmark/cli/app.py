@@ -17,7 +17,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", show_default=True)]
+Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", envvar="BENCH_RESULTS", show_default=True)]
+# Not `results`: in a checkout of this repository, and in many others, that is a folder under version control.
+DEFAULT_RESULTS = Path("bench-results")
 _DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PATH[resize=256,crop=224]'."
 Dataset = Annotated[str, typer.Option(help=f"digits, {_DATASETS}")]
 Data = Annotated[Path | None, typer.Option(help="Folder the datasets lie in; else $BENCH_DATA, else the user cache.")]
@@ -56,7 +58,7 @@ def run(
     draws: Annotated[int | None, typer.Option(help="Evaluation draws that judge a stochastic defense; 10.")] = None,
     batch: Annotated[int, typer.Option(help="Images per shard; part of what a stochastic defense sees.")] = 128,
     device: Device = "auto",
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     weights: Weights = None,
     executor: Annotated[str, typer.Option(help="auto, local or processes.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
@@ -189,7 +191,7 @@ def download(
 
 @app.command()
 def table(
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
     checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
@@ -202,7 +204,7 @@ def table(
 
 @app.command()
 def curve(
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
     csv: Annotated[Path | None, typer.Option(help="Also write every point with its interval to a CSV file.")] = None,
 ) -> int:
@@ -214,7 +216,7 @@ def curve(
 
 @app.command()
 def leaderboard(
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
@@ -226,7 +228,7 @@ def leaderboard(
 @app.command()
 def gate(
     baseline: Annotated[Path, typer.Option(help="Results folder to compare with.")],
-    results: Results = Path("results"),
+    results: Results = DEFAULT_RESULTS,
     alpha: Annotated[float, typer.Option(help="False-alarm rate of the whole gate.")] = 0.01,
     min_effect: Annotated[
         float, typer.Option(help="Smallest drop that can fail, as a share: 0.01 is one point.")

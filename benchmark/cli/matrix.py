@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -112,10 +114,23 @@ def fill(options: RunOptions) -> int:
         print(f"\n{study.title}\n\n{contest.render(contest.comparisons(results, study))}\n")
     if options.csv is not None:
         print(f"leaderboard  {options.csv}")
-    print(f"verdicts     {options.results}{os.sep}   (bench table, leaderboard and gate read it; rerun to resume)")
+    print(f"verdicts     {options.results}{os.sep}   (the same command resumes)")
+    print(f"the table    {_table_of(options.results)}")
     if examination and todo:
         print(_billed(examination.bill, sum(store.seconds(cell) for cell in todo)), file=sys.stderr)
     return _status(results)
+
+
+def _table_of(results: Path) -> str:
+    """The command that prints the table again, as it can be pasted here."""
+    from bench.cli.app import DEFAULT_RESULTS
+
+    found = shutil.which("bench")
+    # From a virtual environment that is not active, the command is typed by its path.
+    mine = Path(sys.argv[0])
+    typed = "bench" if found or mine.name not in ("bench", "atop-bench") else str(mine)
+    where = [] if results == DEFAULT_RESULTS else ["--results", str(results)]
+    return shlex.join([typed, "table", *where])
 
 
 def _status(results: Sequence[Result]) -> int:
