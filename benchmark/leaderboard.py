@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,8 @@ RowId = tuple[Slice, str, int, int]
 _RANKS_HEADER = f"{'rank':>4}  {'worst case over all':>20}  judged"
 _ABOUT_RANKS = (
     "Equal ranks: not separated by exact paired tests (Holm over all pairs, alpha .05). "
-    "No rank: cells failed or are missing, so the value is only an upper bound."
+    "No rank: cells failed or are missing, so the value is only an upper bound, or attacks that the others have were "
+    "never asked for."
 )
 
 
@@ -80,8 +81,8 @@ class Ranked:
     """A defense with its place.
 
     Attributes:
-        row: the defense and its results.
-        accuracy: its worst case over all attacks.
+        row: the defense and its results, with the columns that it is ranked over.
+        accuracy: its worst case over these.
         rank: 1 + the number of defenses that are significantly better; shared when not separated.
             None where the worst case has failed or missing cells: an upper bound could only flatter.
     """
@@ -95,8 +96,9 @@ def ranking(results: Sequence[Result]) -> list[Ranked]:
     """The defenses of each slice and seed by worst-case accuracy, best first.
 
     A defense outranks another only if the exact paired test, two-sided and Holm-adjusted over all
-    pairs, separates them at alpha .05. Stochastic defenses enter with mean-of-N. Defenses without a
-    rank come last; those without any finished cell, and those a check blocks, are left out.
+    pairs, separates them at alpha .05. Stochastic defenses enter with mean-of-N. Ranks are made over the
+    attacks that all ranked defenses were asked under, so one more attack on one of them takes no rank away.
+    Defenses without a rank come last; those without any finished cell, and those a check blocks, are left out.
     """
     groups: dict[tuple[Slice, int], list[DefenseRow]] = {}
     for row in defense_rows(_in_order(results)):
@@ -105,7 +107,7 @@ def ranking(results: Sequence[Result]) -> list[Ranked]:
 
 
 def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
-    open_ = [row for row in rows_ if not row.blocks]
+    open_ = _over_common([row for row in rows_ if not row.blocks])
     found = [(row, accuracy) for row in open_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
     entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
     scores = _in_common_units([row for row, _ in entrants])
@@ -118,6 +120,26 @@ def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
     ranked = [Ranked(row, accuracy, rank) for (row, accuracy), rank in zip(entrants, ranks, strict=True)]
     ranked += [Ranked(row, accuracy, None) for row, accuracy in found if not accuracy.complete]
     return sorted(ranked, key=lambda item: (item.rank is None, -item.accuracy.value))
+
+
+def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
+    """The rows with the columns that they can be compared over.
+
+    Those of as many defenses times attacks as possible: one attack more on a single defense is left out, and a
+    single defense that was asked under few of them is not what the others are reduced to. What was asked for
+    and has failed, or is not finished, stays: an attack that breaks down ranks nobody higher.
+    """
+    asked = [frozenset(column for column in row.columns if column in row.results) for row in rows_]
+    shared = {one & other for one in asked for other in asked} | {frozenset.intersection(*asked)} if asked else set()
+
+    def compared(columns: frozenset[Column]) -> tuple[int, int]:
+        return sum(columns <= own for own in asked) * len(columns), len(columns)
+
+    best = max(shared, key=compared, default=frozenset())
+    return [
+        replace(row, columns=tuple(column for column in row.columns if column in best or not best <= own))
+        for row, own in zip(rows_, asked, strict=True)
+    ]
 
 
 def _in_common_units(rows_: Sequence[DefenseRow]) -> list[NDArray[np.int64]]:
@@ -143,8 +165,18 @@ def render_ranking(results: Sequence[Result]) -> str:
             blocks.setdefault((row.slice, row.seed), [_RANKS_HEADER]).append(line)
     lines = []
     for (part, seed), block in blocks.items():
-        lines += [f"{part.dataset} {part.split}, n={part.n}, seed {seed}", *block, ""]
+        lines += [f"{part.dataset} {part.split}, n={part.n}, seed {seed}", *block, *_left_out(results, part, seed), ""]
     return "\n".join([*lines, _ABOUT_RANKS])
+
+
+def _left_out(results: Sequence[Result], part: Slice, seed: int) -> list[str]:
+    """The attacks that ranks were not made over, because not every ranked defense was asked under them."""
+    ranked = [item.row for item in ranking(results) if item.rank and (item.row.slice, item.row.seed) == (part, seed)]
+    if not ranked:
+        return []
+    every = next(row.columns for row in defense_rows(_in_order(results)) if (row.slice, row.seed) == (part, seed))
+    missing = [f"{column.attack} ({column.threat})" for column in every if column not in ranked[0].columns]
+    return [f"not all of these were asked under {', '.join(missing)}: ranked without"] if missing else []
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, str]]:

@@ -219,6 +219,53 @@ def test_an_incomplete_worst_case_has_no_rank_and_takes_none(results):
     assert ranks == {"whole": "1", "gap": ""}
 
 
+def test_one_more_attack_on_one_defense_takes_no_rank_away():
+    """Ranked over what all were asked under, and the attack that is left out is named."""
+    names = ("a", "b", "c")
+    results = [
+        _result(name, attack, LINF, _prefix(k), n=200)
+        for name, k in zip(names, (160, 120, 80), strict=True)
+        for attack in ("pgd-20", "apgd-ce")
+    ]
+    before = [(item.row.defense.label, item.rank, item.accuracy.value) for item in ranking(results)]
+
+    more = [*results, _result("a", "square", LINF, _prefix(10), n=200)]
+    after = [(item.row.defense.label, item.rank, item.accuracy.value) for item in ranking(more)]
+
+    assert before == after == [("a", 1, 0.8), ("b", 2, 0.6), ("c", 3, 0.4)]
+    assert "not all of these were asked under square (Linf:8/255): ranked without" in render_ranking(more)
+    assert "ranked without" not in render_ranking(results)
+
+
+def test_a_defense_that_was_asked_under_little_does_not_reduce_the_others_to_it():
+    """Three stay ranked over two attacks; the fourth has no rank, whatever its number."""
+    results = [
+        _result(name, attack, LINF, _prefix(k), n=200)
+        for name, k in (("a", 160), ("b", 120), ("c", 80))
+        for attack in ("pgd-20", "apgd-ce")
+    ]
+
+    places = [
+        (item.row.defense.label, item.rank)
+        for item in ranking([*results, _result("new", "pgd-20", LINF, _prefix(190), n=200)])
+    ]
+
+    assert places == [("a", 1), ("b", 2), ("c", 3), ("new", None)]
+
+
+@pytest.mark.parametrize("outcome", [Failed("boom"), None], ids=["failed", "not finished"])
+def test_what_breaks_down_ranks_nobody_higher(outcome):
+    """An attack that was asked for is not left out because it has no verdict."""
+    results = [
+        _result("a", "pgd-20", LINF, _prefix(160), n=200),
+        _result("a", "square", LINF, outcome, n=200),
+        _result("b", "pgd-20", LINF, _prefix(120), n=200),
+        _result("b", "square", LINF, _prefix(110), n=200),
+    ]
+
+    assert [(item.row.defense.label, item.rank) for item in ranking(results)] == [("b", 1), ("a", None)]
+
+
 def test_a_defense_without_a_finished_cell_is_left_out_of_the_ranks():
     """There is nothing to rank it by."""
     assert ranking([_result("at", "pgd-20", LINF, Failed("boom"))]) == []
@@ -253,4 +300,4 @@ def test_ranks_can_be_read_on_a_screen(results):
         "   -  <= 50.0 [15.0, 85.0]  deterministic   at",
         "",
     ]
-    assert text.endswith("only an upper bound.")
+    assert text.endswith("were never asked for.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench import __version__
+
+if TYPE_CHECKING:
+    from bench.chosen import Chosen
 
 app = typer.Typer(
     help="Robust accuracy of adversarial training, purification and AToP, measured honestly.",
@@ -20,6 +23,11 @@ app = typer.Typer(
 Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", envvar="BENCH_RESULTS", show_default=True)]
 # Not `results`: in a checkout of this repository, and in many others, that is a folder under version control.
 DEFAULT_RESULTS = Path("bench-results")
+# Of what is stored; every command that reads a results folder takes them.
+OfDefenses = Annotated[str, typer.Option("--defenses", help="Only these, with or without parameters: at,atop[rt=2].")]
+OfAttacks = Annotated[str, typer.Option("--attacks", help="Only these: pgd-20,autoattack.")]
+OfThreats = Annotated[str, typer.Option("--threat", help="Only these, a family or one of its sizes: Linf,L2:0.5.")]
+OfDataset = Annotated[str, typer.Option("--dataset", help="Only this dataset.")]
 _DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PATH[resize=256,crop=224]'."
 Dataset = Annotated[str, typer.Option(help=f"digits, {_DATASETS}")]
 Data = Annotated[Path | None, typer.Option(help="Folder the datasets lie in; else $BENCH_DATA, else the user cache.")]
@@ -105,6 +113,12 @@ def run(
         precision=precision,
     )
     return matrix.plan(request) if dry_run else matrix.fill(request)
+
+
+def _chosen(defenses: str, attacks: str, threat: str, dataset: str) -> Chosen:
+    from bench.chosen import Chosen
+
+    return Chosen(defenses, attacks, threat, dataset)
 
 
 @app.command("list")
@@ -195,11 +209,16 @@ def table(
     format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
     checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
+    defenses: OfDefenses = "",
+    attacks: OfAttacks = "",
+    threat: OfThreats = "",
+    dataset: OfDataset = "",
 ) -> int:
     """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
     from bench.cli import outputs
 
-    return outputs.findings(results) if checks else outputs.table(results, format, cost=cost)
+    chosen = _chosen(defenses, attacks, threat, dataset)
+    return outputs.findings(results, chosen) if checks else outputs.table(results, chosen, format, cost=cost)
 
 
 @app.command()
@@ -207,22 +226,30 @@ def curve(
     results: Results = DEFAULT_RESULTS,
     points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
     csv: Annotated[Path | None, typer.Option(help="Also write every point with its interval to a CSV file.")] = None,
+    defenses: OfDefenses = "",
+    attacks: OfAttacks = "",
+    threat: OfThreats = "",
+    dataset: OfDataset = "",
 ) -> int:
     """Print robust accuracy against eps, of minimum-norm attacks and of sweeps."""
     from bench.cli import outputs
 
-    return outputs.curve(results, points, csv)
+    return outputs.curve(results, _chosen(defenses, attacks, threat, dataset), points, csv)
 
 
 @app.command()
 def leaderboard(
     results: Results = DEFAULT_RESULTS,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
+    defenses: OfDefenses = "",
+    attacks: OfAttacks = "",
+    threat: OfThreats = "",
+    dataset: OfDataset = "",
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
     from bench.cli import outputs
 
-    return outputs.leaderboard(results, csv)
+    return outputs.leaderboard(results, _chosen(defenses, attacks, threat, dataset), csv)
 
 
 @app.command()
@@ -235,11 +262,16 @@ def gate(
     ] = 0.01,
     must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
     allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
+    defenses: OfDefenses = "",
+    attacks: OfAttacks = "",
+    threat: OfThreats = "",
+    dataset: OfDataset = "",
 ) -> int:
     """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
     from bench.cli import outputs
 
-    return outputs.gate(baseline, results, alpha, min_effect, must_detect, allow_underpowered)
+    chosen = _chosen(defenses, attacks, threat, dataset)
+    return outputs.gate(baseline, results, chosen, alpha, min_effect, must_detect, allow_underpowered)
 
 
 @app.command()

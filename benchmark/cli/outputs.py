@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.cell import Result
 from bench.checks.finding import Finding
+from bench.chosen import Chosen
 from bench.errors import BenchError
 from bench.outcome import Failed
 from bench.store import Store
@@ -24,11 +25,11 @@ def print_table(results: Sequence[Result], style: str = "screen", *, cost: bool 
     print(render(cost_table(results) if cost else make_table(results), style, width=width))
 
 
-def table(results: Path, style: str, *, cost: bool = False) -> int:
+def table(results: Path, chosen: Chosen, style: str, *, cost: bool = False) -> int:
     """Print one table per set of images that was measured; 3 when a cell is missing or failed."""
     if style not in _FORMATS:
         raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
-    stored = _read(results)
+    stored = chosen.of(_read(results))
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in stored:
         part = result.cell.slice
@@ -40,12 +41,12 @@ def table(results: Path, style: str, *, cost: bool = False) -> int:
     return 3 if any(result.outcome is None or isinstance(result.outcome, Failed) for result in stored) else 0
 
 
-def findings(results: Path) -> int:
+def findings(results: Path, chosen: Chosen) -> int:
     """Print every row of every check that is stored, flagged or not."""
     from tabulate import tabulate
 
     groups: dict[str, list[Finding]] = {}
-    for result in _read(results):
+    for result in chosen.of(_read(results)):
         label = result.cell.defense.label
         for found in result.findings:
             title = label if found.id.startswith("S") else f"{label} under {result.cell.threat}"
@@ -59,13 +60,13 @@ def findings(results: Path) -> int:
     return 0
 
 
-def curve(results: Path, points: int, csv: Path | None) -> int:
+def curve(results: Path, chosen: Chosen, points: int, csv: Path | None) -> int:
     """Print robust accuracy against eps, or write it as CSV."""
     from bench import curves
 
     if not 1 <= points <= 100:
         raise BenchError(f"--points {points} is out of range: give 1 to 100")
-    found = curves.curves(_read(results), points)
+    found = curves.curves(chosen.of(_read(results)), points)
     print(curves.render(found))
     if csv is not None:
         curves.write_csv(found, csv)
@@ -73,11 +74,11 @@ def curve(results: Path, points: int, csv: Path | None) -> int:
     return 0
 
 
-def leaderboard(results: Path, csv: Path | None) -> int:
+def leaderboard(results: Path, chosen: Chosen, csv: Path | None) -> int:
     """Write the leaderboard as CSV, or print its ranks."""
     from bench import leaderboard as board
 
-    stored = _read(results)
+    stored = chosen.of(_read(results))
     if csv is not None:
         board.write_csv(stored, csv)
         print(f"leaderboard  {csv}")
@@ -87,7 +88,13 @@ def leaderboard(results: Path, csv: Path | None) -> int:
 
 
 def gate(
-    baseline: Path, results: Path, alpha: float, min_effect: float, must_detect: float, allow_underpowered: bool
+    baseline: Path,
+    results: Path,
+    chosen: Chosen,
+    alpha: float,
+    min_effect: float,
+    must_detect: float,
+    allow_underpowered: bool,
 ) -> int:
     """Compare two results folders; the status is the gate's."""
     from bench.gate import compare
@@ -98,8 +105,8 @@ def gate(
         if not 0 <= share <= 1:
             raise BenchError(f"{name} {share} is out of range: give a share from 0 to 1, such as 0.05 for 5 points")
     report = compare(
-        _read(baseline),
-        _read(results),
+        chosen.of(_read(baseline)),
+        chosen.of(_read(results)),
         alpha=alpha,
         min_effect=min_effect,
         must_detect=must_detect,
