@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.errors import BenchError
 from bench.families import FAMILIES
 from bench.float32 import exact_float32
 from bench.oracle import Oracle
@@ -85,6 +86,16 @@ def same(one: str, other: str) -> bool:
     if first.keys() != second.keys():
         return False
     return all(_agree(first[part], second[part]) for part in first)
+
+
+def require_same(answers: str, loaded: str, label: str) -> None:
+    """Hold what a worker has loaded against what the key of its cell names.
+
+    Raises:
+        BenchError: it answers something else.
+    """
+    if answers and not same(answers, loaded):
+        raise BenchError(f"{label} was changed while the run was under way: its answers are others; run again")
 
 
 def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from bench import behaviour
 from bench.cell import AttackRef, Cell, DefenseRef, Planned
-from bench.errors import BenchError
 from bench.fingerprint import of_text
 from bench.store import Store
 
@@ -66,16 +65,6 @@ def recognized(plan: Sequence[Planned], store: Store) -> Recognized:
     cells = _once(over)
     found = [replace(each, cell=cells(each.cell), parts=tuple(map(cells, each.parts))) for each in plan]
     return Recognized(found, tuple(changed), tuple(met))
-
-
-def require_same(answers: str, loaded: str, label: str) -> None:
-    """Hold what a worker has loaded against what the key of its cell names.
-
-    Raises:
-        BenchError: it answers something else.
-    """
-    if answers and not behaviour.same(answers, loaded):
-        raise BenchError(f"{label} was changed while the run was under way: its answers are others; run again")
 
 
 def _brought(ref: DefenseRef | AttackRef) -> list[DefenseRef | AttackRef]:

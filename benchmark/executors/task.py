@@ -191,11 +191,10 @@ def _load_defense(of: _Ingredients, spec: ImageSpec) -> Defense:
     source, config = of.source, dict(of.config)
     if source.partition(":")[0].endswith(".py"):
         from bench import behaviour, custom
-        from bench.recognition import require_same
 
         found = custom.as_defense(custom.build(source, config), source, spec)
         if of.answers:
-            require_same(of.answers, behaviour.of_defense(found, spec), of.label)
+            behaviour.require_same(of.answers, behaviour.of_defense(found, spec), of.label)
         return found
     files = {name: Path(path) for name, path in of.checkpoints}
     behind = {} if of.behind is None else {"behind": _load_defense(of.behind, spec)}
