@@ -193,7 +193,14 @@ class Store:
         known = {_entry(planned.cell): (planned.cell.key, planned.skip) for planned in self._asked()}
         if all(known.get(_entry(planned.cell)) == (planned.cell.key, planned.skip) for planned in plan):
             return
-        rows = [{"cell": planned.cell.to_json(), "skip": planned.skip} for planned in plan]
+        rows = [
+            {
+                "cell": planned.cell.to_json(),
+                "skip": planned.skip,
+                **({"parts": [part.key for part in planned.parts]} if planned.parts else {}),
+            }
+            for planned in plan
+        ]
         now = datetime.now(timezone.utc)
         name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{_digest_of(rows)[:8]}.json"
         write(self.root / "runs" / name, {"format": FORMAT, "when": now.isoformat(), "cells": rows})

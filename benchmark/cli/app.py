@@ -221,6 +221,40 @@ def table(
     return outputs.findings(results, chosen) if checks else outputs.table(results, chosen, format, cost=cost)
 
 
+folder = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder.")
+app.add_typer(folder, name="results")
+
+
+@folder.command("list")
+def results_list(
+    results: Results = DEFAULT_RESULTS,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """List the runs that filled a folder: when, what, and by which code."""
+    from bench.cli import folder
+
+    return folder.list_(results, json)
+
+
+@folder.command("verify")
+def results_verify(results: Results = DEFAULT_RESULTS) -> int:
+    """Read every document of a folder; 1 when one is not as it was written."""
+    from bench.cli import folder
+
+    return folder.verify(results)
+
+
+@folder.command("prune")
+def results_prune(
+    results: Results = DEFAULT_RESULTS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> int:
+    """Remove documents that no run asked for and temporary files of writers that died."""
+    from bench.cli import folder
+
+    return folder.prune(results, dry_run)
+
+
 @app.command()
 def curve(
     results: Results = DEFAULT_RESULTS,
