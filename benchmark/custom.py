@@ -24,7 +24,7 @@ from bench import behaviour
 from bench.cell import AttackRef, DefenseRef
 from bench.checks.answers import FaultyDefense, check_logits
 from bench.errors import BenchError, one_line, unknown
-from bench.fingerprint import of_file, of_text
+from bench.fingerprint import imported, of_file, of_text
 from bench.registry import AttackEntry
 from bench.request import Request, convert
 from bench.seeding import preserved_generators, seed_everything
@@ -123,17 +123,28 @@ def _converted(text: str, parameter: inspect.Parameter | None, where: str) -> An
 
 
 def _read_along(path: Path) -> list[tuple[str, str]]:
-    """The modules beside a file that are loaded by now, and the digests of what they hold."""
+    """The modules beside a file that it imports, directly or not, and the digests of what they hold.
+
+    By its import statements: what happens to be loaded depends on what else the command names.
+    """
     folder = path.resolve().parent
-    found = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        # Some libraries name modules that are no files.
-        if file and file.endswith(".py") and "site-packages" not in file and Path(file).is_file():
-            place = Path(file).resolve()
-            if folder in place.parents and place != path.resolve():
-                found[place.relative_to(folder).as_posix()] = of_file(place)
-    return sorted(found.items())
+    found: dict[Path, str] = {}
+    waiting = [path.resolve()]
+    while waiting:
+        for name in _names_imported(waiting.pop()):
+            place = folder.joinpath(*name.split("."))
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file.is_file() and file != path.resolve() and file not in found:
+                    found[file] = of_file(file)
+                    waiting.append(file)
+    return sorted((file.relative_to(folder).as_posix(), digest) for file, digest in found.items())
+
+
+def _names_imported(file: Path) -> list[str]:
+    # A neighbor that Python cannot read is imported by nobody, or its importer has failed already.
+    with contextlib.suppress(SyntaxError, ValueError):
+        return imported(file)
+    return []
 
 
 def as_defense(built: object, source: str, spec: ImageSpec) -> Defense:

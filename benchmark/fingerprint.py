@@ -113,11 +113,11 @@ def _closure(module: str, room: str, root: Path) -> set[Path]:
         if path in found or any(part in _NOT_VERDICTS for part in parts):
             continue
         found.add(path)
-        waiting += [name for name in _imported(path) if name == room or name.startswith(f"{room}.")]
+        waiting += [name for name in imported(path) if name == room or name.startswith(f"{room}.")]
     return found
 
 
-def _imported(path: Path) -> list[str]:
+def imported(path: Path) -> list[str]:
     """The modules a file names in its import statements, inside functions too."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

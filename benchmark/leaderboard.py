@@ -83,12 +83,14 @@ class Ranked:
     Attributes:
         row: the defense and its results, with the columns that it is ranked over.
         accuracy: its worst case over these.
+        own: its worst case over all attacks that it was asked under, the ones that others lack among them.
         rank: 1 + the number of defenses that are significantly better; shared when not separated.
             None where the worst case has failed or missing cells: an upper bound could only flatter.
     """
 
     row: DefenseRow
     accuracy: Accuracy
+    own: Accuracy
     rank: int | None
 
 
@@ -107,7 +109,9 @@ def ranking(results: Sequence[Result]) -> list[Ranked]:
 
 
 def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
-    open_ = _over_common([row for row in rows_ if not row.blocks])
+    whole = [row for row in rows_ if not row.blocks]
+    own = {_row_id(row): row.worst("all", row.judges[0]).accuracy for row in whole}
+    open_ = _over_common(whole)
     found = [(row, accuracy) for row in open_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
     entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
     scores = _in_common_units([row for row, _ in entrants])
@@ -117,8 +121,12 @@ def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
     for (i, j), p in zip(pairs, holm(p_values), strict=True):
         if p <= ALPHA:
             ranks[j if scores[i].sum() > scores[j].sum() else i] += 1
-    ranked = [Ranked(row, accuracy, rank) for (row, accuracy), rank in zip(entrants, ranks, strict=True)]
-    ranked += [Ranked(row, accuracy, None) for row, accuracy in found if not accuracy.complete]
+    unranked = [(row, accuracy) for row, accuracy in found if not accuracy.complete]
+    places: list[int | None] = [*ranks, *([None] * len(unranked))]
+    ranked = [
+        Ranked(row, accuracy, own[_row_id(row)] or accuracy, rank)
+        for (row, accuracy), rank in zip([*entrants, *unranked], places, strict=True)
+    ]
     return sorted(ranked, key=lambda item: (item.rank is None, -item.accuracy.value))
 
 
@@ -157,7 +165,8 @@ def render_ranking(results: Sequence[Result]) -> str:
         low, high = accuracy.interval
         bound = "" if accuracy.complete else "<= "
         value = f"{bound}{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-        line = f"{item.rank or '-':>4}  {value:>20}  {accuracy.judged:<14}  {row.defense.label}"
+        lower = f", {100 * item.own.value:.1f} under what others lack" if item.own.value < accuracy.value else ""
+        line = f"{item.rank or '-':>4}  {value:>20}  {accuracy.judged:<14}  {row.defense.label}{lower}"
         blocks.setdefault((row.slice, row.seed), [_RANKS_HEADER]).append(line)
     for row in defense_rows(_in_order(results)):
         if row.blocks:

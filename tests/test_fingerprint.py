@@ -90,7 +90,7 @@ def closure(*modules):
         if name.startswith(("bench.attacks", "bench.defenses")) or not path.is_file() or path in found:
             continue
         found.add(path)
-        waiting += [other for other in fingerprint._imported(path) if other.startswith("bench.")]
+        waiting += [other for other in fingerprint.imported(path) if other.startswith("bench.")]
     return {path.relative_to(root).with_suffix("").as_posix() for path in found}
 
 

@@ -233,6 +233,7 @@ def test_one_more_attack_on_one_defense_takes_no_rank_away():
     after = [(item.row.defense.label, item.rank, item.accuracy.value) for item in ranking(more)]
 
     assert before == after == [("a", 1, 0.8), ("b", 2, 0.6), ("c", 3, 0.4)]
+    assert "deterministic   a, 5.0 under what others lack" in render_ranking(more)
     assert "not all of these were asked under square (Linf:8/255): ranked without" in render_ranking(more)
     assert "ranked without" not in render_ranking(results)
 

@@ -89,6 +89,19 @@ def test_what_a_file_depends_on_makes_another_cell_and_the_old_one_again(what, h
     assert back == again == (True, False)
 
 
+def test_what_else_a_command_names_changes_no_key(here):
+    """The neighbor of another file in the folder is nobody's but that file's."""
+    Path("neighbor.py").write_text("SHIFT = 2\n")
+    Path("mine.py").write_text(SOURCES["an imported neighbor"])
+    Path("other.py").write_text(MODEL + "\ndef build():\n    return Model(5)\n")
+
+    alone = build(MatrixRequest("./other.py", "fgsm", (LINF,)), examples())
+    forget()
+    both = build(MatrixRequest("./mine.py,./other.py", "fgsm", (LINF,)), examples())
+
+    assert both[1].cell.key == alone[0].cell.key
+
+
 def test_parameters_of_a_file_reach_its_function_and_the_key(here):
     """Three noises are three defenses; text takes the type that the function has for it."""
     Path("mine.py").write_text(
