@@ -159,7 +159,7 @@ def write_once(path: Path, document: dict[str, Any]) -> None:
     stored = read(path)
     if stored is None:
         write(path, document)
-    elif stored.get("verdicts") != document["verdicts"]:
+    elif any(stored.get(part) != document[part] for part in ("key", "verdicts", "cost")):
         raise NondeterminismError(
             f"{document['cell']['defense']['label']} x {document['cell']['attack']['label']}: the verdicts differ from "
             f"those stored in {str(path)!r}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,22 +28,22 @@ class TooLargeError(RuntimeError):
     """What was made does not fit into the bounds."""
 
 
-def pack(name: str, folders: dict[str, Path], out: Path, logs: Iterable[Path] = ()) -> list[Path]:
-    """Write what is in some folders, and logs, as few bounded files; returns them.
+def pack(name: str, folders: dict[str, Path], out: Path) -> list[Path]:
+    """Write what is in some folders as few bounded files, beside whatever is in `out`; returns them.
 
     Args:
         name: of the archive.
         folders: where the members of each first folder of the archive are, such as `{"weights/cifar10": FOLDER}`.
         out: the folder to write to.
-        logs: files to copy as they are.
 
     Raises:
         TooLargeError: the bounds do not hold all of it; nothing was written.
     """
     content = _archive(folders)
     parts = [content[start : start + PART] for start in range(0, len(content), PART)]
-    logs = [log for log in logs if log.is_file()]
-    if len(parts) + len(logs) > MOST_FILES:
+    # The log of the call lies there already, and counts.
+    others = [path for path in out.glob("*") if path.is_file() and not path.name.startswith(f"{name}.zip.")]
+    if len(parts) + len(others) > MOST_FILES:
         raise TooLargeError(f"{len(content) / 2**20:.0f} MiB do not fit into {MOST_FILES} files of 16 MiB")
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob(f"{name}.zip.*"):
@@ -52,10 +52,6 @@ def pack(name: str, folders: dict[str, Path], out: Path, logs: Iterable[Path] = 
     for number, part in enumerate(parts):
         written.append(out / f"{name}.zip.{number}")
         written[-1].write_bytes(part)
-    for log in logs:
-        written.append(out / log.name)
-        # The end of a log says how it went.
-        written[-1].write_bytes(log.read_bytes()[-PART:])
     return written
 
 

@@ -52,7 +52,8 @@ def _names_gpu(device: Any) -> bool | None:  # noqa: ANN401  (whatever a call wa
             return torch.device(device).type == "cuda"
         except RuntimeError:
             return None
-    return CUDA.type == "cuda" if isinstance(device, int) and not isinstance(device, bool) else None
+    # A number is that of a GPU.
+    return True if isinstance(device, int) and not isinstance(device, bool) else None
 
 
 class PretendedGpu(TorchFunctionMode):

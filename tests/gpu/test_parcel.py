@@ -30,12 +30,13 @@ def made(tmp_path):
 
 def test_a_parcel_keeps_its_bounds_and_comes_home_whole(made, tmp_path):
     """At most 8 files of at most 16 MiB; every byte of the weights; no image, no journal."""
-    (tmp_path / "log").write_text("said")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "log").write_text("said")
 
-    written = parcel.pack("cifar10", made, tmp_path / "out", [tmp_path / "log"])
+    written = parcel.pack("cifar10", made, tmp_path / "out")
     home = parcel.unpack(tmp_path / "out", tmp_path / "home")
 
-    assert [path.name for path in written] == ["cifar10.zip.0", "cifar10.zip.1", "cifar10.zip.2", "log"]
+    assert [path.name for path in written] == ["cifar10.zip.0", "cifar10.zip.1", "cifar10.zip.2"]
     assert max(path.stat().st_size for path in written) <= 16 << 20
     assert sorted(str(path.relative_to(tmp_path / "home")) for path in home) == [
         "defenses/weights/cifar10/at.json",
@@ -57,6 +58,17 @@ def test_what_does_not_fit_is_said_before_anything_is_written(made, tmp_path, mo
         parcel.pack("cifar10", made, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
+
+
+def test_a_log_that_lies_there_already_counts(made, tmp_path, monkeypatch):
+    """Eight parts would fit, beside a log they do not."""
+    monkeypatch.setattr(parcel, "PART", (40 << 20) // 8 + (1 << 16))
+    assert len(parcel.pack("cifar10", made, tmp_path / "alone")) == 8
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "cifar10.log").write_text("said")
+
+    with pytest.raises(parcel.TooLargeError, match="do not fit into 8 files"):
+        parcel.pack("cifar10", made, tmp_path / "out")
 
 
 def test_a_smaller_parcel_leaves_no_part_of_a_larger_one(made, tmp_path):
