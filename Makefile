@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check gate baseline performance weights clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
+.PHONY: run test check gate baseline vouch performance weights clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -33,6 +33,10 @@ gate: $(VENV)/.installed
 baseline: $(VENV)/.installed
 	rm -rf results/baseline
 	$(BIN)/bench run $(GATED) --results results/baseline
+
+# Golden verdicts again, of all code that changed since somebody vouched for it: about two minutes for everything.
+vouch: $(VENV)/.installed-test
+	$(BIN)/python tests/vouch.py
 
 # The speed benchmarks beside the peers, under 20 minutes on two cores; CIFAR-10 from DATA or as bench run finds it.
 performance: $(VENV)/.installed-performance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,12 @@ from bench.types import ThreatModel
 
 # What an attack needs that transfers from another registered defense, and the parameter that names it.
 SOURCE = "source"
+
+
+def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some data what a record has fields for: a later version may say more."""
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,11 @@ class DefenseRef:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DefenseRef:
+        """What `to_json` gave, of any version: fields that are not known are ignored, missing ones as by default."""
         behind = data.get("behind")
-        trained_on = tuple(ThreatModel.parse(text) for text in data["trained_on"])
-        return cls(**{**data, "trained_on": trained_on, "behind": None if behind is None else cls.from_json(behind)})
+        trained_on = tuple(ThreatModel.parse(text) for text in data.get("trained_on", ()))
+        told = {**_known(cls, data), "trained_on": trained_on}
+        return cls(**{**told, "behind": None if behind is None else cls.from_json(behind)})
 
 
 @dataclass(frozen=True)
@@ -134,9 +142,11 @@ class AttackRef:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> AttackRef:
+        """As that of a defense."""
         surrogate = data.get("surrogate")
         members = {name: tuple(map(cls.from_json, data.get(name, ()))) for name in ("stages", "reserve")}
-        return cls(**{**data, **members, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
+        told = {**_known(cls, data), **members}
+        return cls(**{**told, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
 
 
 @dataclass(frozen=True)
@@ -162,9 +172,10 @@ class Cell:
     Attributes:
         draws: how many evaluation draws judge each example: 1 for a deterministic defense.
         batch: examples per shard; a stochastic defense draws its noise per shard.
-        harness: digest of the harness's own code that takes part in a verdict.
-        precision: `"float32"` where every query is answered by the defense as it is given, `"auto"` where
-            the search may take a faster format (`bench.planner`).
+        protocol: the version of the harness (`bench.versions`).
+        precision: how its queries are run, as text of a `bench.formats.Plan`: `"float32"` where each is answered by
+            the defense as it is given.
+        stored_as: the key it was read with, beside the one it would have today: rules of keys may change.
     """
 
     defense: DefenseRef
@@ -174,8 +185,18 @@ class Cell:
     seed: int
     draws: int
     batch: int
-    harness: str = ""
+    protocol: str = ""
     precision: str = "float32"
+    stored_as: tuple[str, str] = field(default=("", ""), compare=False, repr=False)
+
+    def against(self, defense: DefenseRef) -> Cell:
+        """The same on another defense, or on a variant of this one, which nobody has planned for."""
+        return replace(
+            self,
+            defense=defense,
+            draws=self.draws if defense.stochastic else 1,
+            precision=self.precision if defense == self.defense else "float32",
+        )
 
     @property
     def column(self) -> tuple[str, str]:
@@ -196,12 +217,9 @@ class Cell:
         return self.defense.has_seen(self.threat)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that can change a verdict, as plain data.
-
-        What was added later is left out where it is as it was before: stored verdicts keep their keys.
-        """
-        identity = {
-            "harness": self.harness,
+        """Everything that can change a verdict, as plain data."""
+        return {
+            "protocol": self.protocol,
             "defense": {
                 "label": self.defense.label,
                 "digest": self.defense.digest,
@@ -214,13 +232,15 @@ class Cell:
             "seed": self.seed,
             "draws": self.draws,
             "batch": self.batch,
+            "precision": self.precision,
         }
-        return identity if self.precision == "float32" else {**identity, "precision": self.precision}
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of `identity`, in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of `identity`, in hexadecimal, or the key that this very cell was stored with."""
+        now = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+        stored, as_of_today = self.stored_as
+        return stored if as_of_today == now else now
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -236,23 +256,25 @@ class Cell:
             "seed": self.seed,
             "draws": self.draws,
             "batch": self.batch,
-            "harness": self.harness,
+            "protocol": self.protocol,
             "precision": self.precision,
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cell:
-        return cls(
+    def from_json(cls, data: Mapping[str, Any], key: str = "") -> Cell:
+        """What `to_json` gave, of any version; `key`: the one that it had then, which stays its own."""
+        found = cls(
             DefenseRef.from_json(data["defense"]),
             AttackRef.from_json(data["attack"]),
             ThreatModel.parse(data["threat"]),
-            Slice(**data["slice"]),
+            Slice(**_known(Slice, data["slice"])),
             data["seed"],
             data["draws"],
             data["batch"],
-            data["harness"],
+            data.get("protocol", ""),
             data.get("precision", "float32"),
         )
+        return replace(found, stored_as=(key, found.key)) if key else found
 
 
 @dataclass(frozen=True)
@@ -278,11 +300,13 @@ class Result:
     Attributes:
         outcome: `None` while it is missing.
         findings: what the checks say of its defense, and of this defense under this threat.
+        code: which code made it, by part (`harness`, `attack`, `defense`); empty where that is not known.
     """
 
     cell: Cell
     outcome: Outcome | None
     findings: tuple[Finding, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def blocked(self) -> bool:

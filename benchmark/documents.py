@@ -3,8 +3,8 @@
 JSON, written whole or not at all, with a digest over everything inside; images as safetensors. Text
 diffs in review, and nothing here can execute code.
 
-Format 2 has the digest in every document, checks and evidence included; in format 1 only cells had one, over
-verdicts and cost. Both are read.
+Format 1 had a digest in cells only, over verdicts and cost. Every format that was ever written is read
+(`bench.migrations`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from bench.cell import Cell
 from bench.checks.finding import Finding
 from bench.errors import BenchError
+from bench.migrations import upgraded
 from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 
-FORMAT = 2
+FORMAT = 3
 _OLDEST = 1
 
 
@@ -140,7 +141,10 @@ def read(path: Path) -> dict[str, Any] | None:
         )
     if not _is_whole(document):
         raise _damaged(path, "its digest does not match")
-    return document
+    try:
+        return upgraded(document)
+    except (KeyError, TypeError) as error:
+        raise _damaged(path, "it does not hold what its format has") from error
 
 
 def _is_whole(document: Mapping[str, Any]) -> bool:

@@ -57,9 +57,15 @@ FORMATS = (
 )
 
 
+_BESIDE = " / "
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How the queries of attacks on a defense are run.
+    """How the queries of attacks on a defense are run, and as text: what of it stands in a key.
+
+    `float32` is the defense as it is given; `bfloat16 channels-last / float32 fused / 160 rows` is searched in the
+    first format, by what does not bear it in the second, with many draws of a query in one forward.
 
     Attributes:
         search: the fastest format.
@@ -72,6 +78,22 @@ class Plan:
     float32: Format = PLAIN
     rows_at_once: int = 1
     gain: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:
+        words = [str(self.search), *([str(self.float32)] if self.float32 != self.search else [])]
+        return _BESIDE.join([*words, *([f"{self.rows_at_once} rows"] if self.rows_at_once > 1 else [])])
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """The plan that prints like this.
+
+        Raises:
+            BenchError: none does.
+        """
+        words = text.split(_BESIDE)
+        rows = int(words.pop().removesuffix(" rows")) if words[-1].endswith(" rows") else 1
+        formats = [Format.parse(word) for word in words]
+        return cls(formats[0], formats[-1], rows)
 
     def to_json(self) -> dict[str, Any]:
         gain = {name: round(value, 2) for name, value in self.gain.items()}

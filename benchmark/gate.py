@@ -222,7 +222,7 @@ class _Findings:
             self.rows.append(_test(f"{cell.defense.label}, standard accuracy", old.clean, new.clean, cell.draws))
         self.rows.append(_test(cell.title, old.adversarial, new.adversarial, cell.draws))
         if cell.attack.digest != new_cell.attack.digest:
-            note = f"the code of {cell.attack.label} is not the baseline's: a drop may come from the attack"
+            note = f"{cell.attack.label} is another version than the baseline's: a drop may come from the attack"
             self.notes[note] = None
 
 
@@ -240,17 +240,22 @@ def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:
 def _vintages(results: Sequence[Result], side: str) -> list[str]:
     """Defenses whose cells are of different ones under one name: weights changed and a part was run again.
 
-    Paired with whatever it is, the part that was not run again would pass for the new defense.
+    Paired with whatever it is, the part that was not run again would pass for the new defense. The same of a harness
+    whose protocol changed.
     """
-    made: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    made: dict[tuple[str, str, str], dict[tuple[str, str], list[str]]] = {}
     for result in results:
         cell = result.cell
         if not isinstance(result.outcome, Skipped):
             owner = (cell.slice.dataset, cell.slice.split, cell.defense.label)
-            made.setdefault(owner, {}).setdefault(cell.defense.digest, []).append(cell.attack.label)
+            made.setdefault(owner, {}).setdefault((cell.defense.digest, cell.protocol), []).append(cell.attack.label)
     return [
         f"the {side} holds {len(vintages)} different defenses called {label!r} ("
-        + "; ".join(f"{digest[:8]}: {', '.join(dict.fromkeys(attacks))}" for digest, attacks in vintages.items())
+        + "; ".join(
+            f"{digest[:8]}{f' by protocol {protocol}' if len({one for _, one in vintages}) > 1 else ''}: "
+            + ", ".join(dict.fromkeys(attacks))
+            for (digest, protocol), attacks in vintages.items()
+        )
         + "): run all of its attacks again"
         for (_, _, label), vintages in made.items()
         if len(vintages) > 1
@@ -258,14 +263,21 @@ def _vintages(results: Sequence[Result], side: str) -> list[str]:
 
 
 def _differences(old: Cell, new: Cell) -> list[str]:
-    """What makes two cells two different measurements; the code of defense and attack does not."""
+    """What makes two cells two different measurements; another version of defense or attack does not."""
     facts: dict[str, tuple[Any, Any]] = {"draws": (old.draws, new.draws), "seed": (old.seed, new.seed)}
+    # Another format flips examples at the boundary, one way or the other: neither better nor worse.
+    facts["searched in"] = (_formats(old.precision), _formats(new.precision))
     facts |= _paired(old.attack.config, new.attack.config)
     differences = [f"{name} {was} -> {now}" for name, (was, now) in facts.items() if was != now]
     if not len(_pairs(old.slice, new.slice)[0]):
         digests = f"digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}"
         differences.append(f"no image in common: n {old.slice.n} -> {new.slice.n}, {digests}")
     return differences
+
+
+def _formats(precision: str) -> str:
+    """Without how many draws share a forward: that is noise, which the test allows for."""
+    return " / ".join(word for word in precision.split(" / ") if not word.endswith(" rows"))
 
 
 def _pairs(old: Slice, new: Slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.cell import Cell
 from bench.documents import read
 from bench.errors import BenchError
 
@@ -31,7 +30,7 @@ class RunRecord:
         when: in UTC, as ISO text; empty for what earlier versions kept in one file.
         cells, skipped: how many it named, and how many of these were skipped.
         defenses, attacks, threats: what they were made of, each once.
-        code: digests of the harness that they name, shortened.
+        code: digest of the harness that asked, shortened.
     """
 
     when: str
@@ -40,7 +39,7 @@ class RunRecord:
     defenses: tuple[str, ...]
     attacks: tuple[str, ...]
     threats: tuple[str, ...]
-    code: tuple[str, ...]
+    code: str
 
 
 def runs(root: Path) -> list[RunRecord]:
@@ -56,7 +55,7 @@ def runs(root: Path) -> list[RunRecord]:
                 tuple(dict.fromkeys(cell["defense"]["label"] for cell in cells)),
                 tuple(dict.fromkeys(cell["attack"]["label"] for cell in cells)),
                 tuple(dict.fromkeys(cell["threat"] for cell in cells)),
-                tuple(dict.fromkeys(cell["harness"][:8] for cell in cells)),
+                str(document.get("code", "")),
             )
         )
     return found
@@ -104,7 +103,7 @@ def _asked(root: Path) -> Iterator[dict[str, Any]]:
 
 def _keys(row: Mapping[str, Any]) -> set[str]:
     """The keys that a row of a run names, as far as they stand in names of files."""
-    return {key[:16] for key in (Cell.from_json(row["cell"]).key, *row.get("parts", ()))}
+    return {key[:16] for key in (row["key"], *row.get("parts", ()))}
 
 
 def _is_new(path: Path) -> bool:

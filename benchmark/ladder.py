@@ -90,7 +90,7 @@ def controls(plan: Sequence[Planned], study: Study) -> list[Cell]:
 
 def _control(cell: Cell, variant: str) -> Cell:
     ref = attack(Request(_CONTROL, {}))[1]
-    return replace(cell, defense=cell.defense.seen_as(variant), attack=ref, draws=1)
+    return replace(cell.against(cell.defense.seen_as(variant)), attack=ref, draws=1)
 
 
 def ladders(results: Sequence[Result], study: Study, store: Store) -> list[Ladder]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import fingerprint
+from bench import fingerprint, versions
 from bench.catalogue.libraries import ModelLibrary, library
 from bench.cell import DefenseRef
 from bench.datasets.examples import Examples
@@ -48,8 +48,8 @@ def check(request: Request) -> ModelLibrary:
 def defense_ref(request: Request, examples: Examples, weights: Path | None) -> DefenseRef:
     """A model of a library as the matrix knows it, with its checkpoints found and digested.
 
-    Its digest covers the version of the library, the files, everything settled about it, and the code
-    of the adapter; not where the files lie, nor where they were fetched.
+    Its digest covers the version of the library and of its adapter, the files, and everything settled about it;
+    not where the files lie, nor where they were fetched.
     """
     of = check(request)
     found = _found(request, of, examples, weights)
@@ -61,13 +61,13 @@ def defense_ref(request: Request, examples: Examples, weights: Path | None) -> D
     config |= {"trained_on": "+".join(map(str, seen)), "stochastic": stochastic}
     digests = {name: fingerprint.of_file(path) for name, path in found.files.items()}
     # The network's own library: that of the hub only fetches.
-    _, networks = library(config.get("arch", request.name))
+    prefix, networks = library(config.get("arch", request.name))
+    code = {name: versions.of_models(name) for name in {prefix, library(request.name)[0]}}
     told = {key: value for key, value in config.items() if key not in _ORIGIN}
-    code = fingerprint.of_code(of.target)
     return DefenseRef(
         label=_label(request),
         source=of.target,
-        digest=fingerprint.of_text(of.target, told, digests, _version(request.name, networks), code),
+        digest=fingerprint.of_text(prefix, code, told, digests, _version(request.name, networks)),
         stochastic=stochastic == "true",
         trained_on=tuple(seen),
         offers=("frozen",) if stochastic == "true" else (),

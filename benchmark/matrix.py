@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import fingerprint, libraries, selection
+from bench import libraries, selection, versions
 from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES
 from bench.cell import SOURCE, AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.examples import Examples
@@ -23,8 +23,6 @@ NO_ATTACKS = "none"
 
 DEFAULT_DRAWS = 10
 DEFAULT_BATCH = 128
-# Whether attacks may search in a faster format of the network, or only in the one it is given in.
-PRECISIONS = ("auto", "float32")
 # One hexadecimal byte per count in the store.
 MOST_DRAWS = 255
 
@@ -40,7 +38,6 @@ class MatrixRequest:
     draws: int = DEFAULT_DRAWS
     batch: int = DEFAULT_BATCH
     weights: Path | None = None
-    precision: str = "auto"
 
 
 def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
@@ -53,7 +50,7 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
     defenses_ = defenses(request.defenses, examples, request.weights)
     attacks = _attacks(request, examples.dataset, examples.spec)
     part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
-    harness = fingerprint.of_harness()
+    protocol = versions.of_harness()
     plan = []
     for defense in defenses_:
         for threat in request.threats:
@@ -61,9 +58,7 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                 if threat.family not in entry.families:
                     continue
                 draws = request.draws if defense.stochastic else 1
-                cell = Cell(
-                    defense, attack, threat, part, request.seed, draws, request.batch, harness, request.precision
-                )
+                cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, protocol)
                 skip = _unwanted(request, cell) or _meaningless(entry, defense) or _elsewhere(threat, examples)
                 plan.append(_composite(cell, entry) if entry.parts and skip is None else Planned(cell, skip))
     return [_derived_or_not(planned, plan) for planned in plan]
@@ -123,8 +118,6 @@ def _check_numbers(request: MatrixRequest) -> None:
     ):
         if not 1 <= value <= most:
             raise BenchError(f"{name} {value} is out of range: give 1 to {most}")
-    if request.precision not in PRECISIONS:
-        raise BenchError(f"--precision {request.precision!r} is unknown: give {' or '.join(PRECISIONS)}")
     if not 0 <= request.seed < 2**63:
         raise BenchError(f"--seed {request.seed} is out of range: give 0 to 2^63 - 1")
     if len(set(request.threats)) != len(request.threats):

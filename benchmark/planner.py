@@ -13,15 +13,13 @@ from statistics import median, quantiles
 import torch
 from torch import Tensor, nn
 
-from bench import fingerprint, processor
-from bench.cell import Cell, DefenseRef
+from bench.cell import DefenseRef
 from bench.conversion import converted
 from bench.datasets.examples import Examples
-from bench.executors.task import load_defense, passes
+from bench.executors.task import load_defense
 from bench.float32 import exact_float32
 from bench.formats import FORMATS, PLAIN, Format, Plan
 from bench.seeding import preserved_generators, seed_everything
-from bench.store import Store
 from bench.types import Defense
 
 # Anything below is not worth other roundings, nor told from noise in a second.
@@ -45,8 +43,6 @@ _TIMED = (16, 64)
 _ROUNDS = 4
 # A processor without bfloat16 takes 20 times as long for it; where calls are all overhead, a few times.
 _EMULATED = 3
-# Fewer passes than this are over before a second of planning pays.
-_ENOUGH = 200_000
 # Rows of one forward that hold several draws. On a CPU more was slower.
 _ROWS_AT_ONCE = {"cpu": 160, "cuda": 2048}
 
@@ -61,8 +57,7 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     """
     until = time.perf_counter() + seconds
     with preserved_generators(), exact_float32():
-        together = defense.stochastic and draws_per_row(defense.model, x)
-        rows = _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
+        rows = _rows(defense, x)
         each = _each(defense.model, x)
         networks = _trusted(defense.model, x[: _affordable(each, len(FORMATS), seconds, *_AGREED)])
         until = max(until, time.perf_counter() + seconds / 3)
@@ -76,39 +71,33 @@ def plan(defense: Defense, x: Tensor, *, seconds: float = 1.0) -> Plan:
     )
 
 
-def plans(cells: Sequence[Cell], examples: Examples, store: Store, device: str, threads: int) -> dict[str, Plan]:
-    """A plan for each defense that a run asks often enough, by digest; one that is stored is kept to.
+def settle(ref: DefenseRef, examples: Examples, device: str, threads: int, precision: str) -> Plan:
+    """The plan of a defense for a run; of one that cannot be asked, the plain one: others say what is wrong with it.
 
     Args:
-        cells: all that the run asks for, stored ones too, so that a resumed run plans as the first did.
-        examples: their images.
-        store: where plans are kept.
+        ref: the defense.
+        examples: the images of the run.
         device: where the run computes.
         threads: of each of its processes.
+        precision: `"float32"`, where nothing but the draws of a query that share a forward is to be found out, or
+            `"auto"`.
     """
-    found = {}
-    for ref in {cell.defense.digest: cell.defense for cell in cells if not cell.defense.variant}.values():
-        mine = [cell for cell in cells if cell.defense.digest == ref.digest]
-        if sum(passes(cell, cell.slice.n) for cell in mine) < _ENOUGH:
-            continue
-        key = fingerprint.of_text(ref.digest, examples.spec.shape, _machine(device), threads, torch.__version__)
-        planned = store.plan(ref, mine[0].slice, key)
-        if planned is None:
-            planned = _with_threads(threads, lambda ref=ref: plan(*_asked(ref, examples, device)))  # type: ignore[misc]
-            store.keep_plan(ref, mine[0].slice, planned, key)
-        found[ref.digest] = planned
-    return found
+    try:
+        defense = load_defense(ref, examples.spec)
+        defense.model.to(device).eval()
+        x = torch.from_numpy(examples.x[: _TIMED[1]]).to(device)
+        if precision == "auto":
+            return _with_threads(threads, lambda: plan(defense, x))
+        return Plan(rows_at_once=_rows(defense, x))
+    except Exception:  # noqa: BLE001  (preflight and the attacks say it, and say it better)
+        return Plan()
 
 
-def _asked(ref: DefenseRef, examples: Examples, device: str) -> tuple[Defense, Tensor]:
-    defense = load_defense(ref, examples.spec)
-    defense.model.to(device).eval()
-    return defense, torch.from_numpy(examples.x[: _TIMED[1]]).to(device)
-
-
-def _machine(device: str) -> str:
-    """What a plan is for: another processor has other formats, even below the same folder of results."""
-    return processor.describe() if device == "cpu" else torch.cuda.get_device_name(device)
+def _rows(defense: Defense, x: Tensor) -> int:
+    """Rows of one forward that may hold several draws: the same for every defense that bears it, on every machine."""
+    with preserved_generators(), exact_float32():
+        together = defense.stochastic and draws_per_row(defense.model, x)
+    return _ROWS_AT_ONCE.get(x.device.type, 1) if together else 1
 
 
 def _with_threads(threads: int, work: Callable[[], Plan]) -> Plan:

@@ -85,10 +85,7 @@ def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
         most = BASE_IMAGES if role == "base" else images_for(defense)
         part = examples.part(0, min(most, len(examples)))
         piece = Slice(part.dataset, part.split, len(part), part.digest)
-        draws = cell.draws if of.stochastic else 1
-        return Probe(
-            role, group_of(cell), replace(cell, defense=of, attack=attack, threat=at, slice=piece, draws=draws)
-        )
+        return Probe(role, group_of(cell), replace(cell.against(of), attack=attack, threat=at, slice=piece))
 
     yield probe("noise", _attack("noise"))
     yield probe("large eps", usual, at=replace(threat, eps=_large(threat, examples)))

@@ -38,6 +38,7 @@ class AttackEntry:
         audited: the share of the survivors that the reserve is tried on in any case.
         only_named: left out of `all`.
         powerless: datasets on which the undefended model survives it at the usual bound, and how often.
+        version: raised where its verdicts become others, whatever the reason (`bench.versions`).
     """
 
     name: str
@@ -59,6 +60,7 @@ class AttackEntry:
     audited: float = 0.0
     only_named: bool = False
     powerless: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
 
     @property
     def group(self) -> str:
@@ -86,6 +88,7 @@ class DefenseEntry:
         offers: the variants (`bench.variants`) it declares enough for whatever its parameters;
             `frozen` and `derandomized` only while it is stochastic.
         requires: distributions whose version can change its verdicts.
+        version: raised where it answers otherwise with the same weights (`bench.versions`).
     """
 
     name: str
@@ -100,6 +103,7 @@ class DefenseEntry:
     stochastic_when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    version: int = 1
 
     def weight_names(self, config: Mapping[str, str], *, foreign: bool = False) -> list[str]:
         """The checkpoints it is made of under these parameters; `foreign`: but for what it stands before."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from bench import __version__
+from bench import __version__, versions
 from bench.alarm import at_the_cost_of, unaware
 from bench.cell import Cell, Planned, Result
 from bench.datasets.examples import Examples
 from bench.executors.task import Executor, Report, Task
-from bench.formats import PLAIN, Plan
+from bench.formats import Plan
 from bench.outcome import Done, Failed, worst_case
 from bench.store import Store
 
@@ -64,7 +64,6 @@ def run(
     watcher: Watcher,
     beside: Sequence[Cell] = (),
     aside: Store | None = None,
-    plans: Mapping[str, Plan] | None = None,
 ) -> list[Result]:
     """Compute what is missing and return every cell of the plan with its outcome.
 
@@ -78,7 +77,6 @@ def run(
         watcher: who is told of progress.
         beside: cells that no table shows, computed along with the others, on a beginning of `examples`.
         aside: where the verdicts of those are kept.
-        plans: how the queries of a defense are run, by its digest; as they come where it is missing.
     """
     store.require_writable()
     store.remember(examples)
@@ -91,7 +89,7 @@ def run(
     extra = [cell for cell in lacking(beside, aside) if cell.key not in keys] if aside is not None else []
     shelves |= {cell.key: aside for cell in extra if aside is not None}
     watcher.begin(work.cells, stored, extra)
-    _compute((*work.cells, *extra), examples, shelves, executor, watcher, plans or {})
+    _compute((*work.cells, *extra), examples, shelves, executor, watcher)
     for planned in work.composites:
         _derive(planned, store)
     return [store.result(planned) for planned in plan]
@@ -109,12 +107,11 @@ def _compute(
     shelves: Mapping[str, Store],
     executor: Executor,
     watcher: Watcher,
-    plans: Mapping[str, Plan],
 ) -> None:
     progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
 
     def task(cell: Cell, index: int, *, alarm: bool = False) -> Task:
-        return Task(cell, index, examples.part(*cell.shards[index]), _planned(cell, plans), alarm)
+        return Task(cell, index, examples.part(*cell.shards[index]), Plan.parse(cell.precision), alarm)
 
     def on_pass(task: Task, passed: int) -> None:
         watcher.advance(task.cell, passed)
@@ -151,17 +148,12 @@ def _compute(
         tasks = again
 
 
-def _planned(cell: Cell, plans: Mapping[str, Plan]) -> Plan:
-    plan = plans.get(cell.defense.digest, Plan())
-    return plan if cell.precision == "auto" else replace(plan, search=PLAIN, float32=PLAIN)
-
-
 def _derive(planned: Planned, store: Store) -> None:
     """Settle a cell that is the worst case of others."""
     outcomes = [store.find(part) for part in planned.parts]
     done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
     if len(done) == len(outcomes):
-        store.finish(planned.cell, [worst_case(done)], _provenance(0.0))
+        store.finish(planned.cell, [worst_case(done)], _provenance(planned.cell, 0.0))
         return
     failed = next(index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Done))
     part, outcome = planned.parts[failed], outcomes[failed]
@@ -191,13 +183,19 @@ def _take(report: Report, progress: _Progress, store: Store) -> Failed | None:
 
 def _finish(cell: Cell, progress: _Progress, store: Store) -> Done:
     shards = [progress.shards[index] for index in range(len(cell.shards))]
-    return store.finish(cell, shards, _provenance(progress.seconds))
+    return store.finish(cell, shards, _provenance(cell, progress.seconds))
 
 
-def _provenance(seconds: float) -> dict[str, object]:
+def _provenance(cell: Cell, seconds: float) -> dict[str, object]:
     from importlib.metadata import version
 
+    stages = cell.attack.stages or (cell.attack,)
     return {
+        "code": {
+            "harness": versions.code_of_harness(),
+            "attack": "+".join(dict.fromkeys(versions.code_of(stage.source) for stage in stages)),
+            "defense": versions.code_of(cell.defense.source),
+        },
         "atop-bench": __version__,
         "torch": version("torch"),
         "python": platform.python_version(),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import fingerprint
+from bench import fingerprint, versions
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.catalogue.attacks.peers import not_installed, peer_entry
 from bench.cell import SOURCE, AttackRef, DefenseRef
@@ -98,10 +98,10 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         label=Request(request.name, parameters).label,
         source=entry.target,
         digest=fingerprint.of_text(
-            entry.target,
+            entry.name,
+            versions.of_defense(entry.name, entry.target, entry.version),
             config,
             digests,
-            fingerprint.of_code(entry.target),
             *([fingerprint.of_requirements(entry.requires)] if entry.requires else []),
             *([behind.digest] if behind is not None else []),
         ),
@@ -149,13 +149,16 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
         raise BenchError(
             f"{request.label!r}: {found.name} has no parameters, its parts have: see bench show {found.name}"
         )
-    versions = _versions(found)
     config, forwards, backwards = _configured(found, request)
     ref = AttackRef(
         label=request.label,
         source=found.target,
         digest=fingerprint.of_text(
-            found.target, config, versions, fingerprint.of_code(found.target or "bench.attacks")
+            found.name,
+            versions.of_attack(found.name, found.target, found.version),
+            (found.access, found.needs),
+            config,
+            _required(found),
         ),
         access=found.access,
         config=config,
@@ -167,15 +170,15 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
     return found, _transferring(ref, dataset, weights) if found.needs == SOURCE else ref
 
 
-def _versions(found: AttackEntry) -> dict[str, str]:
+def _required(found: AttackEntry) -> dict[str, str]:
     """The versions of what an attack requires; whether it is installed is known without importing it."""
-    versions: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for name in found.requires:
         try:
-            versions.update(fingerprint.of_requirements((name,)))
+            installed.update(fingerprint.of_requirements((name,)))
         except BenchError:
             raise not_installed(name, found.name) from None
-    return versions
+    return installed
 
 
 def _configured(found: AttackEntry, request: Request) -> tuple[dict[str, Any], int, int]:

@@ -109,10 +109,7 @@ def _computed(watcher: Watcher, attacks: str, device: str, jobs: int) -> list[tu
     """Every cell of the matrix with its counts, computed in a folder that is thrown away."""
     examples = load("digits", "test", n=IMAGES)
     threats = tuple(ThreatModel.parse(text) for text in _THREATS)
-    # As it is given: what a machine finds fastest is no part of a golden verdict.
-    request = matrix.MatrixRequest(
-        _DEFENSES, attacks or _ATTACKS, threats, batch=STOCHASTIC_IMAGES, precision="float32"
-    )
+    request = matrix.MatrixRequest(_DEFENSES, attacks or _ATTACKS, threats, batch=STOCHASTIC_IMAGES)
     plan = [_shortened(planned, examples) for planned in matrix.build(request, examples) if planned.skip is None]
     with TemporaryDirectory() as folder:
         executor = choose("auto", device, jobs, len(plan))

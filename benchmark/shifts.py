@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from bench import fingerprint
+from bench import fingerprint, versions
 from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
 from bench.datasets.corruptions import SEVERITIES, Shift, names
 from bench.datasets.examples import Examples
@@ -42,7 +42,7 @@ def build(
         BenchError: a file is missing, damaged, or not made from these images; nothing was computed.
     """
     part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
-    harness = fingerprint.of_harness()
+    protocol = versions.of_harness()
     shifts = [_ref(name, request, examples) for name in names(request.folder)]
     return [
         Planned(
@@ -54,7 +54,7 @@ def build(
                 beside.seed,
                 beside.draws if defense.stochastic else 1,
                 beside.batch,
-                harness,
+                protocol,
             )
         )
         for defense in defenses
@@ -68,4 +68,4 @@ def _ref(name: str, request: ShiftRequest, examples: Examples) -> AttackRef:
     config = {"folder": str(request.folder.resolve()), "name": name, "data": str(request.data or "")}
     shift = Shift(**config)
     digests = [fingerprint.of_bytes(shift.images(examples, severity).tobytes()) for severity in SEVERITIES]
-    return AttackRef(name, _TARGET, fingerprint.of_text(_TARGET, name, digests), access="none", config=config)
+    return AttackRef(name, _TARGET, fingerprint.of_text("shift", name, digests), access="none", config=config)

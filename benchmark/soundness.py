@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench import fingerprint, probes, replay
+from bench import fingerprint, probes, replay, versions
 from bench.cell import Cell, DefenseRef, Planned, Slice
 from bench.checks.after import after
 from bench.checks.finding import Finding, worst
@@ -70,7 +70,7 @@ class Examination:
         part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
         eps = noise_of(threats)
         held_out = self.images.held_out.digest if self.images.held_out else ""
-        key = fingerprint.of_text(defense.digest, part.digest, held_out, self.device, eps, fingerprint.of_checks())
+        key = fingerprint.of_text(defense.digest, part.digest, held_out, self.device, eps, versions.of_checks())
         stored = self.store.preflight(defense, part, key)
         # What blocked may have been an error of the machine: it is asked again, as a failed cell is.
         if stored is not None and worst(stored) != "block":
@@ -97,7 +97,7 @@ class Examination:
         table = [(each.attack.label, each.attack.digest, each.counts.tolist()) for each in group.table]
         beside = [(role, each.counts.tolist()) for role, each in sorted(group.probes.items())]
         asked = [attack.label for attack in group.asked]
-        return fingerprint.of_text(group.cell.defense.digest, table, beside, asked, fingerprint.of_checks())
+        return fingerprint.of_text(group.cell.defense.digest, table, beside, asked, versions.of_checks())
 
     def _replayed(self, groups: Sequence[Group]) -> dict[int, list[Finding]]:
         """A13 for each group, all in one fresh process."""

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import versions
 from bench.cell import Cell, DefenseRef, Planned, Result, Slice
 from bench.checks.finding import Finding
 from bench.datasets.examples import Examples
@@ -93,11 +94,15 @@ class Store:
 
     def find(self, cell: Cell) -> Outcome | None:
         """What is stored of a cell; `None` where nothing is."""
+        return self._stored(cell)[0]
+
+    def _stored(self, cell: Cell) -> tuple[Outcome | None, Mapping[str, Any]]:
+        """What is stored of a cell, and how it was made."""
         document = read(self._path(cell))
         if document is not None:
-            return to_done(document, self._path(cell), cell.key)
+            return to_done(document, self._path(cell), cell.key), document.get("provenance", {})
         failed = read(self._path(cell, "failed"))
-        return None if failed is None else Failed(str(failed["error"]))
+        return (None if failed is None else Failed(str(failed["error"]))), {}
 
     def shards(self, cell: Cell) -> dict[int, Done]:
         """The finished shards of an unfinished cell, by number."""
@@ -155,7 +160,7 @@ class Store:
         return to_findings(self._checks(cell), key)
 
     def keep_plan(self, defense: DefenseRef, part: Slice, plan: Plan, key: str) -> None:
-        """Keep how the queries of a defense are run; `key` says on what machine."""
+        """Keep how the queries of a defense are run here; `key` says what was asked for."""
         write(self._plan(defense, part, key), {"format": FORMAT, "key": key, "plan": plan.to_json()})
 
     def plan(self, defense: DefenseRef, part: Slice, key: str) -> Plan | None:
@@ -195,6 +200,7 @@ class Store:
             return
         rows = [
             {
+                "key": planned.cell.key,
                 "cell": planned.cell.to_json(),
                 "skip": planned.skip,
                 **({"parts": [part.key for part in planned.parts]} if planned.parts else {}),
@@ -203,7 +209,8 @@ class Store:
         ]
         now = datetime.now(timezone.utc)
         name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{_digest_of(rows)[:8]}.json"
-        write(self.root / "runs" / name, {"format": FORMAT, "when": now.isoformat(), "cells": rows})
+        told = {"format": FORMAT, "when": now.isoformat(), "code": versions.code_of_harness(), "cells": rows}
+        write(self.root / "runs" / name, told)
 
     def remember(self, examples: Examples) -> None:
         """Keep which images a slice holds, so that two runs can be paired image by image."""
@@ -226,9 +233,9 @@ class Store:
 
     def result(self, planned: Planned) -> Result:
         cell = planned.cell
-        outcome = self.find(cell) if planned.skip is None else Skipped(planned.skip)
+        outcome, made = self._stored(cell) if planned.skip is None else (Skipped(planned.skip), {})
         before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
-        return Result(cell, outcome, (*before, *after))
+        return Result(cell, outcome, (*before, *after), made.get("code", {}))
 
     def _asked(self) -> list[Planned]:
         wanted: dict[tuple[object, ...], Planned] = {}
@@ -268,7 +275,7 @@ class Store:
 
 
 def _planned(row: Mapping[str, Any]) -> Planned:
-    return Planned(Cell.from_json(row["cell"]), row["skip"])
+    return Planned(Cell.from_json(row["cell"], row["key"]), row["skip"])
 
 
 def _entry(cell: Cell) -> tuple[object, ...]:

@@ -123,7 +123,25 @@ def make_table(results: Sequence[Result]) -> Table:
     title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
     notes = _notes(lines, slices[0].n, rows, footnotes)
     idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
-    return Table(title, header, tuple(lines), (*notes, *idle_notes, *_escalations(results)))
+    return Table(title, header, tuple(lines), (*notes, *idle_notes, *_escalations(results), *_makers(results)))
+
+
+def _makers(results: Sequence[Result]) -> list[str]:
+    """One line for each part of our code that numbers of one table were made by different states of."""
+    made: dict[tuple[str, str], dict[str, int]] = {}
+    for result in results:
+        if isinstance(result.outcome, Done):
+            names = {"harness": "", "attack": result.cell.attack.label, "defense": result.cell.defense.label}
+            for part, name in names.items():
+                states = made.setdefault((part, name), {})
+                code = result.code.get(part, "unknown")
+                states[code] = states.get(code, 0) + 1
+    return [
+        f"made by different code: {f'{part} {_flat(name)}'.strip()} "
+        + ", ".join(f"{code} ({count} cell{'s' * (count > 1)})" for code, count in states.items())
+        for (part, name), states in made.items()
+        if len(states) > 1
+    ]
 
 
 def _escalations(results: Sequence[Result]) -> list[str]:

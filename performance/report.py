@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from bench import fingerprint, processor
+from bench import processor, versions
 
 _TOLD = (
     *("atop-bench", "torch", "torchvision", "numpy", "pyautoattack"),
@@ -72,7 +72,7 @@ def machine(device: str) -> dict[str, str]:
     if device != "cpu":
         told["gpu"] = torch.cuda.get_device_name(device)
     told |= {"torch threads": str(torch.get_num_threads()), "load at the start": f"{os.getloadavg()[0]:.1f}"}
-    told |= {"python": platform.python_version(), "harness": fingerprint.of_harness()[:12]}
+    told |= {"python": platform.python_version(), "harness": versions.code_of_harness()}
     return told | {name: _version(name) for name in _TOLD}
 
 

@@ -114,7 +114,7 @@ SHORT = ("apgd-ce[steps=5]", "apgd-t[steps=5,targets=2]", "fab-t[steps=5,targets
 
 def cells(names, defense="at", n=48):
     examples = load("digits", "test", n=n)
-    request = matrix.MatrixRequest(defense, names, (LINF,), batch=n, precision="float32")
+    request = matrix.MatrixRequest(defense, names, (LINF,), batch=n)
     return [planned.cell for planned in matrix.build(request, examples)], examples
 
 

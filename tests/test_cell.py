@@ -41,8 +41,8 @@ def _with(part, **changes):
         lambda cell: replace(cell, seed=4),
         lambda cell: replace(cell, draws=9),
         lambda cell: replace(cell, batch=16),
-        lambda cell: replace(cell, harness="x"),
-        lambda cell: replace(cell, precision="auto"),
+        lambda cell: replace(cell, protocol="x"),
+        lambda cell: replace(cell, precision="bfloat16 channels-last / 160 rows"),
     ],
     ids=[
         "defense",
@@ -56,7 +56,7 @@ def _with(part, **changes):
         "seed",
         "draws",
         "batch",
-        "harness",
+        "protocol",
         "precision",
     ],
 )

@@ -204,7 +204,7 @@ def test_new_code_is_what_a_gate_is_for():
     report = compare(before, after)
 
     assert report.exit_code == 0
-    assert report.notes == ("the code of attack-0 is not the baseline's: a drop may come from the attack",)
+    assert report.notes == ("attack-0 is another version than the baseline's: a drop may come from the attack",)
     assert f"note: {report.notes[0]}" in report.lines
     assert compare(before, [_changed(before[0], "defense", digest="new")]).notes == ()
 
@@ -440,3 +440,30 @@ def test_new_weights_that_were_run_as_a_whole_are_what_a_gate_is_for():
     new = [_changed(each, "defense", digest="f" * 64) for each in _run(200, 200)]
 
     assert compare(_run(300, 200), new).exit_code == 1
+
+
+def test_another_search_format_is_neither_a_regression_nor_an_improvement():
+    """bfloat16 flips examples at the boundary: the same defense, 35 or 34 of 48."""
+    half = [_changed(result, precision="bfloat16 channels-last / float32") for result in _run(200)]
+
+    report = compare(_run(300), half)
+
+    assert report.exit_code == 2
+    assert "searched in float32 -> bfloat16 channels-last / float32" in report.not_comparable[0]
+    assert report.regressions == []
+
+
+def test_how_many_draws_share_a_forward_is_noise():
+    batched = [_changed(result, precision="float32 / 160 rows") for result in _run(300)]
+
+    assert compare(_run(300), batched).exit_code == 0
+
+
+def test_a_part_that_another_protocol_made_does_not_pass_for_the_present_one():
+    """Only one attack was run again after the harness changed."""
+    first, second = _run(300, 200)
+
+    report = compare([first, second], [_changed(first, protocol="2"), second])
+
+    assert report.exit_code == 2
+    assert "by protocol 2: attack-0" in report.not_comparable[0]

@@ -1,17 +1,13 @@
 """The format planner: what it trusts, what it picks, and which defenses may draw many at once."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
-from bench import matrix, planner, processor
+from bench import matrix, planner
 from bench.datasets.load import load
 from bench.formats import PLAIN, Format, Plan
 from bench.planner import draws_per_row, plan
-from bench.run import _planned
-from bench.store import Store
 from bench.types import Defense, ThreatModel
 
 
@@ -235,51 +231,27 @@ def cells(names="pgd-20"):
     return [planned.cell for planned in matrix.build(request, examples)], examples
 
 
-def test_a_plan_is_made_once_for_a_machine_and_kept_to(tmp_path, monkeypatch):
-    """A resumed run, and the next one, take the format of the first: timing again could choose another."""
-    (asked, examples), store = cells("square"), Store(tmp_path)
-    made = []
-    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan(Format(fused=True), PLAIN, 1, {}))
-
-    first = planner.plans(asked, examples, store, "cpu", 1)
-    again = planner.plans(asked, examples, Store(tmp_path), "cpu", 1)
-    other = planner.plans(asked, examples, store, "cpu", 2)
-
-    assert first == again == other == {asked[0].defense.digest: Plan(Format(fused=True), PLAIN, 1, {})}
-    assert len(made) == 2
-
-
-def test_another_processor_is_planned_for_anew(tmp_path, monkeypatch):
-    """Where bfloat16 is only imitated it takes twenty times as long."""
-    asked, examples = cells("square")
-    made = []
-    monkeypatch.setattr(planner, "plan", lambda *args: made.append(args) or Plan())
-
-    for flags in ("avx2", "avx2 avx512_bf16"):
-        (tmp_path / "cpuinfo").write_text(f"model name\t: Some CPU\nflags\t\t: fpu {flags}\n")
-        monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
-        planner.plans(asked, examples, Store(tmp_path), "cpu", 1)
-
-    assert processor.describe() == "Some CPU (avx2, avx512_bf16)"
-    assert len(made) == 2
+def test_a_plan_is_part_of_a_key_and_reads_back():
+    """What is in a key has to say all that a worker needs."""
+    for plan_ in (
+        Plan(),
+        Plan(rows_at_once=160),
+        Plan(Format(fused=True), Format(fused=True), 2),
+        Plan(Format(half=True, channels_last=True), PLAIN),
+        Plan(Format(half=True, channels_last=True, fused=True), Format(channels_last=True), 160),
+    ):
+        assert Plan.parse(str(plan_)) == plan_
+    assert str(Plan()) == "float32"
+    assert str(Plan(Format(half=True, channels_last=True), PLAIN, 160)) == "bfloat16 channels-last / float32 / 160 rows"
 
 
-def test_a_small_run_is_not_planned(tmp_path):
-    """It is over before the formats are timed."""
-    asked, examples = cells("fgsm")
+def test_a_defense_that_cannot_be_asked_has_the_plain_plan(monkeypatch):
+    """What is wrong with it is for the checks to say, and for the attacks of the other defenses not to suffer from."""
+    (cell,), examples = cells("fgsm")
+    monkeypatch.setattr(planner, "load_defense", lambda *_: Defense(nn.Linear(3, 3), stochastic=True))
 
-    assert planner.plans(asked, examples, Store(tmp_path), "cpu", 1) == {}
-
-
-def test_float32_leaves_the_format_as_it_is_and_draws_many_at_once():
-    plans, (cell,) = {"d": Plan(Format(fused=True), Format(fused=True), 160)}, cells("fgsm")[0]
-
-    cell = replace(cell, defense=replace(cell.defense, digest="d"))
-
-    assert _planned(cell, plans) == plans["d"]
-    assert _planned(replace(cell, precision="float32"), plans) == Plan(PLAIN, PLAIN, 160)
-    assert _planned(replace(cell, defense=replace(cell.defense, digest="e")), plans) == Plan()
-    assert cell.key != replace(cell, precision="float32").key
+    assert planner.settle(cell.defense, examples, "cpu", 1, "float32") == Plan()
+    assert planner.settle(cell.defense, examples, "cpu", 1, "auto") == Plan()
 
 
 def test_planning_leaves_the_random_generators_as_they_were(x):

@@ -95,7 +95,7 @@ def test_other_verdicts_for_the_same_key_are_refused_and_change_nothing(tmp_path
         ("draws", 2),
         ("batch", 5),
         ("threat", ThreatModel.parse("Linf:7/255")),
-        ("harness", "another"),
+        ("protocol", "another"),
         ("defense", DefenseRef("at", "bench.defenses.at:load", "e" * 64)),
         ("attack", AttackRef("pgd-20[steps=5]", "bench.attacks.pgd:PGD", "b" * 64)),
         ("slice", Slice("digits", "test", 6, "t" * 64)),
@@ -262,7 +262,7 @@ def test_a_folder_copied_over_another_one_is_the_union(tmp_path):
 def test_what_an_earlier_version_asked_is_still_there_and_comes_first(tmp_path):
     """matrix.json is read and never written again."""
     store, cell, other = Store(tmp_path), make_cell(), make_cell(attack="square")
-    old = {"format": 1, "cells": [{"cell": cell.to_json(), "skip": None}]}
+    old = {"format": 1, "cells": [{"cell": {**cell.to_json(), "harness": "c0de"}, "skip": None}]}
     (tmp_path / "matrix.json").write_text(json.dumps(old))
 
     store.ask([Planned(other)])

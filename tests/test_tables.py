@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -291,3 +292,24 @@ def test_a_column_whose_attack_has_no_power_here_is_marked(monkeypatch):
     assert ("dust~", "Linf:8/255") in table.header
     assert ("pgd-20", "Linf:8/255") in table.header
     assert table.notes[-1] == "~ dust has no power here: the undefended model keeps 54 %"
+
+
+def test_a_table_says_when_its_numbers_were_made_by_different_code():
+    """The same versions, but somebody vouched for another state of the code in between."""
+    made = [{"harness": "h1", "attack": "a1", "defense": "d1"}, {"harness": "h2", "attack": "a2", "defense": "d1"}]
+    both = [
+        replace(_result("at", attack, LINF, _done(70)), code=code)
+        for attack, code in zip(("pgd-20", "fgsm"), made, strict=True)
+    ]
+
+    assert make_table(both).notes[-1] == "made by different code: harness h1 (1 cell), h2 (1 cell)"
+    assert "different code" not in " ".join(make_table([replace(each, code=made[0]) for each in both]).notes)
+
+
+def test_code_that_is_not_known_is_not_taken_for_the_same():
+    one, two = _result("at", "pgd-20", LINF, _done(70)), _result("at", "fgsm", LINF, _done(70))
+
+    notes = make_table([one, replace(two, code={"harness": "h1", "attack": "a1", "defense": "d1"})]).notes
+
+    assert "made by different code: harness unknown (1 cell), h1 (1 cell)" in notes
+    assert "made by different code: defense at unknown (1 cell), d1 (1 cell)" in notes

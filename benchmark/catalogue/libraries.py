@@ -20,6 +20,7 @@ class ModelLibrary:
         install: the command that installs it.
         parameters: what can be set in brackets, and what it says.
         choices: the values a parameter may take, where they are few.
+        version: of the adapter, raised where its models answer otherwise (`bench.versions`).
     """
 
     distribution: str
@@ -31,6 +32,7 @@ class ModelLibrary:
     install: str
     parameters: Mapping[str, str]
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    version: int = 1
 
 
 _ADAPTERS = "bench.defenses.adapters"

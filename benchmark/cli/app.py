@@ -79,8 +79,8 @@ def run(
     ] = None,
     despite: Annotated[str, typer.Option(help="Compute cells in spite of these blocking checks: S05,S14.")] = "",
     precision: Annotated[
-        str, typer.Option(help="auto: search in the fastest format, confirm in float32; float32: ask it as it is.")
-    ] = "auto",
+        str, typer.Option(help="float32: ask it as it is; auto: search in the fastest format here, confirm as it is.")
+    ] = "float32",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""

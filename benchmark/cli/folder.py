@@ -31,7 +31,7 @@ def list_(results: Path, as_json: bool) -> int:
             _short(each.defenses),
             _short(each.attacks),
             _short(each.threats),
-            _short(each.code),
+            each.code,
         )
         for each in found
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import contest, ladder, matrix, probes, shifts
+from bench import contest, ladder, matrix, precision, probes, shifts, versions
 from bench import study as studies
 from bench.cell import Cell, Planned, Result
 from bench.cli import TERMINATED
@@ -24,9 +24,10 @@ from bench.datasets.load import HEADLINE, beyond, load, threat
 from bench.errors import BenchError, one_line
 from bench.executors import Executor, choose
 from bench.executors.task import load_defense
-from bench.formats import PLAIN, Plan
+from bench.formats import PLAIN
 from bench.memory import keep_freed
 from bench.outcome import Done, Failed
+from bench.precision import PRECISIONS, Settled
 from bench.recognition import Recognized, recognized
 from bench.run import lacking, pending, run
 from bench.shifts import ShiftRequest
@@ -91,13 +92,16 @@ def settled(chosen: Mapping[str, Any], study: str) -> dict[str, Any]:
 def fill(options: RunOptions) -> int:
     """Run what is missing and print the table, or the report of a study; 3 when a cell failed."""
     known, examples, store = _resolve(options)
-    plan = known.plan
     study = studies.read(options.study) if options.study else None
+    how = _settled(known.plan, options, examples, store)
+    plan = how.plan
     todo = pending(plan, store).cells
     _executor(options, len(todo))
     _require_loadable(todo, examples)
     store.require_writable()
     known.remember(store)
+    how.remember(store)
+    _say_what_is_new(how, options)
     examination = _examination(options, examples, store)
     with _Termination():
         plan = _admitted(plan, examination, options) if examination else plan
@@ -156,10 +160,9 @@ def _compute(
     missing = lacking(beside, aside)
     work = pending(plan, store)
     executor = _executor(options, len(work.cells) + len(missing))
-    keep_freed()  # formats are timed here as the workers will run them
-    plans = _plans(plan, examples, store, executor) if work.cells or missing else {}
+    keep_freed()
     with Progress() as progress:
-        results = run(plan, examples, store, executor, progress, missing, aside, plans)
+        results = run(plan, examples, store, executor, progress, missing, aside)
     if examination is None:
         return results
     examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
@@ -167,22 +170,41 @@ def _compute(
     return [store.result(planned) for planned in plan]
 
 
-def _plans(plan: Sequence[Planned], examples: Examples, store: Store, executor: Executor) -> dict[str, Plan]:
-    """How the queries of each defense are run; said where it is not as it was given."""
-    from bench.planner import plans
+def _settled(
+    plan: Sequence[Planned], options: RunOptions, examples: Examples, store: Store, *, measure: bool = True
+) -> Settled:
+    """The plan with what its keys say of formats."""
+    executor = _executor(options, len(plan))
+    keep_freed()  # formats are timed here as the workers will run them
+    return precision.settled(
+        plan,
+        examples,
+        store,
+        precision=options.precision,
+        device=executor.device,
+        threads=executor.threads,
+        measure=measure,
+    )
 
-    cells = [cell for each in plan if each.skip is None and not each.blocked for cell in each.parts or (each.cell,)]
-    found = plans(cells, examples, store, executor.device, executor.threads)
-    for defense in {cell.defense.digest: cell.defense for cell in cells if cell.precision == "auto"}.values():
-        planned = found.get(defense.digest)
-        if planned is not None and planned.search != PLAIN:
-            faster = planned.gain[str(planned.search)]
-            print(
-                f"format {defense.label}: searched as {planned.search}, {faster:.1f} x as fast; every success is "
-                "confirmed by the network as given (--precision float32 turns this off)",
-                file=sys.stderr,
-            )
-    return found
+
+def _say_what_is_new(found: Settled, options: RunOptions) -> None:
+    """Formats other than the given one, and code of ours that nobody has vouched for."""
+    if options.precision == "auto":
+        for label, how in found.how.items():
+            if how.search != PLAIN:
+                faster = f", {gain:.1f} x as fast" if (gain := how.gain.get(str(how.search))) else ""
+                print(
+                    f"format {label}: searched as {how.search}{faster}; every success is confirmed by the network as "
+                    "given, and the key names the format",
+                    file=sys.stderr,
+                )
+    edited = versions.edited(each.cell for each in found.plan)
+    if edited:
+        print(
+            f"note: {', '.join(edited)}: this code is not the one that golden verdicts vouch for; its numbers have "
+            "keys of their own until 'make vouch'",
+            file=sys.stderr,
+        )
 
 
 def _examination(options: RunOptions, examples: Examples, store: Store) -> Examination | None:
@@ -221,7 +243,7 @@ def plan(options: RunOptions) -> int:
     from bench.executors.task import passes
 
     known, examples, store = _resolve(options)
-    plan = known.plan
+    plan = _settled(known.plan, options, examples, store, measure=False).plan
     work = pending(plan, store)
     executor = _executor(options, len(work.cells))
     for planned in plan:
@@ -256,6 +278,8 @@ def plan(options: RunOptions) -> int:
 
 def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
     """Everything that can be wrong with the request is found here, before anything is computed."""
+    if options.precision not in PRECISIONS:
+        raise BenchError(f"--precision {options.precision!r} is unknown: give {' or '.join(PRECISIONS)}")
     store = Store(options.results)
     matrix.check_names(options.defenses, options.attacks)
     chosen = matrix.threats(
@@ -270,7 +294,6 @@ def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
         options.draws,
         options.batch,
         options.weights,
-        options.precision,
     )
     plan = matrix.build(request, examples)
     if options.corruptions is not None:

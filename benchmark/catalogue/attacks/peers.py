@@ -41,6 +41,7 @@ class Library:
         distribution: its name where packages are installed from.
         target: the adapter.
         install: the command that installs it.
+        version: of the adapter, raised where verdicts become others (`bench.versions`).
     """
 
     distribution: str
@@ -48,6 +49,7 @@ class Library:
     cite: str
     install: str
     attacks: Mapping[str, Peer]
+    version: int = 1
 
 
 _LINF, _L2, _L1 = ("Linf",), ("L2",), ("L1",)
@@ -208,6 +210,7 @@ def peer_entry(name: str) -> AttackEntry:
         not_for={} if random else {"stochastic": _NOT_RANDOM},
         requires=(library.distribution,),
         only_named=True,
+        version=library.version,
     )
 
 

@@ -1,0 +1,241 @@
+"""Our own code as something to compare: what it does, however it is written and wherever it lies.
+
+A digest of source text changes with every comment, and one of files with every move. Here a module is its syntax tree
+without docstrings, comments, annotations and the words of errors, with names that nobody outside can see numbered in
+their order, and with what it imports named by what that holds. So a reformatted file, a renamed private function and
+a moved module have the digest they had; a changed constant has another one.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.fingerprint import names_imported, package_folder
+
+# Imported by code that makes verdicts, and unable to change one; anything else that it imports counts.
+HARMLESS: Mapping[str, str] = {
+    "bench": "the number of the release",
+    "bench.behaviour": "recognizes what a user brought: it can refuse, not judge",
+    "bench.checks.finding": "plain data of the checks",
+    "bench.documents": "writes and reads what was judged, with a digest over it",
+    "bench.errors": "messages",
+    "bench.fingerprint": "digests of what users bring",
+    "bench.registry": "looks up what a string names; what an entry says is in the key",
+    "bench.request": "reads what was typed, which is in the key",
+    "bench.sources": "this digest",
+    "bench.store": "finds documents by their keys",
+    "bench.versions": "the versions themselves",
+}
+
+# Where in a tree there is nothing that runs.
+_SILENT = {"type_params", "type_comment", "kind", "ctx", "returns", "lineno"}
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def closure(modules: Iterable[str]) -> frozenset[str]:
+    """The modules of this package that these import, directly or not, with themselves and without the harmless."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in HARMLESS or file_of(name) is None:
+            continue
+        found.add(name)
+        waiting += _imports(name)
+    return frozenset(found)
+
+
+def alone(modules: Iterable[str]) -> str:
+    """SHA-256 of what some modules do, whatever it is that they import."""
+    return _sha([_alone(name) for name in sorted(modules)])
+
+
+def digest(modules: Iterable[str]) -> str:
+    """SHA-256 of what some modules and all that they import do."""
+    return _digest(tuple(sorted(modules)))
+
+
+@cache
+def _digest(modules: tuple[str, ...]) -> str:
+    return _sha(sorted(_whole(name) for name in closure(modules)))
+
+
+@cache
+def file_of(module: str) -> Path | None:
+    """The file of a module of this package, found without importing it; `None` for anything else."""
+    parts = module.split(".")
+    if parts[0] != "bench":
+        return None
+    # The rooms of attacks and defenses may lie elsewhere than the rest.
+    depth = 2 if len(parts) > 1 and parts[1] in ("attacks", "defenses") else 1
+    path = package_folder(".".join(parts[:depth])).joinpath(*parts[depth:])
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path if path.is_file() else None
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    return tuple(name for name in names_imported(_tree(module)) if name.startswith("bench"))
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = file_of(module)
+    assert path is not None  # noqa: S101  (`closure` holds modules that have one)
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def _alone(module: str) -> str:
+    """The digest of a module whatever it imports from where."""
+    return _sha(_Reader(_tree(module), lambda _name: "").read())
+
+
+@cache
+def _whole(module: str) -> str:
+    """The digest of a module, with every import named by what is in it."""
+
+    def named(name: str) -> str:
+        if file_of(name) is None or name in HARMLESS:
+            return "" if name.startswith("bench") else name
+        return _alone(name)
+
+    return _sha(_Reader(_tree(module), named).read())
+
+
+def _sha(told: object) -> str:
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+class _Reader:
+    """Turns the tree of a module into nested tuples that say what it does.
+
+    Args:
+        tree: of the module.
+        named: what stands for a module that is imported.
+    """
+
+    def __init__(self, tree: ast.Module, named: Any) -> None:  # noqa: ANN401  (str -> str)
+        self._tree, self._named = tree, named
+        self._private = _private_names(tree)
+        self._numbers: dict[str, int] = {}
+        self._locals: dict[str, int] | None = None
+        self._of_function: frozenset[str] = frozenset()
+
+    def read(self) -> object:
+        body = [node for node in self._tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
+        # Sorted, as imports have no order that anything may depend on.
+        imports = sorted({told for node in self._tree.body for told in self._imported(node)})
+        return imports, self._body(body)
+
+    def _body(self, nodes: Iterable[ast.stmt]) -> list[object]:
+        return [self._node(node) for node in nodes if not _is_silent(node)]
+
+    def _node(self, node: ast.AST) -> object:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return tuple(sorted(self._imported(node)))
+        if isinstance(node, _FUNCTIONS) and self._locals is None:
+            self._locals, self._of_function = {}, _local_names(node)
+            try:
+                return self._fields(node)
+            finally:
+                self._locals, self._of_function = None, frozenset()
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name_of(node.exc.func) == "BenchError":
+            return "raise BenchError"
+        if isinstance(node, ast.AnnAssign) and (self._locals is not None or node in self._tree.body):
+            # Only in a class does an annotation say something: that this is a field.
+            bound = self._node(node.target)
+            return ("Assign", bound, None if node.value is None else self._node(node.value))
+        return self._fields(node)
+
+    def _fields(self, node: ast.AST) -> object:
+        told: list[object] = [type(node).__name__]
+        for name, value in ast.iter_fields(node):
+            if name in _SILENT or value is None or value == []:
+                continue
+            if isinstance(node, ast.arg) and name == "annotation":
+                continue
+            told.append((name, self._value(node, name, value)))
+        return tuple(told)
+
+    def _value(self, node: ast.AST, name: str, value: object) -> object:
+        if isinstance(value, list):
+            if name in ("body", "orelse", "finalbody"):
+                return self._body(value)
+            return [self._value(node, name, each) for each in value]
+        if isinstance(value, ast.AST):
+            return self._node(value)
+        if isinstance(value, str) and not isinstance(node, ast.Constant | ast.arg | ast.keyword):
+            return self._identifier(value)
+        return f"{type(value).__name__} {value!r}"
+
+    def _identifier(self, name: str) -> object:
+        """Its number where nobody outside can see it, else itself."""
+        if self._locals is not None and name in self._of_function:
+            return ("local", self._locals.setdefault(name, len(self._locals)))
+        if name in self._private:
+            return ("private", self._numbers.setdefault(name, len(self._numbers)))
+        return name
+
+    def _imported(self, node: ast.stmt) -> list[tuple[str, str, str]]:
+        """What an import binds, and from what."""
+        if isinstance(node, ast.Import):
+            return [("import", self._named(alias.name), alias.asname or alias.name) for alias in node.names]
+        if not isinstance(node, ast.ImportFrom) or node.module == "__future__":
+            return []
+        told = []
+        for alias in node.names:
+            inside = f"{node.module}.{alias.name}"
+            is_module = file_of(inside) is not None
+            origin = inside if is_module else str(node.module)
+            what = "" if is_module else f"{alias.name} as "
+            told.append(("from", self._named(origin), f"{what}{alias.asname or alias.name}"))
+        return told
+
+
+def _is_silent(node: ast.stmt) -> bool:
+    """A docstring, or what only a type checker reads."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return True
+    if isinstance(node, ast.If) and _name_of(node.test) == "TYPE_CHECKING" and not node.orelse:
+        return True
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+def _name_of(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _private_names(tree: ast.Module) -> frozenset[str]:
+    """The names with an underscore that this module itself binds: another library's are not ours to number."""
+    bound: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            bound.add(node.attr)
+    given = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return frozenset(name for name in bound - given if name.startswith("_") and not name.endswith("__"))
+
+
+def _local_names(function: ast.AST) -> frozenset[str]:
+    """What a function binds for itself and nobody can name from outside: arguments can be."""
+    bound: set[str] = set()
+    given: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, (*_FUNCTIONS, ast.ExceptHandler)) and node is not function and node.name:
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            given.add(node.arg)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            given.update(node.names)
+    return frozenset(bound - given)
