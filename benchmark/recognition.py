@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bench import behaviour
 from bench.cell import AttackRef, Cell, DefenseRef, Planned
 from bench.fingerprint import of_text
 from bench.store import Store
@@ -77,6 +76,8 @@ def _brought(ref: DefenseRef | AttackRef) -> list[DefenseRef | AttackRef]:
 
 def _mark(known: Mapping[str, str], answers: str) -> str:
     """What stands for these answers in a key: that of the same ones where they are known."""
+    from bench import behaviour
+
     for mark, before in sorted(known.items()):
         if behaviour.same(before, answers):
             return mark

@@ -10,11 +10,15 @@ from typing import Protocol
 from bench import __version__, versions
 from bench.alarm import at_the_cost_of, unaware
 from bench.cell import Cell, Planned, Result
+from bench.claims import Claims
 from bench.datasets.examples import Examples
 from bench.executors.task import Executor, Report, Task
 from bench.formats import Plan
 from bench.outcome import Done, Failed, worst_case
 from bench.store import Store
+
+# Seconds to wait for another run before looking whether it has finished.
+_PATIENCE = 1.0
 
 
 class Watcher(Protocol):
@@ -23,6 +27,8 @@ class Watcher(Protocol):
     def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
     def advance(self, cell: Cell, passed: int) -> None: ...
     def end(self, cell: Cell, outcome: Done | Failed) -> None: ...
+    def wait(self, cells: Sequence[Cell]) -> None:
+        """Another run is computing these; called before waiting for it."""
 
 
 @dataclass
@@ -108,6 +114,29 @@ def _compute(
     executor: Executor,
     watcher: Watcher,
 ) -> None:
+    """Compute every cell that no other run computes; then wait for those, and compute what was left undone."""
+    with Claims(shelves) as claims:
+        _round(cells, examples, shelves, executor, watcher, claims)
+        if claims.elsewhere:
+            watcher.wait(list(claims.elsewhere.values()))
+        while claims.elsewhere:
+            cell = next(iter(claims.elsewhere.values()))
+            outcome = shelves[cell.key].find(cell)
+            if isinstance(outcome, Done):
+                del claims.elsewhere[cell.key]
+                watcher.end(cell, outcome)
+            elif claims.take(cell, _PATIENCE):
+                _round([cell], examples, shelves, executor, watcher, claims)
+
+
+def _round(
+    cells: Sequence[Cell],
+    examples: Examples,
+    shelves: Mapping[str, Store],
+    executor: Executor,
+    watcher: Watcher,
+    claims: Claims,
+) -> None:
     progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
 
     def task(cell: Cell, index: int, *, alarm: bool = False) -> Task:
@@ -115,6 +144,11 @@ def _compute(
 
     def on_pass(task: Task, passed: int) -> None:
         watcher.advance(task.cell, passed)
+
+    def end(cell: Cell, outcome: Done | Failed) -> None:
+        watcher.end(cell, outcome)
+        if isinstance(outcome, Done):  # shards of a failed one may still be on their way
+            claims.release(cell)
 
     def settled(cell: Cell) -> list[Task]:
         """End a cell whose shards are all there; or else what is still to be done about it."""
@@ -126,7 +160,7 @@ def _compute(
             at.unaware[index] = at.shards.pop(index)
             shelves[cell.key].drop_shard(cell, index)
         if not late:
-            watcher.end(cell, _finish(cell, at, shelves[cell.key]))
+            end(cell, _finish(cell, at, shelves[cell.key]))
         return [task(cell, index, alarm=True) for index in late]
 
     tasks = [
@@ -136,14 +170,15 @@ def _compute(
         if index not in progress[cell.key].shards
     ]
     # Those of which every shard was there: only the last step was missing.
-    tasks += [late for cell in cells for late in settled(cell)]
+    whole = [cell for cell in cells if len(progress[cell.key].shards) == len(cell.shards)]
+    tasks += [late for cell in whole if claims.take(cell) for late in settled(cell)]
     while tasks:
         again: list[Task] = []
-        for report in executor.run(tasks, on_pass):
+        for report in executor.run(tasks, on_pass, lambda task: claims.take(task.cell)):
             cell = report.task.cell
             failure = _take(report, progress[cell.key], shelves[cell.key])
             if failure is not None:
-                watcher.end(cell, failure)
+                end(cell, failure)
             again += settled(cell)
         tasks = again
 

@@ -21,6 +21,7 @@ from bench.fingerprint import names_imported, package_folder
 HARMLESS: Mapping[str, str] = {
     "bench": "the number of the release",
     "bench.behaviour": "recognizes what a user brought: it can refuse, not judge",
+    "bench.claims": "decides who computes, not what",
     "bench.checks.finding": "plain data of the checks",
     "bench.documents": "writes and reads what was judged, with a digest over it",
     "bench.errors": "messages",
@@ -48,6 +49,13 @@ def closure(modules: Iterable[str]) -> frozenset[str]:
         found.add(name)
         waiting += _imports(name)
     return frozenset(found)
+
+
+def text(modules: Iterable[str]) -> str:
+    """SHA-256 of the bytes of some modules; line ends differ between checkouts and do not count."""
+    files = [(name, file_of(name)) for name in sorted(modules)]
+    content = {name: path.read_bytes().replace(b"\r\n", b"\n") if path else b"" for name, path in files}
+    return _sha([(name, hashlib.sha256(held).hexdigest()) for name, held in content.items()])
 
 
 def alone(modules: Iterable[str]) -> str:

@@ -10,6 +10,7 @@
     <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
     <root>/runs/<time>-<digest>.json                                    which cells a run asked for
+    <root>/locks/<key>                                                  somebody is computing this cell
     <root>/matrix.json                                                  the same, as earlier versions kept it
 
 Text files diff in review, merge from many machines by copying, and live on network file systems. Nothing is
@@ -63,6 +64,8 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[str, tuple[str, ...]] = {}
+        self._finished: dict[Path, tuple[Done, Mapping[str, Any]]] = {}
+        self._aside: Store | None = None
         try:
             there = next(path for path in (root, *root.absolute().parents) if path.exists())
             if not there.is_dir():
@@ -77,7 +80,9 @@ class Store:
 
     def aside(self) -> Store:
         """A store within this one, for the cells that no table shows."""
-        return Store(self.root / "checks")
+        if self._aside is None:
+            self._aside = Store(self.root / "checks")
+        return self._aside
 
     def require_writable(self) -> None:
         """Raise a BenchError unless documents can be written here; the folder is made where it is missing."""
@@ -97,10 +102,14 @@ class Store:
         return self._stored(cell)[0]
 
     def _stored(self, cell: Cell) -> tuple[Outcome | None, Mapping[str, Any]]:
-        """What is stored of a cell, and how it was made."""
-        document = read(self._path(cell))
-        if document is not None:
-            return to_done(document, self._path(cell), cell.key), document.get("provenance", {})
+        """What is stored of a cell, and how it was made; what is finished is final, so it is read once."""
+        path = self._path(cell)
+        if path not in self._finished:
+            document = read(path)
+            if document is not None:
+                self._finished[path] = to_done(document, path, cell.key), document.get("provenance", {})
+        if path in self._finished:
+            return self._finished[path]
         failed = read(self._path(cell, "failed"))
         return (None if failed is None else Failed(str(failed["error"]))), {}
 
@@ -138,10 +147,15 @@ class Store:
         """The adversarial images kept of a cell; `None` where there are none."""
         return read_images(self._path(cell).with_suffix(".safetensors"), cell.key)
 
+    def lock(self, cell: Cell) -> Path:
+        """The file that a run locks while it computes a cell (`bench.claims`)."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / cell.key[:32]
+
     def seconds(self, cell: Cell) -> float:
         """How long a finished cell took to compute; 0 where that is not known."""
-        document = read(self._path(cell)) or {}
-        return float(document.get("provenance", {}).get("seconds", 0.0))
+        return float(self._stored(cell)[1].get("seconds", 0.0))
 
     def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
         """Keep what the checks before any attack found; `key` says what they depended on."""

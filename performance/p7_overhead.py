@@ -19,13 +19,14 @@ from fixture import LINF, Setup, cifar, loaded
 from report import Row
 from torch import Tensor, nn
 
-from bench import matrix, planner
+from bench import matrix, precision
 from bench.catalogue import ATTACKS, DEFAULT_ATTACKS
 from bench.cell import Cell
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.executors.local import Local
 from bench.families import LP_FAMILIES
+from bench.formats import Plan
 from bench.outcome import Done, Failed
 from bench.run import run as run_matrix
 from bench.store import Store
@@ -44,6 +45,7 @@ class _Quiet:
 
     def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
     def advance(self, cell: Cell, passed: int) -> None: ...
+    def wait(self, cells: Sequence[Cell]) -> None: ...
     def end(self, cell: Cell, outcome: Done | Failed) -> None:
         if isinstance(outcome, Failed):
             raise RuntimeError(f"{cell.title}: {outcome.error}")
@@ -102,16 +104,23 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
     if setup.network != "small":
         attacks, threat = list(LARGE_ATTACKS), LINF
     request = matrix.MatrixRequest(name, ",".join(attacks), (threat,), batch=BATCH, weights=setup.trained)
-    plan = matrix.build(request, examples)
+    with tempfile.TemporaryDirectory() as folder:
+        threads = torch.get_num_threads()
+        settled = precision.settled(
+            matrix.build(request, examples),
+            examples,
+            Store(Path(folder)),
+            precision="auto",
+            device=setup.device,
+            threads=threads,
+        )
+    plan, how = settled.plan, next(iter(settled.how.values()), Plan())
     cells = [part for each in plan if each.skip is None for part in each.parts or (each.cell,)]
     defense = loaded(plan[0].cell.defense, examples.spec, setup.device)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        plans = planner.plans(cells, examples, store, setup.device, torch.get_num_threads())
         record = _Record(defense.model)
-        whole = once(
-            lambda: run_matrix(plan, examples, store, Local(setup.device), _Quiet(), plans=plans), setup.device
-        )
+        whole = once(lambda: run_matrix(plan, examples, store, Local(setup.device), _Quiet()), setup.device)
     record.hook.remove()
     tally = record.tally()
     for network in {call.network for call, _ in tally}:
@@ -130,7 +139,7 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
         "rows per call": forwards / max(calls, 1),
         "forwards": forwards,
         "backwards": backwards,
-        "format": str(plans[plan[0].cell.defense.digest].search) if plans else "as it is",
+        "format": str(how.search),
     }
 
 

@@ -47,10 +47,10 @@ class Shuffled:
     def __init__(self, seed):
         self.seed = seed
 
-    def run(self, tasks, on_pass):
+    def run(self, tasks, on_pass, begins):
         tasks = list(tasks)
         random.Random(self.seed).shuffle(tasks)
-        return Local().run(tasks, on_pass)
+        return Local().run(tasks, on_pass, begins)
 
 
 class Broken(Exception):
@@ -63,8 +63,8 @@ class Stopping:
     def __init__(self, after):
         self.after = after
 
-    def run(self, tasks, on_pass):
-        for index, report in enumerate(Local().run(tasks, on_pass)):
+    def run(self, tasks, on_pass, begins):
+        for index, report in enumerate(Local().run(tasks, on_pass, begins)):
             if index == self.after:
                 raise Broken
             yield report

@@ -88,7 +88,7 @@ HARMLESS = {
     "a docstring": edited('"""Walk."""', '"""Walk on."""'),
     "no docstring": edited('    """Walk."""\n', ""),
     "another line length": edited(
-        "total + _grown(x, step)", "(\n            total\n            + _grown(x, step)\n        )"
+        "total + _grown(x, step) * _STEP", "(\n            total\n            + _grown(x, step) * _STEP\n        )"
     ),
     "a renamed private function": edited("_grown", "_enlarged"),
     "a renamed private constant": edited("_STEP", "_SIZE_OF_A_STEP"),

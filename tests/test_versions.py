@@ -151,6 +151,8 @@ def tree(tmp_path, monkeypatch):
 def forget():
     for cached in (sources._digest, sources.file_of, sources._imports, sources._tree, sources._alone, sources._whole):
         cached.cache_clear()
+    versions._noted.cache_clear()
+    versions._of_untouched.cache_clear()
 
 
 # The file, what stood there, and what stands there now.
@@ -214,6 +216,23 @@ def test_an_edit_that_can_reach_a_verdict_has_to_be_vouched_for(tree, what):
     edit(tree, *HARMFUL_EDITS[what])
 
     assert unvouched() != []
+
+
+def test_bytes_stand_for_digests_only_where_all_were_noted_of_the_same_bytes(tree, monkeypatch):
+    """What is noted of code in part vouched for must not pass for all of it: it did, while this was written."""
+    now = {unit.name: unit.code for unit in versions.units()}
+    monkeypatch.setattr(versions, "VOUCHED", tree / "vouched.json")
+
+    versions.note({**now, "harness": "of before"})
+    assert not versions._of_untouched()
+    assert versions.of_harness() != "1"
+
+    versions.note(now)
+    assert versions._of_untouched()
+    assert versions.of_harness() == "1"
+    edit(tree, *HARMFUL_EDITS["the ruler of lpips"])
+    assert not versions._of_untouched()
+    assert versions.of_harness() != "1"
 
 
 def test_until_then_its_numbers_stand_apart(tree):

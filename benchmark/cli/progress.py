@@ -58,7 +58,7 @@ class Progress:
         self._cells = len(cells)
         self._beside = {cell.key for cell in beside}
         if stored:
-            self._line(f"{stored} cells stored already, {len(cells)} to run")
+            self._line(f"{stored} cell{'s' * (stored != 1)} stored already, {len(cells)} to run")
         if not cells and not beside:
             return
         self._bars.update(self._whole, total=sum(passes(cell, cell.slice.n) for cell in (*cells, *beside)))
@@ -77,6 +77,10 @@ class Progress:
         weighted = min(weighted, max(0, int((bar.total or 0) - bar.completed)))
         self._bars.advance(row, weighted)
         self._bars.advance(self._whole, weighted)
+
+    def wait(self, cells: Sequence[Cell]) -> None:
+        """Called before this run waits for another one that computes some of its cells."""
+        self._line(f"waiting for another run in this folder, which computes {len(cells)} of these cells")
 
     def end(self, cell: Cell, outcome: Done | Failed) -> None:
         """Called once per cell, when it is settled."""

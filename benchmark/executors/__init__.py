@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.executors.task import Report, Task
+from bench.executors.task import Report, Task, always
 
 _KINDS = ("auto", "local", "processes")
 # More workers than this rarely help on one machine and cost memory: each loads torch anew.
@@ -23,16 +23,21 @@ class Executor:
     threads: int
     device: str
 
-    def run(self, tasks: Sequence[Task], on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_pass: Callable[[Task, int], None],
+        begins: Callable[[Task], bool] = always,
+    ) -> Iterator[Report]:
         if not tasks:
             return iter(())
         if self.kind == "processes":
             from bench.executors.processes import Processes
 
-            return Processes(self.jobs, self.threads, self.device).run(tasks, on_pass)
+            return Processes(self.jobs, self.threads, self.device).run(tasks, on_pass, begins)
         from bench.executors.local import Local
 
-        return Local(self.device).run(tasks, on_pass)
+        return Local(self.device).run(tasks, on_pass, begins)
 
     def describe(self) -> str:
         if self.kind == "processes":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.executors.task import Report, Task, compute
+from bench.executors.task import Report, Task, always, compute
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,11 @@ class Local:
 
     device: str = "cpu"
 
-    def run(self, tasks: Sequence[Task], on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
-        for task in tasks:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_pass: Callable[[Task, int], None],
+        begins: Callable[[Task], bool] = always,
+    ) -> Iterator[Report]:
+        for task in filter(begins, tasks):
             yield compute(task, self.device, lambda count, task=task: on_pass(task, count))  # type: ignore[misc]

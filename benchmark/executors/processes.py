@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from bench.executors.task import Report, Task, compute
+from bench.executors.task import Report, Task, always, compute
 from bench.memory import keep_freed
 from bench.spawning import safe_path
 
@@ -32,7 +32,12 @@ class Processes:
     threads: int = 1
     device: str = "cpu"
 
-    def run(self, tasks: Sequence[Task], on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_pass: Callable[[Task, int], None],
+        begins: Callable[[Task], bool] = always,
+    ) -> Iterator[Report]:
         # The longest first: the last to end decides when the run ends.
         waiting = deque(sorted(tasks, key=lambda task: -task.cost))
         attempts: dict[int, int] = {}
@@ -43,8 +48,10 @@ class Processes:
                 while len(workers) < min(self.jobs, len(waiting) + sum(worker.task is not None for worker in workers)):
                     workers.append(_Worker.start(self.threads, self.device))
                 for worker in workers:
-                    if worker.task is None and waiting:
-                        worker.give(waiting.popleft())
+                    while worker.task is None and waiting:
+                        task = waiting.popleft()
+                        if begins(task):
+                            worker.give(task)
                 for worker in _speaking(workers):
                     report = worker.hear(on_pass)
                     if report is not None and report.done is None and report.error == _DIED:

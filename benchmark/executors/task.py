@@ -74,15 +74,26 @@ class Report:
     x_adv: NDArray[np.float32] | None = None
 
 
+def always(_task: Task) -> bool:
+    """Begin with every task."""
+    return True
+
+
 class Executor(Protocol):
     """Computes tasks somewhere; every executor gives the same verdicts."""
 
-    def run(self, tasks: Sequence[Task], on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_pass: Callable[[Task, int], None],
+        begins: Callable[[Task], bool] = always,
+    ) -> Iterator[Report]:
         """Yield a report per task as they end, in any order.
 
         Args:
             tasks: what to compute.
             on_pass: called with a task and the number of examples that passed forward since.
+            begins: called before a task is computed; one that it refuses is left out.
         """
         ...
 

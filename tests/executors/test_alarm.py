@@ -62,8 +62,8 @@ class Stops:
     def __init__(self, after):
         self.left = after
 
-    def run(self, tasks, on_pass):
-        for report in LOCAL.run(tasks, on_pass):
+    def run(self, tasks, on_pass, begins):
+        for report in LOCAL.run(tasks, on_pass, begins):
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1

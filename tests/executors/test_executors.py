@@ -122,8 +122,8 @@ def test_finished_shards_survive_and_only_the_others_are_computed(tmp_path, sour
         def __init__(self, after):
             self.after = after
 
-        def run(self, tasks, on_pass):
-            for count, report in enumerate(LOCAL.run(tasks, on_pass)):
+        def run(self, tasks, on_pass, begins):
+            for count, report in enumerate(LOCAL.run(tasks, on_pass, begins)):
                 if count == self.after:
                     raise KeyboardInterrupt
                 yield report
