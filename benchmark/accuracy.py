@@ -309,13 +309,13 @@ def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
         group = groups.setdefault((cell.slice, cell.defense.label, cell.seed, cell.draws), {})
         if column in group:
             raise BenchError(
-                f"two results for {cell.title} (seed {cell.seed}): keep one, or give them different labels"
+                f"two results for {cell.title} (seed {cell.seed}): keep one, or run one of them with --label NAME"
             )
         other = digests.setdefault((cell.slice, cell.defense.label), cell.defense.digest)
         if other != cell.defense.digest:
             raise BenchError(
                 f"defense {cell.defense.label!r} stands for two different ones (digests {other[:8]} and "
-                f"{cell.defense.digest[:8]}): give them different labels"
+                f"{cell.defense.digest[:8]}): run all of its attacks again, or one of them with --label NAME"
             )
         group[column] = result
     rows = []

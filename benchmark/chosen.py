@@ -57,8 +57,10 @@ def _kept(results: list[Result], text: str, kind: str, label: Callable[[Result],
 
 
 def _names(label: str) -> tuple[str, ...]:
-    """`atop[rt=2]`, and `atop`."""
-    return tuple(dict.fromkeys((label, label.partition("[")[0])))
+    """`atop[rt=2]#new`, `atop[rt=2]`, `atop#new` and `atop`."""
+    plain, hash_, given = label.partition("#")
+    name = plain.partition("[")[0]
+    return tuple(dict.fromkeys((label, plain, f"{name}{hash_}{given}", name)))
 
 
 def _under(results: list[Result], wanted: Sequence[str]) -> list[Result]:

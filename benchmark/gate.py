@@ -15,7 +15,7 @@ whose verdicts never flip by themselves, and every quick check would end as unde
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -124,6 +124,15 @@ class GateReport:
         if self.gated:
             lines.append(self._sensitivity())
         return [*lines, self._conclusion()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is printed, as plain data; accuracies and drops as shares in [0, 1]."""
+        return {
+            **asdict(self),
+            "underpowered": self.underpowered,
+            "exit_code": self.exit_code,
+            "conclusion": self._conclusion(),
+        }
 
     def _sensitivity(self) -> str:
         sizes = sorted({row.n for row in self.gated})

@@ -195,13 +195,13 @@ def rows(results: Sequence[Result]) -> list[dict[str, str]]:
     depends on what the results are, not on the order they come in.
     """
     results = _in_order(results)
-    ranks = {_row_id(item.row): item.rank for item in ranking(results)}
+    places = {_row_id(item.row): item.rank for item in ranking(results)}
     lines: list[dict[str, str]] = []
     for row in defense_rows(results):
         for judge in row.judges:
             lines.append(_line(row, judge, "standard", row.standard(judge)))
             lines += [_attack_line(row, judge, column) for column in row.attacked]
-            lines += [_worst_line(row, judge, which, ranks) for which in WORST_CASES]
+            lines += [_worst_line(row, judge, which, places) for which in WORST_CASES]
             lines += _shift_lines(row, judge)
     return lines
 
@@ -281,6 +281,44 @@ def _yes(value: bool) -> str:
 
 def _cost(cost: Cost, n: int) -> dict[str, str]:
     return {"forwards_per_example": f"{cost.forwards / n:.1f}", "backwards_per_example": f"{cost.backwards / n:.1f}"}
+
+
+def records(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """`rows` with numbers as numbers, and `None` where there is none; accuracies in percent."""
+    return [
+        {name: _number(value) if name in NUMBERS else value for name, value in line.items()} for line in rows(results)
+    ]
+
+
+def _number(text: str) -> float | int | None:
+    if not text:
+        return None
+    return float(text) if "." in text else int(text)
+
+
+def ranks(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """`ranking` as plain data, the best first; a defense that a check blocks is last, without an accuracy."""
+    found = [
+        {
+            **_place(item.row),
+            "rank": item.rank,
+            "judged": item.accuracy.judged,
+            "accuracy": 100 * item.accuracy.value,
+            "low": 100 * item.accuracy.interval[0],
+            "high": 100 * item.accuracy.interval[1],
+            "complete": item.accuracy.complete,
+            "under_all_of_its_own": 100 * item.own.value,
+            "over": [f"{column.attack} ({column.threat})" for column in item.row.attacked],
+        }
+        for item in ranking(results)
+    ]
+    blocked = [row for row in defense_rows(_in_order(results)) if row.blocks]
+    return [*found, *({**_place(row), "rank": None, "accuracy": None, "blocked": list(row.blocks)} for row in blocked)]
+
+
+def _place(row: DefenseRow) -> dict[str, Any]:
+    part = row.slice
+    return {"defense": row.defense.label, "dataset": part.dataset, "split": part.split, "n": part.n, "seed": row.seed}
 
 
 def frame(results: Sequence[Result]) -> pd.DataFrame:

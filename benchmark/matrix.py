@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,23 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                 skip = _unwanted(request, cell) or _meaningless(entry, defense) or _elsewhere(threat, examples)
                 plan.append(_composite(cell, entry) if entry.parts and skip is None else Planned(cell, skip))
     return [_derived_or_not(planned, plan) for planned in plan]
+
+
+def labeled(plan: Sequence[Planned], label: str) -> list[Planned]:
+    """The plan with every defense called `NAME#LABEL`; as it is where the label is empty.
+
+    Raises:
+        BenchError: the label holds what names of defenses or files may not.
+    """
+    if not label:
+        return list(plan)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", label):
+        raise BenchError(f"--label {label!r}: give letters, digits, dots, dashes and underscores, such as retrained")
+
+    def over(cell: Cell) -> Cell:
+        return replace(cell, defense=replace(cell.defense, label=f"{cell.defense.label}#{label}"))
+
+    return [replace(each, cell=over(each.cell), parts=tuple(map(over, each.parts))) for each in plan]
 
 
 def _derived_or_not(planned: Planned, plan: Sequence[Planned]) -> Planned:

@@ -44,7 +44,7 @@ _ABOUT_SHIFTS = "corruption: mean accuracy over the severities of a shift withou
 _ABOUT_BOUND = f"{_BOUND} an upper bound: cells of this worst case failed or are missing."
 _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
 _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
-_ABOUT_MISSING = "...: not computed yet."
+_ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,8 @@ class Study:
             "batch": str(self.size.batch),
             "device": device,
             "executor": "local",
+            # Minutes are all there is, and a format is worth most on such a device; keys name it.
+            "precision": "auto",
             "results": str(self.results),
         }
         command = ["run", *(word for key, value in words.items() for word in (f"--{key}", value))]

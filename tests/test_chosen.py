@@ -24,21 +24,23 @@ STORED = [
     result("atop", "pgd-20", "Linf:0.2"),
     result("atop[rt=2]", "stadv", "stadv:0.4"),
     result("atop[rt=2]", "pgd-20", "Linf:8/255", "cifar10"),
+    result("at#new", "pgd-20", "Linf:0.2"),
 ]
 
 
 @pytest.mark.parametrize(
     ("chosen", "kept"),
     [
-        ({}, [0, 1, 2, 3, 4]),
-        ({"defenses": "at"}, [0, 1]),
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"defenses": "at"}, [0, 1, 5]),
+        ({"defenses": "at#new"}, [5]),
         ({"defenses": "atop"}, [2, 3, 4]),
         ({"defenses": "atop[rt=2]"}, [3, 4]),
-        ({"defenses": "at,atop[rt=2]"}, [0, 1, 3, 4]),
-        ({"attacks": "pgd-20"}, [0, 1, 2, 4]),
+        ({"defenses": "at,atop[rt=2]"}, [0, 1, 3, 4, 5]),
+        ({"attacks": "pgd-20"}, [0, 1, 2, 4, 5]),
         ({"attacks": "pgd-20[steps=50]"}, [1]),
-        ({"threat": "Linf"}, [0, 2, 4]),
-        ({"threat": "Linf:0.2,L2"}, [0, 1, 2]),
+        ({"threat": "Linf"}, [0, 2, 4, 5]),
+        ({"threat": "Linf:0.2,L2"}, [0, 1, 2, 5]),
         ({"dataset": "cifar10"}, [4]),
         ({"defenses": "atop", "attacks": "pgd-20", "threat": "Linf", "dataset": "digits"}, [2]),
     ],

@@ -229,6 +229,57 @@ def test_the_table_comes_in_four_looks(capsys, style):
     assert {"markdown": "| ", "latex": r"\toprule", "grid": "+-", "screen": "---"}[style] in out
 
 
+def test_two_vintages_of_a_defense_share_no_row_and_stand_beside_each_other_under_a_label(tmp_path, capsys):
+    """Other weights under the same name: of the half that was not run again nobody knows whose it is."""
+    other = tmp_path / "weights" / "digits"
+    other.mkdir(parents=True)
+    for suffix in ("safetensors", "json"):
+        shutil.copy(ROOT / f"defenses/weights/digits/trades.{suffix}", other / f"at.{suffix}")
+    command = ["run", "--defenses", "at", "--threat", "Linf:0.2", "--n", 8, "--checks", "none", "--executor", "local"]
+    assert bench(*command, "--attacks", "fgsm,pgd-20[steps=3]") == 0
+    again = [*command, "--attacks", "fgsm", "--weights", "weights"]
+
+    assert bench(*again, "--label", "of trades") == 2
+    assert "--label 'of trades': give letters" in capsys.readouterr().err
+    assert bench(*again, "--label", "of-trades") == 0
+    assert bench("table") == 0
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines() if line.startswith("at")] == [
+        "at#of-trades",
+        "at",
+        "at#of-trades",
+    ]
+    assert bench(*again) == 0
+    assert bench("table") == 2
+    assert "run all of its attacks again, or one of them with --label NAME" in capsys.readouterr().err
+
+
+def test_what_is_printed_comes_as_json_too(tmp_path, capsys):
+    """The same numbers, for whatever reads them next."""
+    assert bench("run", "--defenses", "at,atop", *FAST, "--n", 20, "--draws", 5, "--csv", "a.csv") == 0
+    capsys.readouterr()
+
+    assert bench("table", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    with Path("a.csv").open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [row["key"] for row in told["rows"]] == [line["key"] for line in lines]
+    assert [row["accuracy"] for row in told["rows"] if row["accuracy"] is not None] == [
+        float(line["accuracy"]) for line in lines if line["accuracy"]
+    ]
+    assert "n=20 < 500: smoke numbers, not comparable with a leaderboard" in told["notes"]
+
+    assert bench("leaderboard", "--json") == 0
+    ranks = json.loads(capsys.readouterr().out)
+    assert {item["defense"]: item["rank"] for item in ranks}.keys() == {"at", "atop"}
+    assert all(item["low"] <= item["accuracy"] <= item["high"] for item in ranks)
+
+    status = bench("gate", "--json", "--baseline", "bench-results")
+    told = json.loads(capsys.readouterr().out)
+    assert (status, told["exit_code"], told["underpowered"]) == (4, 4, True)
+    assert {row["verdict"] for row in told["rows"]} == {"ok"}
+
+
 def test_list_and_show_know_everything_registered(capsys):
     from bench.catalogue import ATTACKS, DEFENSES
 

@@ -27,6 +27,7 @@ DEFAULT_RESULTS = Path("bench-results")
 OfDefenses = Annotated[str, typer.Option("--defenses", help="Only these, with or without parameters: at,atop[rt=2].")]
 OfAttacks = Annotated[str, typer.Option("--attacks", help="Only these: pgd-20,autoattack.")]
 OfThreats = Annotated[str, typer.Option("--threat", help="Only these, a family or one of its sizes: Linf,L2:0.5.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 OfDataset = Annotated[str, typer.Option("--dataset", help="Only this dataset.")]
 _DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PATH[resize=256,crop=224]'."
 Dataset = Annotated[str, typer.Option(help=f"digits, {_DATASETS}")]
@@ -81,6 +82,9 @@ def run(
     precision: Annotated[
         str, typer.Option(help="float32: ask it as it is; auto: search in the fastest format here, confirm as it is.")
     ] = "float32",
+    label: Annotated[
+        str, typer.Option(help="Call the defenses of this run NAME#LABEL: beside others of that name in one folder.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
@@ -111,6 +115,7 @@ def run(
         despite=despite,
         corruptions=corruptions,
         precision=precision,
+        label=label,
     )
     return matrix.plan(request) if dry_run else matrix.fill(request)
 
@@ -124,7 +129,7 @@ def _chosen(defenses: str, attacks: str, threat: str, dataset: str) -> Chosen:
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(help="attacks, defenses, datasets or all.")] = "all",
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: AsJson = False,
 ) -> int:
     """List the registered defenses, attacks and datasets."""
     from bench.cli import registered
@@ -213,12 +218,15 @@ def table(
     attacks: OfAttacks = "",
     threat: OfThreats = "",
     dataset: OfDataset = "",
+    json: AsJson = False,
 ) -> int:
     """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
     from bench.cli import outputs
 
     chosen = _chosen(defenses, attacks, threat, dataset)
-    return outputs.findings(results, chosen) if checks else outputs.table(results, chosen, format, cost=cost)
+    if checks:
+        return outputs.findings(results, chosen)
+    return outputs.table(results, chosen, format, cost=cost, as_json=json)
 
 
 folder = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder.")
@@ -228,7 +236,7 @@ app.add_typer(folder, name="results")
 @folder.command("list")
 def results_list(
     results: Results = DEFAULT_RESULTS,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: AsJson = False,
 ) -> int:
     """List the runs that filled a folder: when, what, and by which code."""
     from bench.cli import folder
@@ -279,11 +287,12 @@ def leaderboard(
     attacks: OfAttacks = "",
     threat: OfThreats = "",
     dataset: OfDataset = "",
+    json: AsJson = False,
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
     from bench.cli import outputs
 
-    return outputs.leaderboard(results, _chosen(defenses, attacks, threat, dataset), csv)
+    return outputs.leaderboard(results, _chosen(defenses, attacks, threat, dataset), csv, as_json=json)
 
 
 @app.command()
@@ -300,12 +309,14 @@ def gate(
     attacks: OfAttacks = "",
     threat: OfThreats = "",
     dataset: OfDataset = "",
+    json: AsJson = False,
 ) -> int:
     """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
     from bench.cli import outputs
 
     chosen = _chosen(defenses, attacks, threat, dataset)
-    return outputs.gate(baseline, results, chosen, alpha, min_effect, must_detect, allow_underpowered)
+    promises = (alpha, min_effect, must_detect, allow_underpowered)
+    return outputs.gate(baseline, results, chosen, *promises, as_json=json)
 
 
 @app.command()
@@ -336,7 +347,7 @@ def selftest(
 @app.command()
 def audit(
     claim: Annotated[Path, typer.Argument(help="TOML file of a published number and its protocol: docs/claims.md.")],
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: AsJson = False,
 ) -> int:
     """Examine a published robustness claim: is k/n possible, what is resolved, which faults apply."""
     from bench.cli.audit import audit

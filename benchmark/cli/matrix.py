@@ -61,6 +61,7 @@ class RunOptions:
     despite: str
     corruptions: Path | None
     precision: str
+    label: str = ""
 
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -301,7 +302,7 @@ def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
         plan += shifts.build(ShiftRequest(options.corruptions, options.data), found, examples, request)
     if not plan:
         raise BenchError("--attacks none leaves nothing to do: name attacks, or --corruptions FOLDER")
-    known = recognized(plan, store)
+    known = recognized(matrix.labeled(plan, options.label), store)
     for label in known.changed:
         print(f"note: {label}: the same file, other answers than before: computed anew", file=sys.stderr)
     return known, examples, store

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.cell import Result
 from bench.checks.finding import Finding
@@ -25,7 +27,7 @@ def print_table(results: Sequence[Result], style: str = "screen", *, cost: bool 
     print(render(cost_table(results) if cost else make_table(results), style, width=width))
 
 
-def table(results: Path, chosen: Chosen, style: str, *, cost: bool = False) -> int:
+def table(results: Path, chosen: Chosen, style: str, *, cost: bool = False, as_json: bool = False) -> int:
     """Print one table per set of images that was measured; 3 when a cell is missing or failed."""
     if style not in _FORMATS:
         raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
@@ -34,11 +36,27 @@ def table(results: Path, chosen: Chosen, style: str, *, cost: bool = False) -> i
     for result in stored:
         part = result.cell.slice
         groups.setdefault((part.dataset, part.split, part.n, result.cell.seed), []).append(result)
-    for (dataset, split, n, seed), group in groups.items():
+    if as_json:
+        _print_json([_as_data(group) for group in groups.values()])
+    for (dataset, split, n, seed), group in groups.items() if not as_json else ():
         if len(groups) > 1:
             print(f"{dataset} {split}, n={n}, seed {seed}")
         print_table(group, style, cost=cost)
     return 3 if any(result.outcome is None or isinstance(result.outcome, Failed) for result in stored) else 0
+
+
+def _as_data(group: Sequence[Result]) -> dict[str, Any]:
+    """A table as plain data: the lines of the leaderboard's CSV with numbers as numbers, and what is said below."""
+    from bench.leaderboard import records
+    from bench.tables import make_table
+
+    part = group[0].cell.slice
+    place = {"dataset": part.dataset, "split": part.split, "n": part.n, "seed": group[0].cell.seed}
+    return {**place, "rows": records(group), "notes": list(make_table(group).notes)}
+
+
+def _print_json(told: object) -> None:
+    print(json.dumps(told, indent=1, ensure_ascii=False))
 
 
 def findings(results: Path, chosen: Chosen) -> int:
@@ -74,7 +92,7 @@ def curve(results: Path, chosen: Chosen, points: int, csv: Path | None) -> int:
     return 0
 
 
-def leaderboard(results: Path, chosen: Chosen, csv: Path | None) -> int:
+def leaderboard(results: Path, chosen: Chosen, csv: Path | None, *, as_json: bool = False) -> int:
     """Write the leaderboard as CSV, or print its ranks."""
     from bench import leaderboard as board
 
@@ -82,6 +100,9 @@ def leaderboard(results: Path, chosen: Chosen, csv: Path | None) -> int:
     if csv is not None:
         board.write_csv(stored, csv)
         print(f"leaderboard  {csv}")
+        return 0
+    if as_json:
+        _print_json(board.ranks(stored))
         return 0
     print(board.render_ranking(stored))
     return 0
@@ -95,6 +116,8 @@ def gate(
     min_effect: float,
     must_detect: float,
     allow_underpowered: bool,
+    *,
+    as_json: bool = False,
 ) -> int:
     """Compare two results folders; the status is the gate's."""
     from bench.gate import compare
@@ -112,7 +135,10 @@ def gate(
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
     )
-    print("\n".join(report.lines))
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        print("\n".join(report.lines))
     return report.exit_code
 
 
