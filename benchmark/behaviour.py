@@ -142,22 +142,36 @@ def _unbreakable(spec: ImageSpec) -> nn.Module:
 
 
 def _answers(module: nn.Module, x: Tensor) -> dict[str, Any]:
-    """Outputs, and a summary of the gradient where there is one; a module that raises answers with that."""
+    """Outputs, and a summary of the gradient where there is one; what raises answers with that."""
     device = next((tensor.device for tensor in module.parameters()), x.device)
     at = x.to(device).requires_grad_()
     seed_everything("behaviour", "draws")
     try:
         with torch.enable_grad():
-            out = module(at)
-            rows = out.float().flatten(1)
-            told: dict[str, Any] = {"logits": _short(rows if rows.shape[1] <= 32 else _patterns(rows))}
+            rows = module(at).float().flatten(1)
+            told = {"logits": _outputs(rows)}
             grad = None
             if rows.requires_grad:
                 weights = torch.linspace(-1, 1, rows.shape[1], device=device)
                 (grad,) = torch.autograd.grad((rows * weights).sum(), at, allow_unused=True)
     except Exception as error:  # noqa: BLE001  (what is wrong with it is said elsewhere)
-        return {"raised": type(error).__name__}
+        return _answers_alone(module, x.to(device), error)
     return {**told, "without gradient": True} if grad is None else {**told, "gradient": _summary(grad)}
+
+
+def _answers_alone(module: nn.Module, x: Tensor, error: Exception) -> dict[str, Any]:
+    """Outputs of what raises when it is asked for a gradient, too."""
+    told = {"raised": type(error).__name__}
+    seed_everything("behaviour", "draws")
+    try:
+        with torch.no_grad():
+            return {**told, "logits": _outputs(module(x.clone()).float().flatten(1))}
+    except Exception:  # noqa: BLE001  (as above)
+        return told
+
+
+def _outputs(rows: Tensor) -> list[list[float]]:
+    return _short(rows if rows.shape[1] <= 32 else _patterns(rows))
 
 
 def _summary(values: Tensor) -> list[list[float]]:

@@ -159,6 +159,24 @@ def test_a_model_that_hides_its_gradient_is_another_one():
         assert not behaviour.same(one, other)
 
 
+def test_what_raises_for_a_gradient_is_known_by_its_answers_all_the_same():
+    """Two models that edit their input in place, which autograd refuses: other weights are another model."""
+
+    def editing(model):
+        class Editing(nn.Module):
+            def forward(self, x):
+                return model(x.clamp_(0, 1))
+
+        return Editing().eval()
+
+    one, same, other = (registered(name).model for name in ("at", "at", "trades"))
+    told = [behaviour.of_defense(Defense(editing(model)), DIGITS) for model in (one, same, other)]
+
+    assert json.loads(told[0])["model"]["raised"] == "RuntimeError"
+    assert behaviour.same(told[0], told[1])
+    assert not behaviour.same(told[0], told[2])
+
+
 def test_an_attack_is_known_by_what_it_proposes():
     """Another number of steps proposes other points; one that raises is known by that."""
     told = [behaviour.of_attack(attack, "Linf", DIGITS) for attack in (FGSM(), PGD(steps=3), PGD(steps=4), None)]
