@@ -79,12 +79,13 @@ def count(root: Path) -> int:
 
 
 def strays(root: Path) -> list[Path]:
-    """Temporary files of writers that died, and documents of cells that no run names.
+    """Temporary files and locks of runs that died, and documents of cells that no run names.
 
     Cells of format 1 are kept: what was a part of another cell is not named there.
     """
     named = {key for document in _asked(root) for row in document["cells"] for key in _keys(row)}
-    found = [path for path in root.rglob(".tmp-*") if time.time() - path.stat().st_mtime > _STALE]
+    left = (*root.rglob(".tmp-*"), *root.rglob("locks/*"))
+    found = [path for path in left if time.time() - path.stat().st_mtime > _STALE]
     for path in sorted(root.rglob("*")):
         match = _OF_A_CELL.match(path.name)
         inside = path.relative_to(root).parts[:-1]

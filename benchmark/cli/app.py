@@ -257,7 +257,7 @@ def results_prune(
     results: Results = DEFAULT_RESULTS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> int:
-    """Remove documents that no run asked for and temporary files of writers that died."""
+    """Remove documents that no run asked for, and temporary files and locks of runs that died."""
     from bench.cli import folder
 
     return folder.prune(results, dry_run)
