@@ -128,18 +128,20 @@ def make_table(results: Sequence[Result]) -> Table:
 
 def _makers(results: Sequence[Result]) -> list[str]:
     """One line for each part of our code that numbers of one table were made by different states of."""
-    made: dict[tuple[str, str], dict[str, int]] = {}
+    made: dict[tuple[str, str, str], dict[str, int]] = {}
     for result in results:
         if isinstance(result.outcome, Done):
-            names = {"harness": "", "attack": result.cell.attack.label, "defense": result.cell.defense.label}
-            for part, name in names.items():
-                states = made.setdefault((part, name), {})
+            attack = result.cell.attack
+            # An attack of several parts has others on another kind of defense, and so other code.
+            places = (("harness", "", ""), ("attack", attack.label, attack.source))
+            for place in (*places, ("defense", result.cell.defense.label, "")):
+                part, states = place[0], made.setdefault(place, {})
                 code = result.code.get(part, "unknown")
                 states[code] = states.get(code, 0) + 1
     return [
         f"made by different code: {f'{part} {_flat(name)}'.strip()} "
         + ", ".join(f"{code} ({count} cell{'s' * (count > 1)})" for code, count in states.items())
-        for (part, name), states in made.items()
+        for (part, name, _), states in made.items()
         if len(states) > 1
     ]
 

@@ -48,7 +48,7 @@ def test_what_the_first_format_asked_is_listed_without_a_time(capsys):
     assert capsys.readouterr().out.splitlines()[2].startswith("before")
 
 
-@pytest.mark.parametrize("folder", ["baseline", "cifar10"])
+@pytest.mark.parametrize("folder", ["baseline", "cifar10", "cifar10-claims"])
 def test_published_results_are_whole(folder, capsys):
     assert main(["results", "verify", "--results", str(ROOT / "results" / folder)]) == 0
     assert "0 damaged" in capsys.readouterr().out

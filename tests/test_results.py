@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -40,26 +39,10 @@ def test_every_number_of_the_summary_is_in_the_table(name):
     assert set(numbers) <= known
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    """Every verdict in the folder, those of the claims too, which are no rows of the table."""
-    folder = tmp_path_factory.mktemp("results") / "cifar10"
-    shutil.copytree(CIFAR, folder)
-    verdicts = [
-        json.loads(path.read_text())
-        for path in sorted(folder.glob("cifar10/*/*/*.json"))
-        if not path.name.startswith("checks.")
-    ]
-    asked = json.loads((CIFAR / "matrix.json").read_text())
-    rows = [{"cell": told["cell"], "skip": None} for told in verdicts]
-    (folder / "matrix.json").write_text(json.dumps({**asked, "cells": rows}))
-    return Store(folder).results()
-
-
 @pytest.mark.parametrize("name", ["atop-claims", str(CIFAR / "claims-without-rt.toml")], ids=["shipped", "without RT"])
-def test_the_claims_are_what_the_verdicts_say(stored, name):
+def test_the_claims_are_what_the_verdicts_say(name):
     """Both accuracies, the difference, p and the verdict of every line, in the order of the README."""
-    found = contest.comparisons(stored, study.read(name))
+    found = contest.comparisons(Store(ROOT / "results" / "cifar10-claims").results(), study.read(name))
 
     expected = [
         [

@@ -306,6 +306,18 @@ def test_a_table_says_when_its_numbers_were_made_by_different_code():
     assert "different code" not in " ".join(make_table([replace(each, code=made[0]) for each in both]).notes)
 
 
+def test_the_parts_of_an_attack_on_another_kind_of_defense_are_no_different_code():
+    """AutoAttack is four attacks on a deterministic defense and two on a stochastic one."""
+    one, two = _result("at", "autoattack", LINF, _done(70)), _result("atop", "autoattack", LINF, _done(70))
+    two = replace(two, cell=replace(two.cell, attack=replace(two.cell.attack, source="apgd-ce + apgd-dlr")))
+    one, two = (
+        replace(each, code={"harness": "h", "attack": code, "defense": "d"})
+        for each, code in ((one, "a+b"), (two, "a"))
+    )
+
+    assert "different code" not in " ".join(make_table([one, two]).notes)
+
+
 def test_code_that_is_not_known_is_not_taken_for_the_same():
     one, two = _result("at", "pgd-20", LINF, _done(70)), _result("at", "fgsm", LINF, _done(70))
 
