@@ -42,6 +42,7 @@ class DefenseRef:
         answers: of what a user brought, what it answers on fixed inputs (`bench.behaviour`); a worker holds what
             it has loaded against that. Empty for what is registered.
         notes: what a user should know before believing a number about it.
+        brought: of what a user brought, what its digest is of: that of the bytes, and the marks that stand for answers.
     """
 
     label: str
@@ -57,6 +58,7 @@ class DefenseRef:
     notes: tuple[str, ...] = field(default=(), compare=False)
     weights: Mapping[str, str] = field(default_factory=dict, compare=False)
     answers: str = field(default="", compare=False, repr=False)
+    brought: tuple[str, ...] = field(default=(), compare=False)
 
     def seen_as(self, variant: str) -> DefenseRef:
         """The reference to a variant of this defense: `atop@base`."""
@@ -82,6 +84,7 @@ class DefenseRef:
             "trained_on": [str(threat) for threat in self.trained_on],
             "config": dict(self.config),
             "variant": self.variant,
+            **({"brought": list(self.brought)} if self.brought else {}),
         }
         return told if self.behind is None else {**told, "behind": self.behind.to_json()}
 
@@ -90,7 +93,7 @@ class DefenseRef:
         """What `to_json` gave, of any version: fields that are not known are ignored, missing ones as by default."""
         behind = data.get("behind")
         trained_on = tuple(ThreatModel.parse(text) for text in data.get("trained_on", ()))
-        told = {**_known(cls, data), "trained_on": trained_on}
+        told = {**_known(cls, data), "trained_on": trained_on, "brought": tuple(data.get("brought", ()))}
         return cls(**{**told, "behind": None if behind is None else cls.from_json(behind)})
 
 
@@ -105,6 +108,7 @@ class AttackRef:
         reserve: those it holds back until there is a reason.
         audited: the share of the survivors that the reserve is tried on in any case.
         answers: of a user's attack, what it proposes on a fixed classifier (`bench.behaviour`).
+        brought: as for a defense.
     """
 
     label: str
@@ -121,6 +125,7 @@ class AttackRef:
     reserve: tuple[AttackRef, ...] = ()
     audited: float = 0.0
     answers: str = field(default="", compare=False, repr=False)
+    brought: tuple[str, ...] = field(default=(), compare=False)
 
     def to_json(self) -> dict[str, Any]:
         told = {
@@ -133,6 +138,8 @@ class AttackRef:
             "backwards": self.backwards,
             "config": dict(self.config),
         }
+        if self.brought:
+            told["brought"] = list(self.brought)
         if self.surrogate is not None:
             told["surrogate"] = self.surrogate.to_json()
         for name in ("stages", "reserve"):
@@ -145,7 +152,7 @@ class AttackRef:
         """As that of a defense."""
         surrogate = data.get("surrogate")
         members = {name: tuple(map(cls.from_json, data.get(name, ()))) for name in ("stages", "reserve")}
-        told = {**_known(cls, data), **members}
+        told = {**_known(cls, data), **members, "brought": tuple(data.get("brought", ()))}
         return cls(**{**told, "surrogate": None if surrogate is None else DefenseRef.from_json(surrogate)})
 
 

@@ -107,3 +107,8 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         return cls(Format.parse(data["search"]), Format.parse(data["float32"]), data["rows_at_once"], data["gain"])
+
+
+def searched_in(text: str) -> str:
+    """The formats of a plan that prints like this, without how many draws share a forward: that is noise."""
+    return _BESIDE.join(word for word in text.split(_BESIDE) if not word.endswith(" rows"))

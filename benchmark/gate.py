@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from bench.cell import Cell, Result, Slice
 from bench.errors import BenchError
+from bench.formats import searched_in
 from bench.outcome import Done, Failed, Skipped, Verdicts
 from bench.stats import holm, sign_flip, smallest_detectable_drop
 
@@ -275,18 +276,13 @@ def _differences(old: Cell, new: Cell) -> list[str]:
     """What makes two cells two different measurements; another version of defense or attack does not."""
     facts: dict[str, tuple[Any, Any]] = {"draws": (old.draws, new.draws), "seed": (old.seed, new.seed)}
     # Another format flips examples at the boundary, one way or the other: neither better nor worse.
-    facts["searched in"] = (_formats(old.precision), _formats(new.precision))
+    facts["searched in"] = (searched_in(old.precision), searched_in(new.precision))
     facts |= _paired(old.attack.config, new.attack.config)
     differences = [f"{name} {was} -> {now}" for name, (was, now) in facts.items() if was != now]
     if not len(_pairs(old.slice, new.slice)[0]):
         digests = f"digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}"
         differences.append(f"no image in common: n {old.slice.n} -> {new.slice.n}, {digests}")
     return differences
-
-
-def _formats(precision: str) -> str:
-    """Without how many draws share a forward: that is noise, which the test allows for."""
-    return " / ".join(word for word in precision.split(" / ") if not word.endswith(" rows"))
 
 
 def _pairs(old: Slice, new: Slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.documents import read
+from bench.documents import read, read_images
 from bench.errors import BenchError
 
 # A file of a cell: `<attack>.<key>.json`, its shards, what became of a failed one, its images.
@@ -62,20 +62,24 @@ def runs(root: Path) -> list[RunRecord]:
 
 
 def damaged(root: Path) -> list[str]:
-    """What is wrong with the documents of a folder, a line each; none where all are as they were written."""
+    """What is wrong with the documents and images of a folder, a line each; none where all are as they were written."""
     told = []
-    for path in sorted(root.rglob("*.json")):
-        if not path.name.startswith("."):
-            try:
+    for path in documents(root):
+        try:
+            if path.suffix == ".json":
                 read(path)
-            except BenchError as error:
-                told.append(str(error))
+            else:
+                match = _OF_A_CELL.match(path.name)
+                read_images(path, match["key"] if match else "")
+        except BenchError as error:
+            told.append(str(error))
     return told
 
 
-def count(root: Path) -> int:
-    """How many documents a folder holds."""
-    return sum(not path.name.startswith(".") for path in root.rglob("*.json"))
+def documents(root: Path) -> list[Path]:
+    """The documents of a folder, and the files of images beside them."""
+    found = (*root.rglob("*.json"), *root.rglob("*.safetensors"))
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def strays(root: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def recognized(plan: Sequence[Planned], store: Store) -> Recognized:
                     met.append((each.label, each.digest, marks[place], each.answers))
                     changed.update({each.label: None} if known else {})
             found.append(marks[place])
-        return replace(ref, digest=of_text(ref.digest, *found)) if found else ref
+        return replace(ref, digest=of_text(ref.digest, *found), brought=(ref.digest, *found)) if found else ref
 
     def over(cell: Cell) -> Cell:
         return replace(cell, defense=marked(cell.defense), attack=marked(cell.attack))
@@ -64,6 +64,21 @@ def recognized(plan: Sequence[Planned], store: Store) -> Recognized:
     cells = _once(over)
     found = [replace(each, cell=cells(each.cell), parts=tuple(map(cells, each.parts))) for each in plan]
     return Recognized(found, tuple(changed), tuple(met))
+
+
+def alike(stored: Mapping[str, str]) -> dict[str, str]:
+    """For marks of the same bytes, by what they stand for, the first that stands for the same answers.
+
+    Folders that were filled on two machines and copied together know a defense by the answers of both, whose last
+    bits differ.
+    """
+    from bench import behaviour
+
+    first: dict[str, str] = {}
+    for mark in sorted(stored):
+        there = (kept for kept in dict.fromkeys(first.values()) if behaviour.same(stored[kept], stored[mark]))
+        first[mark] = next(there, mark)
+    return first
 
 
 def _brought(ref: DefenseRef | AttackRef) -> list[DefenseRef | AttackRef]:

@@ -50,6 +50,7 @@ from bench.documents import (
     write_once,
 )
 from bench.errors import BenchError
+from bench.fingerprint import of_text
 from bench.formats import Plan
 from bench.outcome import Done, Failed, Outcome, Skipped, joined
 
@@ -243,7 +244,22 @@ class Store:
         plan = self._asked()
         if not plan:
             raise BenchError(f"no results in {str(self.root)!r}: fill it with 'bench run', or pass --results FOLDER")
-        return [self.result(planned) for planned in plan]
+        names = self._first_marks()
+        return [_under_one_name(self.result(planned), names) for planned in plan]
+
+    def _first_marks(self) -> Mapping[str, str]:
+        """Of marks that stand for the same answers of the same bytes the first one, for each that is not it."""
+        stored: dict[str, dict[str, str]] = {}
+        for path in sorted((self.root / "recognized").glob("*.json")):
+            document = read(path)
+            if document is not None:
+                stored.setdefault(str(document["bytes"]), {})[str(document["mark"])] = str(document["answers"])
+        several = [marks for marks in stored.values() if len(marks) > 1]
+        if not several:
+            return {}
+        from bench.recognition import alike
+
+        return {mark: first for marks in several for mark, first in alike(marks).items() if mark != first}
 
     def result(self, planned: Planned) -> Result:
         cell = planned.cell
@@ -286,6 +302,17 @@ class Store:
         folder = self.root / _slug(cell.slice.dataset) / cell.threat.slug / _slug(cell.defense.label)
         middle = f".{suffix}" if suffix else ""
         return folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
+
+
+def _under_one_name(result: Result, first: Mapping[str, str]) -> Result:
+    """A result whose defense has the digest it has where it was met first; its key stays its own."""
+    bytes_, *marks = result.cell.defense.brought or ("",)
+    if not set(marks) & set(first):
+        return result
+    cell, key = result.cell, result.cell.key
+    digest = of_text(bytes_, *(first.get(mark, mark) for mark in marks))
+    cell = replace(cell, defense=replace(cell.defense, digest=digest), stored_as=("", ""))
+    return replace(result, cell=replace(cell, stored_as=(key, cell.key)))
 
 
 def _planned(row: Mapping[str, Any]) -> Planned:

@@ -7,13 +7,14 @@ so the same results give the same bytes.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.accuracy import WORST_CASES, Column, DefenseRow, Entry, Judge, by_slice, defense_rows
 from bench.catalogue import ATTACKS
 from bench.cell import Result
 from bench.errors import BenchError, unknown
+from bench.formats import searched_in
 from bench.outcome import Done
 from bench.types import CORRUPTION
 
@@ -123,7 +124,31 @@ def make_table(results: Sequence[Result]) -> Table:
     title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
     notes = _notes(lines, slices[0].n, rows, footnotes)
     idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
-    return Table(title, header, tuple(lines), (*notes, *idle_notes, *_escalations(results), *_makers(results)))
+    return Table(
+        title,
+        header,
+        tuple(lines),
+        (*notes, *idle_notes, *_escalations(results), *_formats(results), *_makers(results)),
+    )
+
+
+def _formats(results: Sequence[Result]) -> list[str]:
+    """One line for each defense that was searched in one format here and in another one there."""
+    formats: dict[str, dict[str, int]] = {}
+    for result in results:
+        if isinstance(result.outcome, Done) and not result.cell.threat.is_shift:
+            states = formats.setdefault(result.cell.defense.label, {})
+            name = searched_in(result.cell.precision)
+            states[name] = states.get(name, 0) + 1
+    return [
+        f"searched in different formats: {_flat(label)} {_counted(states)}"
+        for label, states in formats.items()
+        if len(states) > 1
+    ]
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{state} ({count} cell{'s' * (count > 1)})" for state, count in states.items())
 
 
 def _makers(results: Sequence[Result]) -> list[str]:
@@ -139,8 +164,7 @@ def _makers(results: Sequence[Result]) -> list[str]:
                 code = result.code.get(part, "unknown")
                 states[code] = states.get(code, 0) + 1
     return [
-        f"made by different code: {f'{part} {_flat(name)}'.strip()} "
-        + ", ".join(f"{code} ({count} cell{'s' * (count > 1)})" for code, count in states.items())
+        f"made by different code: {f'{part} {_flat(name)}'.strip()} {_counted(states)}"
         for (part, name, _), states in made.items()
         if len(states) > 1
     ]

@@ -93,6 +93,22 @@ def test_a_changed_document_is_named(filled, capsys):
     assert told.out == f"{whole} documents, 1 damaged\n"
 
 
+def test_changed_images_are_named(filled, capsys):
+    """A pixel of an adversarial example, and the examples of one cell in place of another's."""
+    one, other, *_ = sorted(filled.rglob("*.safetensors"))
+    content = bytearray(one.read_bytes())
+    content[-3] ^= 1
+    one.write_bytes(content)
+    other.rename(other.with_name("fgsm.0123456789abcdef.safetensors"))
+
+    assert main(["results", "verify"]) == 1
+
+    told = capsys.readouterr()
+    assert len(told.err.splitlines()) == 2
+    assert one.name in told.err
+    assert "fgsm.0123456789abcdef.safetensors" in told.err
+
+
 def test_pruning_takes_what_no_run_names_and_nothing_else(filled, capsys):
     """A cell under another key, its images, and an old temporary file; all that is shown stays."""
     before = sorted(path for path in filled.rglob("*") if path.is_file())

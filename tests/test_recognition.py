@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,51 @@ def test_the_same_answers_up_to_rounding_keep_their_key(here, tmp_path):
     assert first.met
     assert not again.met
     assert isinstance(first.plan[0].cell.defense, DefenseRef)
+
+
+def test_two_machines_that_know_a_file_by_answers_with_other_last_bits_fill_one_table(
+    here, tmp_path, monkeypatch, capsys
+):
+    """Copied together, their folders hold one defense: its numbers stand in one row, under the keys they have."""
+    from bench import behaviour
+
+    Path("mine.py").write_text(MODEL + "\ndef build():\n    return Model(1)\n")
+    asked = behaviour.of_defense
+
+    def elsewhere(*args):
+        told = json.loads(asked(*args))
+        told["model"]["logits"] = (torch.tensor(told["model"]["logits"]) * (1 + 1e-6)).tolist()
+        return json.dumps(told, sort_keys=True)
+
+    command = ["run", "--defenses", "./mine.py", *FAST[2:], "--results"]
+    assert main([*command, "one", "--attacks", "fgsm"]) == 0
+    forget()
+    monkeypatch.setattr(behaviour, "of_defense", elsewhere)
+    assert main([*command, "two", "--attacks", "pgd-20[steps=3]"]) == 0
+    alone = {each.cell.attack.label: each.cell.key for name in ("one", "two") for each in Store(Path(name)).results()}
+    shutil.copytree("two", "one", dirs_exist_ok=True)
+    capsys.readouterr()
+
+    assert main(["table", "--results", "one"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mine")]
+    assert "..." not in row
+    results = Store(Path("one")).results()
+    assert {each.cell.attack.label: each.cell.key for each in results} == alone
+    assert len({each.cell.defense.digest for each in results}) == 1
+
+
+def test_two_models_under_one_name_are_not_taken_for_one(here, monkeypatch, capsys):
+    """The answers differ by more than rounding: the table refuses, as for weights that changed."""
+    Path("mine.py").write_text(SOURCES["the environment"])
+    command = ["run", "--defenses", "./mine.py", *FAST[2:], "--results", "one", "--attacks"]
+    change(1, monkeypatch)
+    assert main([*command, "fgsm"]) == 0
+    forget()
+    change(3, monkeypatch)
+    assert main([*command, "pgd-20[steps=3]"]) == 0
+
+    assert main(["table", "--results", "one"]) == 2
+    assert "stands for two different ones" in capsys.readouterr().err
 
 
 LINF = ThreatModel.parse("Linf:0.2")

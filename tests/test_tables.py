@@ -318,6 +318,17 @@ def test_the_parts_of_an_attack_on_another_kind_of_defense_are_no_different_code
     assert "different code" not in " ".join(make_table([one, two]).notes)
 
 
+def test_a_row_says_when_its_numbers_were_searched_for_in_different_formats():
+    """Folders of two machines copied together: an example at the boundary is here broken and there not."""
+    one, two = _result("at", "pgd-20", LINF, _done(70)), _result("at", "fgsm", LINF, _done(70))
+    half = replace(two, cell=replace(two.cell, precision="bfloat16 channels-last / float32"))
+    rows = replace(two, cell=replace(two.cell, precision="float32 / 160 rows"))
+
+    said = "searched in different formats: at float32 (1 cell), bfloat16 channels-last / float32 (1 cell)"
+    assert said in make_table([one, half]).notes
+    assert "different formats" not in " ".join(make_table([one, rows]).notes)
+
+
 def test_code_that_is_not_known_is_not_taken_for_the_same():
     one, two = _result("at", "pgd-20", LINF, _done(70)), _result("at", "fgsm", LINF, _done(70))
 

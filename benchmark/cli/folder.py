@@ -44,7 +44,7 @@ def verify(results: Path) -> int:
     wrong = housekeeping.damaged(_existing(results))
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"{housekeeping.count(results)} documents, {len(wrong)} damaged")
+    print(f"{len(housekeeping.documents(results))} documents, {len(wrong)} damaged")
     return 1 if wrong else 0
 
 
