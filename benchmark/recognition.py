@@ -46,7 +46,7 @@ def recognized(plan: Sequence[Planned], store: Store) -> Recognized:
     met: list[tuple[str, str, str, str]] = []
 
     def marked(ref: Ref) -> Ref:
-        found = []
+        found: list[str] = []
         for each in _brought(ref):
             place = (each.label, each.digest, each.answers)
             if place not in marks:

@@ -221,12 +221,11 @@ def test_the_same_answers_up_to_rounding_keep_their_key(here, tmp_path):
     assert isinstance(first.plan[0].cell.defense, DefenseRef)
 
 
-def test_two_machines_that_know_a_file_by_answers_with_other_last_bits_fill_one_table(
-    here, tmp_path, monkeypatch, capsys
-):
+def test_two_machines_whose_answers_differ_in_the_last_bits_fill_one_table(here, monkeypatch, capsys):
     """Copied together, their folders hold one defense: its numbers stand in one row, under the keys they have."""
     from bench import behaviour
 
+    monkeypatch.setenv("COLUMNS", "200")
     Path("mine.py").write_text(MODEL + "\ndef build():\n    return Model(1)\n")
     asked = behaviour.of_defense
 
