@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import fingerprint, versions
+from bench import fingerprint, ranges, versions
 from bench.catalogue import ATTACKS, DEFENSES
 from bench.catalogue.attacks.peers import not_installed, peer_entry
 from bench.cell import SOURCE, AttackRef, DefenseRef
@@ -194,7 +194,7 @@ def _configured(found: AttackEntry, request: Request) -> tuple[dict[str, Any], i
     else:
         fields = {field.name: field.default for field in dataclasses.fields(load(found.target))}
         usual = {**fields, **config}
-        given = _typed(found.name, request.parameters, {key: (type(fields[key]), None) for key in fields})
+        given = _typed(found.name, request.parameters, {key: (type(fields[key]), usual[key]) for key in fields})
         config.update(given)
         told = getattr(load(found.target)(**config), "cost", None)
         if told is not None:
@@ -210,6 +210,7 @@ def _typed(name: str, parameters: Mapping[str, str], known: Mapping[str, tuple[t
         if key not in known:
             raise unknown(f"parameter of {name}", key, known or ["none"])
         typed[key] = convert(text, known[key][0], f"{name}[{key}={text}]")
+        ranges.require(name, key, typed[key], known[key][1])
     return typed
 
 

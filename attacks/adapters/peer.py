@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.geometry import per_row, project
+from bench.geometry import project
 from bench.oracle import Oracle
 from bench.random import Stream, seed_of
 from bench.seeding import preserved_generators, seed_everything
@@ -162,19 +162,22 @@ def classes_of(oracle: Oracle, x: Tensor, view: View | Decisions) -> int:
 
 
 def cut(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """A library's points brought into the box and the ball; a row that is not finite keeps its image.
+    """A library's points brought into the box and the ball.
 
     The nearest point of the ball is what a library that clips (foolbox) would have judged, and never
-    weaker than the image itself.
+    weaker than the image itself. A row that is no number has no nearest point: the image in its place would count as
+    withstood, so the attack has failed.
 
     Raises:
-        BenchError: they are not of the shape of the images.
+        BenchError: they are not of the shape of the images, or no numbers.
     """
     x_adv = x_adv.detach().to(device=x.device, dtype=x.dtype)
     if x_adv.shape != x.shape:
         raise BenchError(f"the library returned images of shape {tuple(x_adv.shape)} for {tuple(x.shape)}")
-    usable = x_adv.isfinite().flatten(1).all(1)
-    return project(torch.where(per_row(usable, x), x_adv, x), x, threat)
+    lost = int((~x_adv.isfinite()).flatten(1).any(1).sum())
+    if lost:
+        raise BenchError(f"the library returned {lost} of {len(x)} images that are no numbers: it did not attack them")
+    return project(x_adv, x, threat)
 
 
 def starting_points(model: nn.Module, x: Tensor, y: Tensor, stream: Stream, tries: int) -> tuple[Tensor, Tensor]:
