@@ -90,7 +90,7 @@ class Examination:
         replayed = self._replayed(fresh)
         self.bill.replay += time.perf_counter() - began
         for group in fresh:
-            findings = [*after(group), *replayed[id(group)]]
+            findings = [*after(group), *(replayed[id(group)] or self._replayed_before(group))]
             self.store.keep_checks(group.cell, sorted(findings, key=lambda found: found.id), keys[id(group)])
 
     def _key(self, group: Group) -> str:
@@ -117,6 +117,10 @@ class Examination:
                 judged = sum(len(stored[index].x_adv) for index in mine)
                 findings[owner] = [replay.finding([changed[index] for index in mine], judged)]
         return findings
+
+    def _replayed_before(self, group: Group) -> list[Finding]:
+        """What was found when there were images: they may be gone, as from results that are published."""
+        return [found for found in self.store.checks(group.cell) or () if found.id == "A13"]
 
     def _cells(self, group: Group) -> list[Cell]:
         return [replace(group.cell, attack=each.attack) for each in group.table if not each.is_composite]

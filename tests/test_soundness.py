@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import probes, replay
+from bench import probes, replay, versions
 from bench.cli import main
 from bench.datasets.digits import digits
 from bench.executors.task import Task, compute, passes
@@ -254,6 +254,26 @@ def test_a_defense_that_changes_in_use_is_found_by_the_replay(capsys):
     bench(*command, "--n", 8, "--executor", "local")
 
     assert "A13" in capsys.readouterr().out
+
+
+def test_a_replay_is_remembered_where_the_images_are_gone(capsys, monkeypatch):
+    """As of results that are published without them: other checks look again, and this one cannot."""
+    command = ["run", "--defenses", "./broken.py:tired", "--attacks", "pgd-20", "--n", 32, "--threat", "Linf:0.2"]
+    bench(*command, "--executor", "local")
+    before = _replays()
+    assert before
+    for path in Path("bench-results").rglob("*.safetensors"):
+        path.unlink()
+    monkeypatch.setattr(versions, "of_checks", lambda: "other checks")
+
+    bench(*command, "--executor", "local")
+
+    assert _replays() == before
+
+
+def _replays():
+    documents = [json.loads(path.read_text()) for path in Path("bench-results/digits").rglob("checks.*.json")]
+    return [found for document in documents for found in document["findings"] if found["id"] == "A13"]
 
 
 def test_findings_are_kept_and_not_made_twice(tmp_path, capsys, monkeypatch):
