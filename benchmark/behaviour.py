@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -93,6 +94,19 @@ def same(one: str, other: str, agreeing: float = 1.0) -> bool:
     if first.keys() != second.keys():
         return False
     return all(_agree(first[part], second[part], agreeing) for part in first)
+
+
+def alike(stored: Mapping[str, str]) -> dict[str, str]:
+    """For each name of some answers the first name that stands for the same ones.
+
+    Folders that were filled on two machines and copied together know a defense by the answers of both, whose last
+    bits differ.
+    """
+    first: dict[str, str] = {}
+    for name in sorted(stored):
+        there = (kept for kept in dict.fromkeys(first.values()) if same(stored[kept], stored[name]))
+        first[name] = next(there, name)
+    return first
 
 
 def require_same(answers: str, loaded: str, label: str) -> None:

@@ -66,21 +66,6 @@ def recognized(plan: Sequence[Planned], store: Store) -> Recognized:
     return Recognized(found, tuple(changed), tuple(met))
 
 
-def alike(stored: Mapping[str, str]) -> dict[str, str]:
-    """For marks of the same bytes, by what they stand for, the first that stands for the same answers.
-
-    Folders that were filled on two machines and copied together know a defense by the answers of both, whose last
-    bits differ.
-    """
-    from bench import behaviour
-
-    first: dict[str, str] = {}
-    for mark in sorted(stored):
-        there = (kept for kept in dict.fromkeys(first.values()) if behaviour.same(stored[kept], stored[mark]))
-        first[mark] = next(there, mark)
-    return first
-
-
 def _brought(ref: DefenseRef | AttackRef) -> list[DefenseRef | AttackRef]:
     """What of a reference a user brought: itself, or the classifier that a purifier stands before."""
     found: list[DefenseRef | AttackRef] = [ref] if ref.answers else []

@@ -257,7 +257,7 @@ class Store:
         several = [marks for marks in stored.values() if len(marks) > 1]
         if not several:
             return {}
-        from bench.recognition import alike
+        from bench.behaviour import alike
 
         return {mark: first for marks in several for mark, first in alike(marks).items() if mark != first}
 

@@ -68,6 +68,8 @@ def test_other_verdicts_and_other_passes_are_differences_and_a_flip_of_rounding_
     ]
     assert len(vouch.differences({"a": row}, {"a": {**row, "passes": [101, 90]}})) == 1
     assert len(vouch.differences({"a": row}, {"a": {**row, "adversarial": "1011", "passes": [50, 90]}})) == 1
+    flipped = {**row, "adversarial": "1011", "passes": [105, 95]}
+    assert len(vouch.differences({"a": row, "b": row}, {"a": flipped, "b": flipped})) == 2
     assert vouch.differences({"a": row}, {}) == ["a is gone"]
     assert vouch.differences({}, {"a": row}) == ["a is new"]
 

@@ -27,7 +27,6 @@ from bench.executors.task import load_defense
 from bench.formats import PLAIN
 from bench.memory import keep_freed
 from bench.outcome import Done, Failed
-from bench.precision import PRECISIONS, Settled
 from bench.recognition import Recognized, recognized
 from bench.run import lacking, pending, run
 from bench.shifts import ShiftRequest
@@ -94,7 +93,7 @@ def fill(options: RunOptions) -> int:
     """Run what is missing and print the table, or the report of a study; 3 when a cell failed."""
     known, examples, store = _resolve(options)
     study = studies.read(options.study) if options.study else None
-    how = _settled(known.plan, options, examples, store)
+    how = _in_formats(known.plan, options, examples, store)
     plan = how.plan
     todo = pending(plan, store).cells
     _executor(options, len(todo))
@@ -161,7 +160,6 @@ def _compute(
     missing = lacking(beside, aside)
     work = pending(plan, store)
     executor = _executor(options, len(work.cells) + len(missing))
-    keep_freed()
     with Progress() as progress:
         results = run(plan, examples, store, executor, progress, missing, aside)
     if examination is None:
@@ -171,9 +169,9 @@ def _compute(
     return [store.result(planned) for planned in plan]
 
 
-def _settled(
+def _in_formats(
     plan: Sequence[Planned], options: RunOptions, examples: Examples, store: Store, *, measure: bool = True
-) -> Settled:
+) -> precision.Settled:
     """The plan with what its keys say of formats."""
     executor = _executor(options, len(plan))
     keep_freed()  # formats are timed here as the workers will run them
@@ -188,7 +186,7 @@ def _settled(
     )
 
 
-def _say_what_is_new(found: Settled, options: RunOptions) -> None:
+def _say_what_is_new(found: precision.Settled, options: RunOptions) -> None:
     """Formats other than the given one, and code of ours that nobody has vouched for."""
     if options.precision == "auto":
         for label, how in found.how.items():
@@ -244,7 +242,7 @@ def plan(options: RunOptions) -> int:
     from bench.executors.task import passes
 
     known, examples, store = _resolve(options)
-    plan = _settled(known.plan, options, examples, store, measure=False).plan
+    plan = _in_formats(known.plan, options, examples, store, measure=False).plan
     work = pending(plan, store)
     executor = _executor(options, len(work.cells))
     for planned in plan:
@@ -279,8 +277,8 @@ def plan(options: RunOptions) -> int:
 
 def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
     """Everything that can be wrong with the request is found here, before anything is computed."""
-    if options.precision not in PRECISIONS:
-        raise BenchError(f"--precision {options.precision!r} is unknown: give {' or '.join(PRECISIONS)}")
+    if options.precision not in precision.PRECISIONS:
+        raise BenchError(f"--precision {options.precision!r} is unknown: give {' or '.join(precision.PRECISIONS)}")
     store = Store(options.results)
     matrix.check_names(options.defenses, options.attacks)
     chosen = matrix.threats(
