@@ -7,6 +7,7 @@ robust accuracy: what the attack saw is not what the judge sees.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,22 +49,21 @@ def history(subject: Subject) -> Finding:
     return Finding("S05", "pass", f"{change:.2g}", threshold, f"S05: output does not depend on earlier queries{how}")
 
 
-def grad_mode(subject: Subject, x: Tensor, differentiated: Tensor) -> Finding:
+def grad_mode(subject: Subject, answers: Sequence[tuple[Tensor, Tensor]]) -> Finding:
     """S06: the answer while it is differentiated is the answer that is judged.
 
     Args:
         subject: the defense.
-        x: the images asked about.
-        differentiated: its answer to a leaf that requires a gradient, draw 0.
+        answers: its answers to some images as they are judged, and as leaves that require a gradient; of draw 0.
     """
     if not subject.repeatable:
         return Finding("S06", "info", "-", "-", "S06: not checked: answers cannot be repeated, see S03")
-    judged = subject.ask(x)
     with torch.enable_grad():
-        recording = subject.forward(x.clone(), x).detach().float()
-    change = max(float(gap(judged, differentiated).max()), float(gap(judged, recording).max()))
-    threshold = f"{float(subject.allowed(judged).median()):.2g}"
-    if bool((subject.differing(judged, differentiated) | subject.differing(judged, recording)).any()):
+        recording = subject.forward(subject.x.clone(), subject.x).detach().float()
+    pairs = [*answers, (subject.clean, recording)]
+    change = max(float(gap(judged, other).max()) for judged, other in pairs)
+    threshold = f"{float(subject.allowed(subject.clean).median()):.2g}"
+    if any(bool(subject.differing(judged, other).any()) for judged, other in pairs):
         message = f"S06: defense behaves differently while being differentiated: logits change by {change:.3g}"
         return Finding("S06", "block", f"{change:.3g}", threshold, message)
     return Finding("S06", "pass", f"{change:.2g}", threshold, "S06: same answers with and without gradients")

@@ -1,8 +1,10 @@
-"""Checks of the gradient: S09 there is one, S10 saturation, S11 it is true, S17 optimization inside."""
+"""Checks of the gradient: S09 there is one, S10 saturation, S17 optimization inside; S11 is `bench.checks.truth`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,32 +12,25 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from bench.answers import margin
+from bench.checks.certain import certain
 from bench.checks.finding import Finding
 from bench.checks.subject import Subject
-from bench.geometry import norm
+
+if TYPE_CHECKING:
+    from bench.checks.truth import Place
 
 # Draws of a stochastic defense that a gradient is averaged over.
 DRAWS = 2
 # More of the examples than this without a gradient is a defense without one.
 TOLERATED = 0.01
 
-# The steps of the finite difference, in eps, from the most exact one on, and one in pixel values: a
-# true backward pass agrees with at least one of them, that of a quantizer with the coarser ones.
-STEPS = (1 / 8, 1 / 2, 1)
-LARGEST_STEP = 0.1
-MEDIAN_WITHIN = (0.3, 3.0)
-RISING = 0.8
-RISES_BY = 0.1
-# Fewer examples with a gradient than this say nothing.
-ENOUGH = 8
-
 
 @dataclass(frozen=True)
 class Slopes:
-    """Gradients at points inside the box, where a step of eps stays in it.
+    """Gradients at the images themselves.
 
     Attributes:
-        x: the points `[m, C, H, W]`.
+        x: the images `[m, C, H, W]`.
         margin: gradient of the margin loss, mean over draws, or `None` without one.
         cross_entropy: gradient of the softmax cross-entropy, or `None`.
         logits: the answer of draw 0 while it was differentiated.
@@ -52,15 +47,10 @@ class Slopes:
 def slopes(subject: Subject) -> Slopes:
     """Differentiate the defense as an attack does: a leaf, the logits in float32, the labels outside.
 
-    The points are the images, moved so far into the box that a step of the checks does not leave it.
-
     Raises:
         Exception: whatever the forward pass raises.
     """
-    # Off the lattice of 8-bit images, on which a rounding defense has its jumps.
-    points = subject.x + subject.eps / 2 * subject.noise("slopes")
-    reach = min(max(subject.eps, LARGEST_STEP), 0.5)
-    x = points.clamp(reach, 1 - reach)
+    x = subject.x
     first: Tensor | None = None
     totals = [torch.zeros_like(x), torch.zeros_like(x)]
     for draw in range(_draws(subject)):
@@ -86,19 +76,50 @@ def usable(found: Slopes) -> Tensor:
     """Which examples have a gradient that is finite and not all zero, bool `[m]`."""
     if found.margin is None:
         return torch.zeros(len(found.x), dtype=torch.bool, device=found.x.device)
-    return found.margin.flatten(1).isfinite().all(1) & (found.margin != 0).flatten(1).any(1)
+    return sloping(found.margin)
 
 
-def existence(subject: Subject, found: Slopes) -> Finding:
-    """S09: the margin loss has a usable gradient on all but 1 % of the examples."""
-    count, m = int((~usable(found)).sum()), len(subject)
+def sloping(grad: Tensor) -> Tensor:
+    """Where a gradient `[m, C, H, W]` is finite and not all zero, bool `[m]`."""
+    flat = grad.flatten(1)
+    return flat.isfinite().all(1) & (flat != 0).any(1)
+
+
+def existence(subject: Subject, found: Slopes, places: Sequence[Place] = ()) -> Finding:
+    """S09: the margin has a usable gradient on all but 1 % of the examples, or is flat because it is certain.
+
+    Args:
+        subject: the defense.
+        found: the gradients at the images themselves: at black pixels some are infinite.
+        places: those near the images, and on the way of an attack.
+    """
     threshold = f"{TOLERATED:.0%}"
+    if found.margin is None:
+        count, m, where, sure = len(found.x), len(found.x), "", 0
+    else:
+        sides = [("at the images", found.x, subject.y, found.margin)]
+        sides += [(place.name, place.x, place.y, place.grad) for place in places]
+        counted = [(*_without(subject, x, y, grad), len(x), name) for name, x, y, grad in sides]
+        count, sure, m, where = max(counted, key=lambda side: side[0] / side[2])
+        sure = max(sure, counted[0][1])
     if count <= TOLERATED * m:
-        return Finding("S09", "pass", f"{count}/{m}", threshold, "S09: the margin loss has a gradient")
+        more = f"; {sure} are flat because nothing near changes their answer" if sure else ""
+        return Finding("S09", "pass", f"{count}/{m}", threshold, f"S09: the margin loss has a gradient{more}")
     remedy = "attack through its BPDA variant" if subject.has_substitute else "BPDA or black-box attacks are needed"
     why = f" ({found.error})" if found.error else ""
-    message = f"S09: no usable gradient on {count}/{m}; white-box numbers are not evidence, {remedy}{why}"
+    there = f" {where}" if where not in ("", "at the images") else ""
+    message = f"S09: no usable gradient on {count}/{m}{there}; white-box numbers are not evidence, {remedy}{why}"
     return Finding("S09", "flag", f"{count}/{m}", threshold, message)
+
+
+def _without(subject: Subject, x: Tensor, y: Tensor, grad: Tensor) -> tuple[int, int]:
+    """How many images have no gradient that could be used, and how many are flat because they are certain."""
+    bad = ~sloping(grad)
+    if not bool(bad.any()):
+        return 0, 0
+    images, noise = subject.x[: len(x)], subject.noise("certain")[: len(x)]
+    sure = certain(subject.ask, images, x, y, grad, noise, subject.eps) & bad
+    return int((bad & ~sure).sum()), int(sure.sum())
 
 
 def saturation(subject: Subject, found: Slopes) -> Finding:
@@ -111,46 +132,6 @@ def saturation(subject: Subject, found: Slopes) -> Finding:
         message = f"S10: cross-entropy saturates on {count}/{m}; use a margin or DLR loss"
         return Finding("S10", "info", f"{count}/{m}", threshold, message)
     return Finding("S10", "pass", f"{count}/{m}", threshold, "S10: cross-entropy does not saturate")
-
-
-def truth(subject: Subject, found: Slopes) -> Finding:
-    """S11: along its own sign the gradient predicts how the margin changes.
-
-    r = [M(x + h s) - M(x - h s)] / (2 h |g|_1) with s = sign g, same seeds on both sides. The best of
-    four steps counts: a straight-through estimate of a quantizer is right over a few of its steps, and
-    a sum in bfloat16 over differences that it can hold; a wrong, detached, sign-flipped or random
-    backward pass is wrong at all of them.
-    """
-    rows = usable(found)
-    threshold = f"{MEDIAN_WITHIN[0]:g} < r < {MEDIAN_WITHIN[1]:g}"
-    if found.margin is None or int(rows.sum()) < min(ENOUGH, len(subject)):
-        return Finding("S11", "info", "-", threshold, "S11: not checked: there is no gradient, see S09")
-    if not subject.repeatable:
-        return Finding("S11", "info", "-", threshold, "S11: not checked: answers cannot be repeated, see S03")
-    seen = []
-    for h in (*(step * subject.eps for step in STEPS), max(subject.eps, LARGEST_STEP)):
-        ratios = _ratios(subject, found.x, found.margin, h)[rows]
-        median, rising = float(ratios.median()), float((ratios > RISES_BY).float().mean())
-        if MEDIAN_WITHIN[0] < median < MEDIAN_WITHIN[1] and rising >= RISING:
-            message = "S11: the gradient predicts how the loss changes"
-            return Finding("S11", "pass", f"{median:.2f} for h={h:.2g}", threshold, message)
-        seen.append((abs(median - 1), median, rising))
-    _, median, rising = min(seen)
-    message = (
-        f"S11: the real loss change is {median:.1%} of what the gradient predicts, with its sign on {rising:.0%}; "
-        "masked or wrong backward"
-    )
-    return Finding("S11", "flag", f"{median:.3g}", threshold, message)
-
-
-def _ratios(subject: Subject, x: Tensor, grad: Tensor, h: float) -> Tensor:
-    """Real change of the margin over the predicted one, `[m]`."""
-    shift, change = h * grad.sign(), torch.zeros(len(x), device=x.device)
-    for draw in range(_draws(subject)):
-        up, down = subject.ask(x + shift, draw), subject.ask(x - shift, draw)
-        change += (margin(up, subject.y) - margin(down, subject.y)) / _draws(subject)
-    predicted = 2 * h * norm(grad, "L1")
-    return (change / predicted.clamp_min(torch.finfo(x.dtype).tiny)).nan_to_num(nan=0.0)
 
 
 def optimization(subject: Subject) -> Finding:

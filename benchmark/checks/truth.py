@@ -1,0 +1,400 @@
+"""S11: what a gradient says of a small step is what the step does, in every direction.
+
+A gradient that is right along its own sign may still miss half of the pixels, or one branch of two: where it
+is zero, an attack that follows it never looks. So random steps are taken, within one part of an image after
+the other, at the images themselves, at starting points of attacks, and where a short attack ends. For a
+step of h up and h down the difference of two logits must be what the gradient says.
+
+How small is small enough is found out: the test climbs a ladder of steps. An honest differentiable network
+agrees on the lowest rungs; rounding and staircases hide the slope there, and agree higher up or nowhere.
+What tells a missing gradient from a crooked function are two rungs that agree with each other and not with
+the gradient. Where the lowest rungs agree, two more things are asked: whether the slope that small steps have
+is still there a good part of eps away, in every part of the image that moves the answer (it is not where
+pixels are rounded, or rippled), and whether the gradient at the images is what it is a hair beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.checks.finding import Finding
+from bench.checks.gradients import ascend, sloping
+from bench.checks.subject import Subject
+
+# Images that are looked at, of those of the preflight.
+IMAGES = 32
+# Steps in pixel values. In less than 32 bits the lower ones are lost in rounding.
+LADDER = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.56e-2, 0.1024)
+_LOW_PRECISION_FROM = 6.4e-3
+# Up to this share of the slope may be unexplained. Of honest networks it was at most .08 where they are smooth.
+TOLERATED = 0.15
+# ... and on steps as coarse as these, where every network bends.
+COARSE = 1e-2
+TOLERATED_COARSE = 0.5
+# A single image may sit on a kink; three of them are a gradient that is missing now and then.
+STRAY = 0.4
+STRAYS = 2
+# A good part of eps away, where the slope of small steps must still tell: each part of the image that has this
+# share in what moves the answer must correlate so with what its gradient says. Of honest networks that are smooth
+# in small steps they did by .73 at least; a part that is rounded or rippled does not at all.
+_FAR = 1 / 8
+_BEARING = 0.2
+_CORRELATED = 0.4
+# At the images themselves the gradient has at least this share of the size that it has a hair beside them; where
+# many pixels tie, or are exactly black, honest networks may have kinks.
+_SUDDEN = 0.25
+_NOTABLE = 0.1
+# Two rungs agree where their slopes differ by no more than this share; plainly agree, by this.
+_AGREE, _PLAINLY = 0.3, 0.05
+# A function that hardly moves where its gradient says it should is a staircase seen from too near.
+_FLAT = 0.3
+# How often the difference of two rungs the bend of a function may be off its tangent.
+_BEND = 2.0
+# How far from the box points are, at most: only so are steps possible on both sides of a black pixel.
+_HAIR = 2 / 255
+# ... and where no rung tells, along the sign of the gradient: steps in eps, and one in pixel values.
+STEPS = (1 / 8, 1 / 2, 1)
+LARGEST_STEP = 0.1
+MEDIAN_WITHIN = (0.3, 3.0)
+RISING = 0.8
+RISES_BY = 0.1
+# Fewer points with a gradient say nothing.
+_FEWEST = 4
+_ATTACK_STEPS = 3
+_DARK, _BRIGHT = 0.1, 0.9
+
+
+class Part(NamedTuple):
+    """Some pixels of each image; `mask` is bool `[m, C, H, W]`."""
+
+    name: str
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Place:
+    """Points with the gradients there.
+
+    Attributes:
+        name: what the points are.
+        x: `[m, C, H, W]`, a hair inside the box.
+        y: the labels, `[m]`.
+        rival: the class that comes closest to the label, `[m]`.
+        grad: of its logit less that of the label.
+        asked: logits, as they are judged.
+        differentiated: the same while they are differentiated.
+        draw: of a stochastic defense: every place has random numbers of its own, the same for all steps from it.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    rival: Tensor
+    grad: Tensor
+    asked: Tensor
+    differentiated: Tensor
+    draw: int
+
+    @property
+    def usable(self) -> Tensor:
+        """Which points have a gradient that is finite and not all zero, bool `[m]`."""
+        return sloping(self.grad)
+
+
+class Rung(NamedTuple):
+    """What was seen at one size of step.
+
+    Attributes:
+        h: the step, in pixel values.
+        off: the share of the slope that the gradient does not explain.
+        apart: how far the slopes are from those of the rung below, as a share of them; infinite at the lowest.
+        moves: how much the function typically moves, over what the gradient says.
+        missing: `off` beyond what the bend of the function accounts for.
+        where: the part of the image that most is missing in.
+        strays: how many images are off by more than `STRAY` of their own slope.
+        masked: how many are so beyond what their bend accounts for.
+    """
+
+    h: float
+    off: float
+    apart: float
+    moves: float
+    missing: float
+    where: str
+    strays: int = 0
+    masked: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the steps from one place showed.
+
+    Attributes:
+        state: `"true"`, `"masked"`, or `"rough"` where no rung tells.
+        far: whether it is a step of a good part of eps that is not as the gradient says.
+    """
+
+    place: str
+    state: str
+    rung: Rung
+    far: bool = False
+
+
+def places(subject: Subject) -> list[Place]:
+    """The images themselves, random starting points, and where a short attack ends.
+
+    Raises:
+        Exception: whatever the forward or the backward pass raises.
+    """
+    x, y = subject.x[:IMAGES], subject.y[:IMAGES]
+    points = {"at the images": x, "at random starts": (x + subject.eps * subject.noise("start")[: len(x)]).clamp(0, 1)}
+    ends = ascend(subject, x, y, _ATTACK_STEPS)
+    if ends is not None:
+        points["where an attack ends"] = ends
+    return [
+        _place(subject, name, _off_the_box(there, subject.noise(f"hair {name}")[: len(x)]), y, draw)
+        for draw, (name, there) in enumerate(points.items())
+    ]
+
+
+def _off_the_box(x: Tensor, noise: Tensor) -> Tensor:
+    """A hair towards the middle, each pixel by a distance of its own: pixels that tie would be kinks."""
+    hair = _HAIR * (0.55 + 0.45 * noise)
+    return torch.where(x >= 0.5, x - hair, x + hair)
+
+
+def _place(subject: Subject, name: str, x: Tensor, y: Tensor, draw: int) -> Place:
+    """Points with the closest other class of each, and the gradient of its lead."""
+    asked = subject.ask(x, draw)
+    rival = asked.nan_to_num().scatter(1, y[:, None], -torch.inf).argmax(1)
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        logits = subject.forward(leaf, x, draw).float()
+        (grad,) = torch.autograd.grad(_lead(logits, y, rival).sum(), leaf)
+    return Place(name, x, y, rival, grad, asked, logits.detach().clone(), draw)
+
+
+def _lead(logits: Tensor, y: Tensor, rival: Tensor) -> Tensor:
+    return (logits.gather(1, rival[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+
+
+def examine(subject: Subject, exact: Tensor, at: Sequence[Place]) -> Finding:
+    """S11: from no place a small step in any part of an image does what the gradient there does not say.
+
+    Args:
+        subject: the defense.
+        exact: gradients of the margin at the images `[m, C, H, W]`.
+        at: the places to look from.
+    """
+    threshold = f"<= {TOLERATED:.0%}"
+    if not subject.repeatable:
+        return Finding("S11", "info", "-", threshold, "S11: not checked: answers cannot be repeated, see S03")
+    seen = []
+    for place in at:
+        if int(place.usable.sum()) >= min(_FEWEST, len(place.x)):
+            seen.append(look(subject, place))
+            if seen[-1].state == "masked":
+                return _masked(seen[-1], threshold)
+    sudden = _suddenly(subject, exact, at)
+    if sudden:
+        return Finding("S11", "flag", sudden, threshold, f"S11: {sudden}; masked or wrong backward")
+    if not seen:
+        return Finding("S11", "info", "-", threshold, "S11: not checked: there is no gradient, see S09")
+    worst = max(seen, key=lambda each: each.rung.off)
+    value = f"{worst.rung.off:.1%} for h={worst.rung.h:.2g}"
+    if any(each.state == "rough" for each in seen):
+        message = "S11: the gradient predicts large steps; small ones are lost in rounding or on a staircase"
+        return Finding("S11", "pass", value, threshold, message)
+    return Finding("S11", "pass", value, threshold, "S11: the gradient predicts steps in every part of an image")
+
+
+def _suddenly(subject: Subject, exact: Tensor, at: Sequence[Place]) -> str:
+    """Where the gradient is gone exactly at the images, though not a hair beside them."""
+    if not at:
+        return ""
+    beside = at[0].grad.nan_to_num(0, 0, 0).abs()
+    here = exact[: len(beside)].nan_to_num(0, 0, 0).abs()
+    x = subject.x[: len(beside)]
+    for name, pixels in (("at 0", x == 0), ("at 1", x == 1), ("between 0 and 1", (x > 0) & (x < 1))):
+        there = float((beside * pixels).sum())
+        if there > _NOTABLE * float(beside.sum()) and float((here * pixels).sum()) < _SUDDEN * there:
+            share = float((here * pixels).sum()) / there
+            return f"exactly at the images the gradient of pixels {name} is {share:.0%} of what it is a hair beside"
+    return ""
+
+
+def _masked(seen: Seen, threshold: str) -> Finding:
+    rung = seen.rung
+    if seen.far:
+        what = f"a step of {rung.h:.2g} in {rung.where} does not do what its gradient {seen.place} says"
+    elif rung.missing > TOLERATED:
+        where = f", most of it in {rung.where}" if rung.where else ""
+        what = f"{rung.missing:.0%} of the slope is not in the gradient {seen.place}{where}"
+    else:
+        what = f"the slope of {rung.masked} images is not in their gradient {seen.place}"
+    message = f"S11: {what}; masked or wrong backward"
+    return Finding("S11", "flag", f"{rung.missing:.0%} for h={rung.h:.2g}", threshold, message)
+
+
+def look(subject: Subject, place: Place) -> Seen:
+    """Climb the ladder at one place until a rung tells."""
+    kinds = divisions(place)
+    if place.draw:  # the images tell of every part, the other places of what is steep there and what is not
+        kinds = {"slope": kinds["slope"]}
+    steps = [
+        part.mask * _signs(subject, f"{place.name} {part.name}", place) for parts in kinds.values() for part in parts
+    ]
+    weights = {name: [_weight(part, place) for part in parts] for name, parts in kinds.items()}
+    seen: list[Rung] = []
+    below: Slopes | None = None
+    for h in (step for step in LADDER if step >= (_LOW_PRECISION_FROM if subject.low_precision else 0)):
+        slopes = _slopes(subject, place, steps, h)
+        seen.append(_rung(h, kinds, weights, slopes, below))
+        below, rung = slopes, seen[-1]
+        if rung.off <= TOLERATED and rung.strays <= STRAYS:
+            return _further(subject, place, rung)
+        plain = rung.missing > 2 * TOLERATED or rung.masked > 2 * STRAYS
+        if rung.apart <= _PLAINLY and plain and rung.moves > _FLAT:
+            return Seen(place.name, "masked", rung)
+    straight = [rung for rung in seen if rung.apart <= _AGREE and rung.moves > _FLAT]
+    if not straight:
+        return _along_the_gradient(subject, place)
+    best = min(straight, key=lambda rung: rung.apart)
+    coarse = best.h > COARSE
+    if best.missing > (TOLERATED_COARSE if coarse else TOLERATED) or (best.masked > STRAYS and not coarse):
+        return Seen(place.name, "masked", best)
+    return _further(subject, place, best)
+
+
+def _further(subject: Subject, place: Place, near: Rung) -> Seen:
+    """Whether the slope that small steps have is still there a good part of eps away."""
+    h = max(_FAR * subject.eps, near.h)
+    if place.draw > 1:
+        return Seen(place.name, "true", near)
+    kinds = divisions(place)
+    for kind in ("slope",) if place.draw else ("slope", "value"):
+        parts = [part for part in kinds[kind] if _weight(part, place)]
+        signs = [part.mask * _signs(subject, f"far {place.name} {part.name}", place) for part in parts]
+        slopes = _slopes(subject, place, signs, h)
+        scale = torch.maximum(slopes.real.abs(), slopes.predicted.abs()).square().mean(0).sqrt()
+        real, predicted = (each / scale.clamp_min(torch.finfo(scale.dtype).tiny) for each in slopes)
+        bears = torch.tensor([_weight(part, place) for part in parts], device=real.device) * real.abs().mean(1)
+        length = (real.square().sum(1) * predicted.square().sum(1)).sqrt()
+        alike = (real * predicted).sum(1) / length.clamp_min(1e-12)
+        for part, share, likeness in zip(parts, (bears / bears.sum()).tolist(), alike.tolist(), strict=True):
+            if share >= _BEARING and likeness < _CORRELATED:
+                return Seen(place.name, "masked", Rung(h, 1 - likeness, torch.inf, 1.0, 0.0, part.name), far=True)
+    return Seen(place.name, "true", near)
+
+
+def _along_the_gradient(subject: Subject, place: Place) -> Seen:
+    """A function that is rough at every scale: at least along its own sign the gradient must be right.
+
+    r = [M(x + h s) - M(x - h s)] / (2 h |g|_1) with s = sign g. The best of four steps counts: a straight-through
+    estimate of a quantizer is right over a few of its steps, and a sum in bfloat16 over differences that it can
+    hold; a wrong, detached, sign-flipped or random backward pass is wrong at all of them.
+    """
+    seen = []
+    for h in (*(step * subject.eps for step in STEPS), max(subject.eps, LARGEST_STEP)):
+        slopes = _slopes(subject, place, [place.grad.sign()], h)
+        ratios = (slopes.real / slopes.predicted.clamp_min(torch.finfo(place.x.dtype).tiny))[0]
+        median, rising = float(ratios.median()), float((ratios > RISES_BY).float().mean())
+        rung = Rung(h, abs(1 - median), torch.inf, median, max(0.0, 1 - median), "")
+        if MEDIAN_WITHIN[0] < median < MEDIAN_WITHIN[1] and rising >= RISING:
+            return Seen(place.name, "rough", rung)
+        seen.append(rung)
+    return Seen(place.name, "masked", min(seen, key=lambda rung: rung.off))
+
+
+def divisions(place: Place) -> Mapping[str, Sequence[Part]]:
+    """Every image cut into parts in some ways: by slope, by place, by value, by channel."""
+    x = place.x
+    steepness = place.grad.flatten(1).abs()
+    rank = (steepness.argsort(1).argsort(1) * 4 // steepness.shape[1]).view_as(x)
+    _, channels, height, width = x.shape
+    down = torch.arange(height, device=x.device)[:, None] * 2 // height
+    right = torch.arange(width, device=x.device)[None] * 2 // width
+    quarter = (2 * down + right).expand_as(x)
+    found = {
+        "slope": [Part(f"the {name} of the pixels by slope", rank == k) for k, name in enumerate(_QUARTERS)],
+        "place": [Part(f"the {name} quarter", quarter == k) for k, name in enumerate(_CORNERS)],
+        "value": [
+            Part(f"pixels below {_DARK:g}", x < _DARK),
+            Part(f"pixels from {_DARK:g} to {_BRIGHT:g}", (x >= _DARK) & (x <= _BRIGHT)),
+            Part(f"pixels above {_BRIGHT:g}", x > _BRIGHT),
+        ],
+    }
+    if channels > 1:
+        channel = torch.arange(channels, device=x.device)[:, None, None].expand_as(x)
+        found["channel"] = [Part(f"channel {k}", channel == k) for k in range(channels)]
+    return found
+
+
+_QUARTERS = ("flattest quarter", "second quarter", "third quarter", "steepest quarter")
+_CORNERS = ("upper left", "upper right", "lower left", "lower right")
+
+
+def _signs(subject: Subject, purpose: str, place: Place) -> Tensor:
+    return torch.where(subject.noise(purpose)[: len(place.x)] >= 0, 1.0, -1.0)
+
+
+def _weight(part: Part, place: Place) -> float:
+    """Of a step within n pixels the slope grows with the root of n, what an attack could gain with n."""
+    return float(part.mask.flatten(1)[place.usable].sum(1).float().mean().sqrt())
+
+
+class Slopes(NamedTuple):
+    """Changes over h, each `[steps, usable points]`."""
+
+    real: Tensor
+    predicted: Tensor
+
+
+def _slopes(subject: Subject, place: Place, steps: Sequence[Tensor], h: float) -> Slopes:
+    real, predicted = [], []
+    for step in steps:
+        # All points, those without a gradient too: a stochastic defense draws by the row.
+        up, down = (place.x + h * step).clamp(0, 1), (place.x - h * step).clamp(0, 1)
+        change = subject.ask(up, place.draw) - subject.ask(down, place.draw)
+        real.append(_lead(change, place.y, place.rival) / h)
+        predicted.append(((up - down) * place.grad).flatten(1).sum(1) / h)
+    return Slopes(torch.stack(real).nan_to_num()[:, place.usable], torch.stack(predicted)[:, place.usable])
+
+
+def _rung(
+    h: float,
+    kinds: Mapping[str, Sequence[Part]],
+    weights: Mapping[str, Sequence[float]],
+    slopes: Slopes,
+    below: Slopes | None,
+) -> Rung:
+    real, predicted = slopes
+    tiny = torch.finfo(real.dtype).tiny
+    size = torch.maximum(real.abs(), predicted.abs())
+    # Every image counts alike, however steep it is.
+    scale = size.square().mean(0).sqrt().clamp_min(tiny)
+    error, size = (real - predicted).abs() / scale, size / scale
+    bend = torch.full_like(error, torch.inf)
+    if below is not None:
+        bend = ((real - below.real) - (predicted - below.predicted)).abs() / scale
+    off, missing, where, start = 0.0, 0.0, "", 0
+    for name, parts in kinds.items():
+        rows = slice(start, start + len(parts))
+        start += len(parts)
+        weight = torch.tensor(weights[name], device=real.device)
+        whole = (weight * size[rows].mean(1)).sum().clamp_min(tiny)
+        left = weight * (error[rows].mean(1) - _BEND * bend[rows].mean(1)).clamp_min(0)
+        off = max(off, float((weight * error[rows].mean(1)).sum() / whole))
+        if float(left.sum() / whole) > missing:
+            missing, where = float(left.sum() / whole), parts[int(left.argmax())].name
+    own = size.mean(0).clamp_min(tiny)
+    strays = int((error.mean(0) > STRAY * own).sum())
+    masked = int((error.mean(0) - _BEND * bend.mean(0) > STRAY * own).sum())
+    # The median: a staircase seen from near moves rarely, and then by much.
+    moves = float((real.abs() / scale).median() / (predicted.abs() / scale).median().clamp_min(1e-12))
+    return Rung(h, off, float(bend.mean() / size.mean()), moves, missing, where, strays, masked)
