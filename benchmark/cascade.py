@@ -40,11 +40,17 @@ class Attacked(Protocol):
     def attack(self, stage: Stage, rows: Tensor) -> None:
         """Run an attack on some of the examples."""
 
+    def require_attacked(self) -> None:
+        """Raise what kept every single stage from being run, where that is so."""
+
     def standing(self) -> Tensor:
         """The examples that are not broken, int64."""
 
-    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The least gap of the logits and the largest entry of a gradient of the margin, at image and proposal."""
+    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The least gap of the logits, the largest entry of a gradient of the margin, at image and proposal.
+
+        And which of those without a slope are flat because nothing near changes their answer.
+        """
 
     def draw(self, rows: Tensor) -> Tensor:
         """A uniform random number for each of some examples, a pure function of the example."""
@@ -67,12 +73,17 @@ class Cascade:
     def run(self, shard: Attacked) -> tuple[int, int]:
         """Attack a shard; returns how many examples the reserve was tried on as a sample, and then on alarm.
 
-        The alarm is a masked gradient among the survivors, or a break in the sample.
+        The alarm is a masked gradient among the survivors, or a break in the sample. A stage that needs a
+        gradient where there is none is left out, and the shard knows of it.
+
+        Raises:
+            NoGradient: not one of them could be run.
         """
         for stage in self.stages:
             shard.attack(stage, shard.standing())
         left = shard.standing()
         if not self.reserve or not len(left):
+            shard.require_attacked()
             return 0, 0
         alarm = masked(*shard.gaps(left))
         sample = left[:0]
@@ -87,17 +98,19 @@ class Cascade:
         rest = left[~torch.isin(left, sample)]
         for stage in self.reserve:
             shard.attack(stage, _within(shard.standing(), rest))
+        shard.require_attacked()
         return len(sample), len(rest)
 
 
-def masked(gap: Tensor, slope: Tensor) -> bool:
+def masked(gap: Tensor, slope: Tensor, certain: Tensor) -> bool:
     """Whether gradients say nothing where attacks by gradient found nothing.
 
     Args:
         gap: logit of the true class less the log-sum-exp of the others, `[B]`.
         slope: the largest entry of the gradient of the margin, `[B]`.
+        certain: which examples are flat because they are certain (`bench.checks.certain`), bool `[B]`.
     """
-    return bool(((slope == 0) | ~slope.isfinite() | (gap > _SATURATED)).any())
+    return bool((((slope == 0) | ~slope.isfinite() | (gap > _SATURATED)) & ~certain).any())
 
 
 def _within(rows: Tensor, some: Tensor) -> Tensor:

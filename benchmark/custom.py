@@ -180,8 +180,31 @@ def _as_record(built: object, source: str) -> Defense:
     if not isinstance(built, Defense):
         wrong = f"{source!r} returned {type(built).__name__}"
         raise BenchError(f"{wrong}: return an nn.Module from [0, 1] images to logits, or a Defense")
-    built.model.eval()
+    for name, tensor in (*built.model.named_parameters(), *built.model.named_buffers()):
+        if tensor.is_meta:
+            raise BenchError(f"{source!r}: {name} is on the device 'meta', which holds no numbers: load the weights")
+    try:
+        built.model.eval()
+    except NotImplementedError:
+        built = replace(built, model=Exported(built.model))
     return built
+
+
+class Exported(nn.Module):
+    """A program of `torch.export` as the module that everything else takes it for: it knows no modes to change."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.program(x)
+        return logits
+
+    def train(self, mode: bool = True) -> Exported:
+        """Change nothing but the mark: the modes of the layers were settled when they were exported."""
+        self.training = mode
+        return self
 
 
 def draws_differ(model: nn.Module, source: str, spec: ImageSpec) -> bool:

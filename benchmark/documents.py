@@ -48,7 +48,7 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
         "cell": cell.to_json(),
         "verdicts": counted,
         "cost": cost,
-        "evidence": asdict(done.evidence),
+        "evidence": _noticed(done.evidence),
         "ledger": {
             "components": [[label, asdict(part)] for label, part in done.ledger.components.items()],
             # One line each, whatever the number of examples.
@@ -57,6 +57,12 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
         },
         "provenance": dict(provenance),
     }
+
+
+def _noticed(evidence: Evidence) -> dict[str, Any]:
+    """Evidence as data; attacks that could not be run are said where there are such."""
+    told = asdict(evidence)
+    return told if told["unable"] else {name: value for name, value in told.items() if name != "unable"}
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -104,6 +110,7 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
             tuple(noticed.get("distances", ())),
             noticed.get("sampled", 0),
             noticed.get("escalated", 0),
+            tuple(noticed.get("unable", ())),
         )
         return Done(counts, Cost(**cost), evidence, _ledger(document.get("ledger", {})))
     except (KeyError, TypeError, ValueError) as error:

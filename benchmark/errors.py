@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 # Names listed for one that is like none of them: a zoo has more than fit a line.
 _SHOWN = 60
@@ -23,6 +24,34 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     return BenchError(f"unknown {kind} {name!r}: {hint}")
 
 
+class NoGradient(Exception):
+    """A defense that an attack by gradient cannot differentiate; the message names what to run instead."""
+
+    def __init__(self) -> None:
+        super().__init__(_NO_GRADIENT)
+
+
+_NO_GRADIENT = "no gradient: use square, rays or a surrogate"
+# What torch says of a network that left its graph, or was never in one: a session of another runtime, numpy.
+_WITHOUT_GRAPH = ("does not require grad", "that requires grad", "not to have been used in the graph")
+
+
+def is_no_gradient(error: str) -> bool:
+    """Whether the line that became of an error, told by a stage or not, says that there was no gradient."""
+    return error.endswith(_NO_GRADIENT)
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Say in our words that a defense has no gradient; an error of another kind stays what it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(told in str(error) for told in _WITHOUT_GRAPH):
+            raise NoGradient from error
+        raise
+
+
 class StageError(Exception):
     """One of several attacks of a cell broke; says which one, and how."""
 
@@ -32,6 +61,6 @@ def one_line(error: BaseException) -> str:
     text = "".join(character if character.isprintable() else " " for character in str(error))
     text = " ".join(text.split())
     name = type(error).__name__
-    if isinstance(error, StageError) or (text[:1] in "SV" and text[1:3].isdigit()):
+    if isinstance(error, StageError | NoGradient) or (text[:1] in "SV" and text[1:3].isdigit()):
         return text
     return f"{name}: {text[:300]}".rstrip(": ")

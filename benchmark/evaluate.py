@@ -19,12 +19,13 @@ from bench.answers import margin, misclassified
 from bench.cascade import Cascade, Stage
 from bench.cell import Cell
 from bench.checks.answers import check_logits, require_eval_mode
+from bench.checks.certain import certain
 from bench.checks.threat import Violation, verify
 from bench.conversion import Engine
 from bench.datasets.examples import Examples
-from bench.errors import StageError, one_line
+from bench.errors import NoGradient, StageError, one_line
 from bench.float32 import exact_float32
-from bench.geometry import distance, per_row
+from bench.geometry import distance, per_row, project
 from bench.oracle import Oracle
 from bench.outcome import Component, Cost, Evidence, Ledger, Verdicts
 from bench.random import Stream
@@ -144,6 +145,7 @@ class _Shard:
         self._borderline = torch.zeros_like(y, dtype=torch.bool)
         self._passes = torch.zeros(3, len(y), dtype=torch.int64)
         self._components: dict[str, Component] = {}
+        self._unable: dict[str, NoGradient] = {}
 
     def standing(self) -> Tensor:
         return self.adversarial.nonzero().squeeze(1)
@@ -169,6 +171,11 @@ class _Shard:
         )
         try:
             proposed = _propose(stage.attack, oracle, x, y, cell.threat, stream)
+        except NoGradient as error:
+            if stage.ref.label == cell.attack.label:
+                raise
+            self._unable[stage.ref.label] = error
+            return
         except Exception as error:
             if stage.ref.label == cell.attack.label:
                 raise
@@ -185,15 +192,38 @@ class _Shard:
         silent = (2 * judged.correct > cell.draws) & oracle.broken.to(rows.device) & ~judged.borderline
         self._silent += int(silent.sum())
 
-    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def require_attacked(self) -> None:
+        if self._unable and not self._components:
+            raise next(iter(self._unable.values()))
+
+    def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self._unable:
+            none = torch.zeros(len(rows), device=rows.device)
+            return none, none, none.bool()
         x, y = self._x[rows], self._y[rows]
         oracle = Oracle(self._defense, len(rows), scope=(*self._scope, "guard"), on_pass=self._on_pass)
         every = torch.arange(len(rows), device=rows.device)
         answers = [oracle.gradient(at, y, margin, every) for at in (x, self.x_adv[rows])]
+        points = (x, self.x_adv[rows])
+        sure = [self._certain(oracle, rows, at, answer.grad) for at, answer in zip(points, answers, strict=True)]
         self._book("guard", oracle, rows, 0)
         gap = torch.stack([_lead(answer.logits, y) for answer in answers]).amin(0)
-        slope = torch.stack([answer.grad.flatten(1).abs().amax(1) for answer in answers]).amin(0)
-        return gap, slope
+        slopes = [answer.grad.flatten(1).abs().amax(1) for answer in answers]
+        flat = torch.stack([slope == 0 for slope in slopes])
+        # Flat somewhere, and certain wherever it is.
+        return gap, torch.stack(slopes).amin(0), flat.any(0) & (~flat | torch.stack(sure)).all(0)
+
+    def _certain(self, oracle: Oracle, rows: Tensor, at: Tensor, grad: Tensor) -> Tensor:
+        """Which of some examples are flat at some points because nothing within the threat changes the answer."""
+        x, threat = self._x[rows], self._cell.threat
+
+        def reach(images: Tensor, direction: Tensor) -> Tensor:
+            return project(images + float(threat.eps) * direction, images, threat)
+
+        ids = [self._shard.ids[row] for row in rows.tolist()]
+        stream = Stream.of(ids, self._cell.seed, self._shard.dataset, "guard", device=rows.device)
+        noise = 2 * stream.uniform(*x.shape[1:]) - 1
+        return certain(oracle.logits, reach, x, at, self._y[rows], grad, noise)
 
     def draw(self, rows: Tensor) -> Tensor:
         ids = [self._shard.ids[row] for row in rows.tolist()]
@@ -201,7 +231,14 @@ class _Shard:
 
     def evidence(self, sampled: int, escalated: int) -> Evidence:
         borderline = () if self._cell.defense.stochastic else tuple(self._borderline.nonzero().flatten().tolist())
-        return Evidence(self._silent, int(self._nonfinite.sum()), borderline, sampled=sampled, escalated=escalated)
+        return Evidence(
+            self._silent,
+            int(self._nonfinite.sum()),
+            borderline,
+            sampled=sampled,
+            escalated=escalated,
+            unable=tuple(self._unable),
+        )
 
     @property
     def ledger(self) -> Ledger:

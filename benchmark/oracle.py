@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.answers import Gradient, Loss, each_draw, margin, misclassified
-from bench.errors import BenchError
+from bench.errors import BenchError, differentiable
 from bench.features import Activations, Features
 from bench.record import Known, Passes
 from bench.seeding import seed_everything
@@ -151,7 +151,7 @@ class Oracle:
         self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, within: Tensor | None
     ) -> list[Gradient]:
         """The answer of a deterministic defense."""
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiable():
             logits = self._forward(x, rows, fast=True)
             values = [loss(logits, y) for loss in losses]
             grads = [self._backward(value, x, rows, keep=value is not values[-1]) for value in values]
@@ -176,7 +176,7 @@ class Oracle:
         total = torch.zeros_like(x)
         losses, answers = [], []
         for some in self._portions(eot, len(x)):
-            with torch.enable_grad():
+            with torch.enable_grad(), differentiable():
                 logits = self._draw(x, rows, some, fast=True)
                 values = each_draw(loss, logits, y)
                 total += self._backward(values, x, rows, some)
@@ -351,4 +351,5 @@ class Oracle:
         if self._on_pass is not None:
             self._on_pass(len(x))
         output: Tensor = self._fast(x) if fast and self._fast is not None else self._model(x)
-        return output
+        # Attacks compute in float32, whatever the network does.
+        return output.float() if output.is_floating_point() else output

@@ -115,6 +115,7 @@ class Evidence:
             it is wrong without attack, `None` where it withstood. Empty for every other attack.
         sampled: survivors of a cascade that its reserve was tried on as a sample.
         escalated: survivors that the reserve attacked because of an alarm.
+        unable: attacks of the cell that could not be run, because the defense has no gradient.
     """
 
     silent: int = 0
@@ -123,6 +124,7 @@ class Evidence:
     distances: tuple[float | None, ...] = ()
     sampled: int = 0
     escalated: int = 0
+    unable: tuple[str, ...] = ()
 
     def followed_by(self, other: Evidence, offset: int) -> Evidence:
         """The evidence of this shard and of another that begins at example `offset`."""
@@ -133,6 +135,7 @@ class Evidence:
             self.distances + other.distances,
             self.sampled + other.sampled,
             self.escalated + other.escalated,
+            tuple(dict.fromkeys((*self.unable, *other.unable))),
         )
 
 

@@ -88,7 +88,9 @@ def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
         return Probe(role, group_of(cell), replace(cell.against(of), attack=attack, threat=at, slice=piece))
 
     yield probe("noise", _attack("noise"))
-    yield probe("large eps", usual, at=replace(threat, eps=_large(threat, examples)))
+    # Where a certified defense is flat no step begins; a few starts tell that from an attack that fails.
+    often = usual if defense.stochastic else _attack(usual.label, n_restarts="3")
+    yield probe("large eps", often, at=replace(threat, eps=_large(threat, examples)))
     if "base" in defense.offers:
         yield probe("base", _attack("pgd-20"), of=defense.seen_as("base"))
     if "base" in defense.offers and "blind" not in there:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bench import __version__, versions
@@ -12,6 +12,7 @@ from bench.alarm import at_the_cost_of, unaware
 from bench.cell import Cell, Planned, Result
 from bench.claims import Claims
 from bench.datasets.examples import Examples
+from bench.errors import is_no_gradient
 from bench.executors.task import Executor, Report, Task
 from bench.formats import Plan
 from bench.outcome import Done, Failed, worst_case
@@ -187,8 +188,15 @@ def _derive(planned: Planned, store: Store) -> None:
     """Settle a cell that is the worst case of others."""
     outcomes = [store.find(part) for part in planned.parts]
     done = [outcome for outcome in outcomes if isinstance(outcome, Done)]
-    if len(done) == len(outcomes):
-        store.finish(planned.cell, [worst_case(done)], _provenance(planned.cell, 0.0))
+    unable = tuple(
+        part.attack.label
+        for part, outcome in zip(planned.parts, outcomes, strict=True)
+        if isinstance(outcome, Failed) and is_no_gradient(outcome.error)
+    )
+    if done and len(done) + len(unable) == len(outcomes):
+        worst = worst_case(done)
+        known = replace(worst, evidence=replace(worst.evidence, unable=unable))
+        store.finish(planned.cell, [known], _provenance(planned.cell, 0.0))
         return
     failed = next(index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Done))
     part, outcome = planned.parts[failed], outcomes[failed]

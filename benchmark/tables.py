@@ -128,7 +128,7 @@ def make_table(results: Sequence[Result]) -> Table:
         title,
         header,
         tuple(lines),
-        (*notes, *idle_notes, *_escalations(results), *_formats(results), *_makers(results)),
+        (*notes, *idle_notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
     )
 
 
@@ -167,6 +167,16 @@ def _makers(results: Sequence[Result]) -> list[str]:
         f"made by different code: {f'{part} {_flat(name)}'.strip()} {_counted(states)}"
         for (part, name, _), states in made.items()
         if len(states) > 1
+    ]
+
+
+def _unable(results: Sequence[Result]) -> list[str]:
+    """One line per attack of several parts that lacks those which need a gradient."""
+    return [
+        f"{_ALARM} {_flat(result.cell.title)}: there is no gradient for {', '.join(result.outcome.evidence.unable)}, "
+        "the number is that of its other parts alone"
+        for result in results
+        if isinstance(result.outcome, Done) and result.outcome.evidence.unable
     ]
 
 

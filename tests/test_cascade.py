@@ -26,6 +26,7 @@ class Shard:
     breaks: dict[str, set[int]]
     gap: float = 1.0
     slope: float = 1.0
+    certain: bool = False
     left: list[int] = field(default_factory=lambda: list(range(100)))
     runs: list[tuple[str, list[int]]] = field(default_factory=list)
 
@@ -37,7 +38,11 @@ class Shard:
         return torch.tensor(self.left, dtype=torch.int64)
 
     def gaps(self, rows):
-        return torch.full((len(rows),), self.gap), torch.full((len(rows),), self.slope)
+        sure = torch.full((len(rows),), self.certain)
+        return torch.full((len(rows),), self.gap), torch.full((len(rows),), self.slope), sure
+
+    def require_attacked(self):
+        pass
 
     def draw(self, rows):
         return (rows * 37 % 101).float() / 101
@@ -104,9 +109,18 @@ def test_one_break_in_the_sample_calls_the_reserve_on_all():
 
 
 def test_one_masked_gradient_is_an_alarm():
-    assert masked(torch.tensor([1.0, 18.0]), torch.ones(2))
-    assert masked(torch.ones(2), torch.tensor([1.0, 0.0]))
-    assert not masked(torch.tensor([1.0, 16.0]), torch.tensor([1e-30, 1.0]))
+    no = torch.zeros(2, dtype=torch.bool)
+    assert masked(torch.tensor([1.0, 18.0]), torch.ones(2), no)
+    assert masked(torch.ones(2), torch.tensor([1.0, 0.0]), no)
+    assert not masked(torch.tensor([1.0, 16.0]), torch.tensor([1e-30, 1.0]), no)
+
+
+def test_what_is_flat_because_it_is_certain_is_no_alarm():
+    """The certified example is the second; that the first is flat stays one."""
+    slope, second = torch.tensor([1.0, 0.0]), torch.tensor([False, True])
+
+    assert not masked(torch.ones(2), slope, second)
+    assert masked(torch.ones(2), slope.flip(0), second)
 
 
 SHORT = ("apgd-ce[steps=5]", "apgd-t[steps=5,targets=2]", "fab-t[steps=5,targets=2]", "square[queries=40]")

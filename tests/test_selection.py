@@ -318,7 +318,7 @@ class TestComposites:
             ),
             ("autoattack-rand", "stochastic", "Linf", ["apgd-ce", "apgd-dlr"]),
             ("autoattack", "deterministic", "L2", ["apgd-ce", "apgd-t", "fab-t", "square"]),
-            ("autoattack", "stochastic", "Linf", ["apgd-ce", "apgd-dlr"]),
+            ("autoattack", "stochastic", "Linf", ["apgd-ce", "apgd-dlr", "square-eot"]),
         ],
     )
     def test_the_versions_of_autoattack_are_its_own(self, name, kind, family, labels):

@@ -64,7 +64,8 @@ def _eps_curve(group: Group) -> Finding | None:
     value = ", ".join(f"{role} {_percent(probe.accuracy)}" for role, probe in zip(roles, curve, strict=True))
     chance = 1 / group.classes if group.stochastic else 0.0
     left = curve[-1].accuracy
-    if left > max(_ALMOST_NONE, chance):
+    single = not group.stochastic and int((curve[-1].counts > 0).sum()) < BEATEN_LEAST
+    if left > max(_ALMOST_NONE, chance) and not single:
         message = f"{_percent(left)} robust at {group.probes['large eps'].attack.label} with a large eps; "
         return _finding("A01", "flag", value, "<= 1 % or chance", message + "the attack, not the defense, fails")
     for (smaller, larger), role in zip(pairwise(curve), roles[1:], strict=True):
@@ -108,6 +109,9 @@ def _chained(group: Group) -> Finding | None:
     """The black-box stage of a cascade that broke what its stages by gradient had left, where one did."""
     for attack in group.table:
         stages = () if attack.is_composite else (*attack.attack.stages, *attack.attack.reserve)
+        followed = {stage.label for stage in stages if stage.access == "gradient"}
+        if followed <= set(attack.done.evidence.unable):
+            continue  # there was no gradient to follow, which S09 says
         for stage in stages:
             part = attack.done.ledger.components.get(stage.label)
             if stage.access == "gradient" or part is None:

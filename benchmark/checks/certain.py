@@ -23,21 +23,23 @@ MOST = 0.5
 _STEP = 1e-3
 _ROUNDING = 1e-5
 
-# Logits float32 `[B, classes]` of images `[B, C, H, W]`.
-Ask = Callable[[Tensor], Tensor]
+# Logits float32 `[B, classes]` of images `[B, C, H, W]`, which are versions of the images `rows`.
+Ask = Callable[[Tensor, Tensor], Tensor]
+# The farthest point within the threat model from images `[B, C, H, W]` in directions of that shape.
+Reach = Callable[[Tensor, Tensor], Tensor]
 
 
-def certain(ask: Ask, x: Tensor, at: Tensor, y: Tensor, grad: Tensor, noise: Tensor, eps: float) -> Tensor:
+def certain(ask: Ask, reach: Reach, x: Tensor, at: Tensor, y: Tensor, grad: Tensor, noise: Tensor) -> Tensor:
     """Which images have no slope because nothing near them changes the answer, bool `[m]`.
 
     Args:
         ask: the defense.
+        reach: how far guesses go.
         x: images `[m, C, H, W]`, which guesses start from.
         at: where the slopes were taken, `[m, C, H, W]`: the images themselves, or points near them.
         y: labels `[m]`.
         grad: gradients there of a loss to ascend `[m, C, H, W]`; the images with a usable one lend it to the others.
         noise: of both signs, `[m, C, H, W]`.
-        eps: how far guesses go, Linf.
     """
     flat = grad.flatten(1)
     zero = (flat == 0).all(1)
@@ -46,17 +48,17 @@ def certain(ask: Ask, x: Tensor, at: Tensor, y: Tensor, grad: Tensor, noise: Ten
     rows = zero.nonzero().flatten()
     if not len(rows) or len(lending) < (1 - MOST) * len(x):
         return found
-    here = ask(at[rows])
+    here = ask(at[rows], rows)
     spread = (here.amax(1) - here.amin(1)).clamp_min(torch.finfo(here.dtype).tiny)
     sure = ~misclassified(here, y[rows])
     for side in (1, -1):
-        moved = ask((at[rows] + side * _STEP * noise[rows].sign()).clamp(0, 1))
+        moved = ask((at[rows] + side * _STEP * noise[rows].sign()).clamp(0, 1), rows)
         sure &= ((moved - here).abs().amax(1) <= _ROUNDING * spread).nan_to_num()
     for guess in range(GUESSES):
         lenders = _lenders(y, rows, lending, guess)
         strangers = (rows + 1 + guess * len(x) // GUESSES) % len(x)
         for direction in (grad[lenders].sign(), (x[strangers] - x[rows]).sign()):
-            sure &= ~misclassified(ask((x[rows] + eps * direction).clamp(0, 1)), y[rows])
+            sure &= ~misclassified(ask(reach(x[rows], direction), rows), y[rows])
     found[rows] = sure
     return found
 

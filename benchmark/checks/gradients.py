@@ -15,6 +15,7 @@ from bench.answers import margin
 from bench.checks.certain import certain
 from bench.checks.finding import Finding
 from bench.checks.subject import Subject
+from bench.errors import NoGradient, differentiable
 
 if TYPE_CHECKING:
     from bench.checks.truth import Place
@@ -56,10 +57,16 @@ def slopes(subject: Subject) -> Slopes:
     for draw in range(_draws(subject)):
         leaf = x.clone().requires_grad_()
         with torch.enable_grad():
-            logits = subject.forward(leaf, x, draw).float()
+            try:
+                with differentiable():
+                    logits = subject.forward(leaf, x, draw).float()
+            except NoGradient:  # of another runtime, which takes numbers alone
+                return Slopes(x, None, None, subject.clean)
             first = logits.detach().clone() if first is None else first
             losses = margin(logits, subject.y), F.cross_entropy(logits, subject.y, reduction="none")
             try:
+                if not logits.requires_grad:
+                    return Slopes(x, None, None, first)
                 for loss, total, keep in zip(losses, totals, (True, False), strict=True):
                     total += torch.autograd.grad(loss.sum(), leaf, retain_graph=keep)[0] / _draws(subject)
             except Exception as error:  # noqa: BLE001  (a backward of anybody's code)
@@ -118,7 +125,14 @@ def _without(subject: Subject, x: Tensor, y: Tensor, grad: Tensor) -> tuple[int,
     if not bool(bad.any()):
         return 0, 0
     images, noise = subject.x[: len(x)], subject.noise("certain")[: len(x)]
-    sure = certain(subject.ask, images, x, y, grad, noise, subject.eps) & bad
+
+    def ask(some: Tensor, _rows: Tensor) -> Tensor:
+        return subject.ask(some)
+
+    def reach(some: Tensor, direction: Tensor) -> Tensor:
+        return (some + subject.eps * direction).clamp(0, 1)
+
+    sure = certain(ask, reach, images, x, y, grad, noise) & bad
     return int((bad & ~sure).sum()), int(sure.sum())
 
 

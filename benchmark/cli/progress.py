@@ -12,6 +12,7 @@ from rich import progress
 from rich.console import Console
 
 from bench.cell import Cell
+from bench.errors import is_no_gradient
 from bench.executors.task import passes
 from bench.outcome import Done, Failed
 
@@ -90,7 +91,8 @@ class Progress:
         seconds = time.monotonic() - self._began[cell.key]
         self._bars.remove_task(self._rows[cell.key])
         if cell.key in self._beside:
-            if isinstance(outcome, Failed):
+            # That there is no gradient the examination of the defense has said once.
+            if isinstance(outcome, Failed) and not is_no_gradient(outcome.error):
                 self._line(f"check {cell.title}: FAIL: {outcome.error}")
             return
         what = f"FAIL: {outcome.error}" if isinstance(outcome, Failed) else _robust(outcome)

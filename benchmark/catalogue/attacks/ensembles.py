@@ -29,9 +29,11 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "autoattack",
         "",
         "2003.01690",
-        "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) on others",
+        "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) and Square on others",
         _LP,
-        parts={**_STANDARD, "stochastic": ("apgd-ce", "apgd-dlr")},
+        # The published rand version is by gradient alone: where a gradient is masked under noise, a cheap search
+        # without one would break more than what is called AutoAttack.
+        parts={**_STANDARD, "stochastic": ("apgd-ce", "apgd-dlr", "square-eot")},
     ),
     AttackEntry(
         "autoattack-standard",
