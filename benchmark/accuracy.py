@@ -220,13 +220,17 @@ class DefenseRow:
         found: dict[Finding, dict[ThreatModel, None]] = {}
         for column, result in self.results.items():
             for finding in result.findings:
-                if finding.alarming:
+                if finding.alarming and finding.concerns(column.attack):
                     found.setdefault(finding, {})[column.threat] = None
         return {finding: tuple(threats) for finding, threats in found.items()}
 
     def _alarmed(self, columns: Iterable[Column]) -> bool:
-        results = (self.results[column] for column in columns if column in self.results)
-        return any(finding.alarming for result in results for finding in result.findings)
+        return any(
+            finding.alarming and finding.concerns(column.attack)
+            for column in columns
+            if column in self.results
+            for finding in self.results[column].findings
+        )
 
     def cost(self, which: Which) -> Cost:
         """The passes of all finished attacks of a worst case."""

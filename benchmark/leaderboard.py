@@ -234,7 +234,7 @@ def _line(row: DefenseRow, judge: Judge, column: str, entry: Entry, **more: str)
         "draws": str(row.draws),
         "seed": str(row.seed),
         "defense_digest": row.defense.digest,
-        "checks": " ".join(sorted({finding.id for finding in row.alarms})),
+        "checks": _checks(row),
     }
     if row.blocks:
         line |= {"outcome": "blocked", "reason": "; ".join(row.blocks)}
@@ -246,6 +246,7 @@ def _line(row: DefenseRow, judge: Judge, column: str, entry: Entry, **more: str)
 
 def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str]:
     more = {"attack": column.attack, "threat": str(column.threat), "seen": _yes(row.seen(column))}
+    more["checks"] = _checks(row, column.attack)
     result = row.results.get(column)
     if result is not None:
         attack = result.cell.attack
@@ -253,6 +254,11 @@ def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str
         if isinstance(result.outcome, Done):
             more |= _cost(result.outcome.cost, row.slice.n)
     return _line(row, judge, "attack", row.entry(column, judge), **more)
+
+
+def _checks(row: DefenseRow, attack: str | None = None) -> str:
+    """The ids of what the checks flag or block of a defense; beside an attack nothing that is about others alone."""
+    return " ".join(sorted({finding.id for finding in row.alarms if attack is None or finding.concerns(attack)}))
 
 
 def _shift_lines(row: DefenseRow, judge: Judge) -> list[dict[str, str]]:

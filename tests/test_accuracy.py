@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.accuracy import WORST_CASES, Column, Judge, accuracy_of, by_slice, defense_rows, judges
 from bench.cell import AttackRef, Cell, DefenseRef, Result, Slice
+from bench.checks.finding import Finding
 from bench.errors import BenchError
 from bench.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.stats import wilson
@@ -220,6 +222,28 @@ def test_without_a_finished_cell_the_most_alarming_state_shows(outcomes, state):
     for entry in (row.standard(ONCE), row.worst("all", ONCE)):
         assert (entry.state, entry.accuracy) == (state, None)
         assert entry.reason
+
+
+@pytest.fixture
+def discarding():
+    """A defense whose number rests on `pgd-20`, beside an attack that a check says discards its successes."""
+    told = Finding("A05", "flag", "7", "0", "A05: silent", attacks=("mine",))
+    results = [_result("mine", LINF, _done([1, 1, 1, 1])), _result("pgd-20", LINF, _done([1, 1, 0, 0]))]
+    return [*(replace(result, findings=(told,)) for result in results), _result("pgd-20", L2, _done([1, 1, 1, 0]))]
+
+
+def test_a_finding_about_one_attack_marks_its_column_and_the_worst_cases_it_is_part_of(discarding):
+    row = _row(*discarding)
+
+    alarmed = {(column.attack, str(column.threat)): row.entry(column, ONCE).alarmed for column in row.columns}
+    assert alarmed == {("mine", "Linf:0.1"): True, ("pgd-20", "Linf:0.1"): False, ("pgd-20", "L2:1"): False}
+    assert [row.worst(which, ONCE).alarmed for which in WORST_CASES] == [True, False, True]
+    assert row.blocks == ()
+
+
+def test_a_finding_about_one_attack_is_not_told_of_a_table_without_it(discarding):
+    assert list(_row(*discarding).alarms.values()) == [(LINF,)]
+    assert _row(*discarding[1:]).alarms == {}
 
 
 def test_standard_accuracy_comes_from_the_clean_verdicts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import textwrap
 from pathlib import Path
@@ -245,6 +246,75 @@ def test_a_flagged_number_carries_a_mark(capsys):
     assert "FLAG  broken:probabilities: S12" in err
     assert "! broken:probabilities: S12: outputs are probabilities" in out
     assert "!" in next(line for line in out.splitlines() if line.startswith("broken:prob"))
+
+
+# Gradient ascent that sees adversarial points, and returns images that are nearly the ones it was given.
+DISCARDING = """
+    def build():
+        def attack(oracle, x, y, threat, *, stream):
+            from bench.answers import margin
+            from bench.geometry import project
+            import torch
+            rows, at = torch.arange(len(x)), x
+            for _ in range(10):
+                at = project(at + 0.05 * oracle.gradient(at, y, margin, rows).grad.sign(), x, threat)
+            oracle.gradient(at, y, margin, rows)
+            return project(x + 1e-3, x, threat)
+        return attack
+"""
+
+
+class TestAnAttackThatDiscardsItsSuccesses:
+    """Its column bears the mark and the remedy; the defense keeps the number that the other attacks gave it."""
+
+    @pytest.fixture(autouse=True)
+    def _attack(self):
+        Path("discarding.py").write_text(textwrap.dedent(DISCARDING))
+
+    def run(self, attacks):
+        command = ["run", "--defenses", "at,standard", "--attacks", attacks, "--threat", "Linf:0.2", "--n", 24]
+        return bench(*command, "--executor", "local", "--csv", "board.csv")
+
+    def lines(self):
+        with Path("board.csv").open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def test_the_number_of_the_defense_stands_on_the_others(self, capsys):
+        status = self.run("pgd-20[steps=5],./discarding.py:build")
+
+        shown = capsys.readouterr().out
+        bench("leaderboard", "--json")
+        ranks = json.loads(capsys.readouterr().out)
+        alone = {
+            line["defense"]: line
+            for line in self.lines()
+            if line["column"] == "attack" and line["attack"] != "discarding"
+        }
+        worst = {line["defense"]: line for line in self.lines() if line["column"] == "worst-all"}
+        assert status == 0
+        assert "silent successes in discarding: its column is no evidence; return the point" in " ".join(shown.split())
+        assert "no leaderboard number" not in shown
+        assert {place["defense"]: place["rank"] for place in ranks} == {"at": 1, "standard": 2}
+        assert {name: line["accuracy"] for name, line in worst.items()} == {
+            name: line["accuracy"] for name, line in alone.items()
+        }
+
+    def test_the_mark_is_on_its_column_and_on_the_worst_case(self, capsys):
+        self.run("pgd-20[steps=5],./discarding.py:build")
+
+        checks = {(line["column"], line["attack"]): line["checks"].split() for line in self.lines()}
+        (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("at "))
+        assert "A05" in checks["attack", "discarding"]
+        assert "A05" not in checks["attack", "pgd-20[steps=5]"]
+        assert "A05" in checks["worst-all", ""]
+        assert [text.endswith("!") for text in row.split()[3:5]] == [False, True]
+
+    def test_alone_it_is_no_number_at_all(self, capsys):
+        self.run("./discarding.py:build")
+
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "no leaderboard number: A05" in shown
+        assert "no other attack was run; return the point that was misclassified" in shown
 
 
 def test_a_defense_that_changes_in_use_is_found_by_the_replay(capsys):

@@ -9,6 +9,7 @@ images of the slice (`bench.probes`); thresholds are those of `bench.checks.grou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,12 @@ from bench.stats import mcnemar, sign_flip
 
 _ALMOST_NONE = 0.01
 _ABOVE = 0.005
+
+# What to change of an attack that discards its successes.
+_HAND_IN = (
+    "; return the point that was misclassified: keep the best of the path, where `success` of what oracle.gradient "
+    "answers is largest"
+)
 
 
 def after(group: Group) -> tuple[Finding, ...]:
@@ -152,13 +159,23 @@ def _convergence(group: Group) -> Finding | None:
 
 
 def _path(group: Group) -> Finding:
-    """A05: an adversarial iterate that was seen is handed in."""
+    """A05: an adversarial iterate that was seen is handed in.
+
+    Our attacks hand it in, so where one did not, no number of this group can be believed. An attack that somebody
+    brought may discard what it saw; that says nothing of the defense, whose number rests on the others.
+    """
     guilty = [attack for attack in group.table if attack.done.evidence.silent and not attack.is_composite]
+    if not guilty:
+        return _finding("A05", "pass", "0", "0", "every success on the way was handed in")
     total = sum(attack.done.evidence.silent for attack in guilty)
-    if total:
-        named = ", ".join(attack.attack.label for attack in guilty)
-        return _finding("A05", "block", str(total), "0", f"{total} silent successes in {named}")
-    return _finding("A05", "pass", "0", "0", "every success on the way was handed in")
+    labels = tuple(attack.attack.label for attack in guilty)
+    message = f"{total} silent successes in {', '.join(labels)}"
+    if any(attack.is_ours for attack in guilty):
+        return _finding("A05", "block", str(total), "0", message)
+    if all(attack.done.evidence.silent for attack in group.table):
+        return _finding("A05", "block", str(total), "0", f"{message}, and no other attack was run{_HAND_IN}")
+    found = _finding("A05", "flag", str(total), "0", f"{message}: its column is no evidence{_HAND_IN}")
+    return replace(found, attacks=labels)
 
 
 def _surrogates(group: Group) -> Finding:

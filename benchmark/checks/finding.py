@@ -22,6 +22,7 @@ class Finding:
         value: what was measured, as printed.
         threshold: what it was held against, as printed.
         message: one line, beginning with the id.
+        attacks: the labels of the attacks whose columns alone it is about; empty where it is about all of them.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Finding:
     value: str
     threshold: str
     message: str
+    attacks: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -43,12 +45,17 @@ class Finding:
         """Whether the check could not be made, or was not asked for."""
         return self.verdict == "info" and self.message.startswith((f"{self.id}: not checked", f"{self.id}: not run"))
 
+    def concerns(self, attack: str) -> bool:
+        """Whether it is about the column of an attack, by its label."""
+        return not self.attacks or attack in self.attacks
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        told = asdict(self)
+        return told if self.attacks else {name: value for name, value in told.items() if name != "attacks"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Finding:
-        return cls(**data)
+        return cls(**{**data, "attacks": tuple(data.get("attacks", ()))})
 
 
 def worst(findings: Iterable[Finding]) -> Severity:

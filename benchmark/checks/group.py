@@ -25,6 +25,8 @@ SMALLEST_DROP = 0.01
 # Variants whose gradient leaves the purifier out.
 SKIPPING = ("base", "bpda")
 
+_OURS, _BORROWED = "bench.attacks.", "bench.attacks.adapters."
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -46,6 +48,12 @@ class Measured:
     def accuracy(self) -> float:
         """Mean-of-N robust accuracy in [0, 1]."""
         return float(self.counts.mean()) / self.done.verdicts.draws
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether code of this package takes part in it: not a user's file, another library's or a plug-in's."""
+        members = (self.attack, *self.attack.stages, *self.attack.reserve)
+        return any(each.source.startswith(_OURS) and not each.source.startswith(_BORROWED) for each in members)
 
     @property
     def is_gradient(self) -> bool:

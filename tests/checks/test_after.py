@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from bench.cell import AttackRef, Cell, DefenseRef, Slice
 from bench.checks.after import after
+from bench.checks.finding import Finding
 from bench.checks.group import Group, Measured
 from bench.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 from bench.types import ThreatModel
@@ -16,12 +18,25 @@ from bench.types import ThreatModel
 N = 64
 
 
+OURS, A_FILE, A_LIBRARY = "bench.attacks.pgd:PGD", "./mine.py:build", "bench.attacks.adapters.foolbox:Foolbox"
+
+
 def measured(
-    label, counts, *, draws=1, backwards=20, access="gradient", needs="", composite=False, silent=0, nonfinite=0
+    label,
+    counts,
+    *,
+    draws=1,
+    backwards=20,
+    access="gradient",
+    needs="",
+    composite=False,
+    silent=0,
+    nonfinite=0,
+    source=OURS,
 ):
     counts = np.asarray(counts, dtype=np.uint8)
     clean = np.full_like(counts, draws)
-    attack = AttackRef(label, "x:Y", label, access=access, backwards=backwards, needs=needs)
+    attack = AttackRef(label, source, label, access=access, backwards=backwards, needs=needs)
     return Measured(attack, Done(Verdicts(draws, clean, counts), evidence=Evidence(silent, nonfinite)), composite)
 
 
@@ -113,13 +128,66 @@ def test_one_step_that_beats_many_is_flagged():
     assert verdicts(group(table))["A02"] == "flag"
 
 
-def test_a_silent_success_blocks():
-    table = [measured("pgd-20", standing(40), silent=1)]
-
+def path(*table):
+    """What A05 says of a table."""
     (finding,) = [finding for finding in after(group(table)) if finding.id == "A05"]
+    return finding
 
-    assert finding.verdict == "block"
+
+def test_a_silent_success_of_ours_blocks():
+    """Our attacks hand in what they find: where one did not, something is wrong with the harness or the defense."""
+    finding = path(measured("pgd-20", standing(40), silent=1), measured("fgsm", standing(50), backwards=1))
+
+    assert (finding.verdict, finding.attacks) == ("block", ())
     assert "1 silent successes in pgd-20" in finding.message
+
+
+@pytest.mark.parametrize("source", [A_FILE, A_LIBRARY, "plugin.attacks:Best"])
+def test_a_silent_success_of_an_attack_that_somebody_brought_flags_that_attack_alone(source):
+    """The defense has done nothing: its number rests on the attacks that handed in what they found."""
+    finding = path(measured("mine", standing(60), silent=7, source=source), measured("pgd-20", standing(40)))
+
+    assert (finding.verdict, finding.attacks) == ("flag", ("mine",))
+    assert "7 silent successes in mine: its column is no evidence" in finding.message
+    assert "return the point that was misclassified" in finding.message
+
+
+def test_a_number_that_rests_on_no_other_attack_is_blocked_with_the_remedy():
+    one = measured("mine", standing(60), silent=7, source=A_FILE)
+    other = measured("foolbox:X", standing(60), silent=1, source=A_LIBRARY)
+
+    finding = path(one, other)
+
+    assert (finding.verdict, finding.attacks) == ("block", ())
+    assert "8 silent successes in mine, foolbox:X, and no other attack was run" in finding.message
+    assert "return the point that was misclassified" in finding.message
+
+
+def test_a_silent_success_of_ours_is_not_excused_by_one_of_somebody_else():
+    finding = path(
+        measured("mine", standing(60), silent=7, source=A_FILE),
+        measured("pgd-20", standing(40), silent=1),
+        measured("fgsm", standing(50)),
+    )
+
+    assert (finding.verdict, finding.value) == ("block", "8")
+
+
+def test_a_cascade_of_ours_is_ours():
+    whole = measured("audit", standing(38), silent=1, source="malt + apgd-ce")
+    stages = (AttackRef("malt", "bench.attacks.malt:MALT", "a"), AttackRef("apgd-ce", "bench.attacks.apgd:APGD", "b"))
+    whole = replace(whole, attack=replace(whole.attack, stages=stages))
+
+    assert path(whole, measured("pgd-20", standing(39))).verdict == "block"
+
+
+def test_a_finding_about_some_attacks_survives_the_store_and_one_about_all_is_written_as_ever():
+    some = path(measured("mine", standing(60), silent=7, source=A_FILE), measured("pgd-20", standing(40)))
+    all_ = path(measured("pgd-20", standing(40), silent=1))
+
+    for finding in (some, all_):
+        assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+    assert "attacks" not in all_.to_json()
 
 
 def test_an_answer_that_is_not_finite_under_attack_blocks():
