@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, hypergeom
 
-from bench.audit.claim import AttackNumber, Claim, ClaimedProtocol, Comparison, decimals
+from bench.audit.claim import AttackNumber, Claim, ClaimedProtocol, ClassifierAlone, Comparison, decimals
 from bench.audit.comparison import examples_needed, unpaired_p
 from bench.audit.faults import FAULTS
 from bench.audit.logic import both, either, negated
@@ -498,6 +498,78 @@ def test_robust_above_standard_accuracy_is_flagged_where_the_examples_are_the_sa
     assert audit_claim(dataclasses.replace(claim, standard_n=512)).orders == ()
 
 
+# standard accuracy beyond that of the classifier alone
+
+
+def behind(alone, standard="73.44", n=512, alone_n=10_000, frozen=True, **protocol):
+    """The orders of a purifier with that standard accuracy, in front of a classifier with the other."""
+    claim = dataclasses.replace(
+        with_protocol(**protocol),
+        robust=Decimal("40.04"),
+        standard=Decimal(standard),
+        n=n,
+        classifier=ClassifierAlone(Decimal(alone), n=alone_n, frozen=frozen),
+    )
+    return list(audit_claim(claim).orders)
+
+
+def test_a_purifier_that_makes_its_frozen_classifier_better_is_flagged():
+    """376 of 512 against 6734 of 10,000 is beyond what sampling does."""
+    (line,) = behind("67.34")
+
+    assert line.startswith(
+        "standard accuracy 73.44 is 6.10 points above that of the classifier alone, 67.34 (p = 0.0041)"
+    )
+    assert "other weights, or a classifier that was trained further" in line
+
+
+@pytest.mark.parametrize("n", [100, 512, 10_000])
+def test_what_counts_as_above_is_what_the_sampling_of_both_does_not_explain(n):
+    """The least gap that is flagged at an n is the least one that the exact test resolves there."""
+    flagged = [k for k in range(n // 2, n + 1) if behind("50.00", f"{100 * k / n:.2f}", n=n, alone_n=n)]
+
+    assert flagged == [k for k in range(n // 2 + 1, n + 1) if unpaired_p(k, n, n // 2, n) < 0.05]
+
+
+@pytest.mark.parametrize("standard", ["67.34", "67.19", "40.04"])
+def test_a_purifier_that_costs_standard_accuracy_is_the_usual_one(standard):
+    assert behind("67.34", standard) == []
+
+
+def test_a_classifier_that_was_trained_behind_the_purifier_may_be_better_and_so_may_another_defense():
+    assert behind("67.34", frozen=False) == []
+    assert behind("67.34", **DETERMINISTIC) == []
+
+
+def test_the_examples_of_the_classifier_are_those_of_the_standard_accuracy_where_nothing_else_is_stated():
+    """71.88 is 368 of 512 and 65.62 is 336: resolved at 512, and would not be at 64."""
+    claim = dataclasses.replace(
+        CLAIM, n=64, standard_n=512, robust=Decimal("45.31"), standard=Decimal("71.88"), classifier=None
+    )
+    alone = ClassifierAlone(Decimal("65.62"))
+
+    assert len(audit_claim(dataclasses.replace(claim, classifier=alone)).orders) == 1
+    assert audit_claim(dataclasses.replace(claim, standard_n=None, classifier=alone)).orders == ()
+
+
+def test_without_n_a_gain_is_flagged_where_every_usual_n_that_allows_the_numbers_resolves_it():
+    """52.73 and 73.44 are no k/64, k/100 or k/128; a gap of less than a point says nothing without n."""
+    (resolved,) = example("atop-xcit-cifar100").orders
+    (open_,) = behind("73.00", n=None)
+
+    assert "p = 0.044 at n = 256, the smallest usual one that allows it" in resolved
+    assert open_ == (
+        "standard accuracy 73.44 is 0.44 points above that of the classifier alone, 73.00: "
+        "cannot be told from sampling without n"
+    )
+
+
+def test_the_accuracy_of_the_classifier_alone_has_to_be_possible_too():
+    claim = dataclasses.replace(CLAIM, classifier=ClassifierAlone(Decimal("80.02"), n=512))
+
+    assert "classifier 80.02 is no k/512" in audit_claim(claim).findings
+
+
 # the published numbers of AToP
 
 
@@ -520,6 +592,7 @@ EXPECTED = {
     "atop-gan-cifar100": (True, False, {"F3", "F8", "F9"}),
     "atop-ae-cifar10": (True, True, {"F3", "F8", "F9"}),
     "atop-xcit-cifar10": (None, None, set()),
+    "atop-xcit-cifar100": (None, None, set()),
     "atop-rt1-classifier-only": (True, None, {"F4"}),
     "atop-rt2-purifier-skipped": (True, True, {"F4", "F6"}),
     "atop-rt3-purifier-skipped": (True, False, {"F4", "F6"}),
@@ -602,6 +675,7 @@ def test_a_claim_is_read_into_its_records():
     claim = parse_claim(
         'title = "two\\nlines \\u001b[31m"\nrobust = 1e1\nthreat = "linf:8/255"\nn = 5\n'
         "[comparison]\nrobust = 9\nsame_protocol = false\n"
+        "[classifier]\nstandard = 93.10\nfrozen = false\n"
         '[protocol]\nunion = ["bpda"]\njudged = "mean"\nsteps = 7\nreduced = false'
     )
 
@@ -611,6 +685,7 @@ def test_a_claim_is_read_into_its_records():
         threat=ThreatModel.parse("Linf:8/255"),
         n=5,
         comparison=Comparison(Decimal(9), same_protocol=False),
+        classifier=ClassifierAlone(Decimal("93.10"), frozen=False),
         protocol=ClaimedProtocol(union=("bpda",), judged="mean", steps=7, reduced=False),
     )
 
@@ -655,6 +730,7 @@ MISTAKES = {
     "a single table of numbers": (START + '[numbers]\nattack = "a"', "no list of tables"),
     "a number without attack": (START + "[[numbers]]\nrobust = 5", "no 'attack'"),
     "a comparison without number": (START + '[comparison]\ntitle = "a"', "no 'robust'"),
+    "a classifier without standard accuracy": (START + "[classifier]\nn = 5", r"\[classifier\] has no 'standard'"),
     "a text that is none": (START + "source = 5", "no text"),
     "a date": (START + "source = 2023-11-01", "no text"),
 }
@@ -736,7 +812,7 @@ def test_a_claim_without_findings_says_so_and_exits_with_zero(tmp_path, capsys):
 def test_every_field_and_every_fault_is_in_the_documentation():
     page = (ROOT / "docs" / "claims.md").read_text()
 
-    for kind in (Claim, ClaimedProtocol, Comparison, AttackNumber):
+    for kind in (Claim, ClaimedProtocol, Comparison, ClassifierAlone, AttackNumber):
         for item in dataclasses.fields(kind):
             assert f"`{item.name}`" in page or f"[{item.name}]" in page, item.name
     for fault in FAULTS:

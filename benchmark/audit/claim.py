@@ -157,6 +157,23 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class ClassifierAlone:
+    """The classifier behind the purifier, without it.
+
+    Attributes:
+        standard: its standard accuracy in percent, with the decimals that were printed.
+        title: where it was printed, or what it is.
+        n: examples behind it; those of the claim's standard accuracy where not stated.
+        frozen: the very same weights are behind the purifier.
+    """
+
+    standard: Decimal
+    title: str = ""
+    n: int | None = None
+    frozen: bool = True
+
+
+@dataclass(frozen=True)
 class AttackNumber:
     """One of several attacks' numbers for the same defense and threat model.
 
@@ -187,6 +204,7 @@ class Claim:
         runs: how many independent runs the number is the mean of.
         protocol: how it was measured.
         comparison: another number it is held against.
+        classifier: the classifier behind the purifier, without it.
         numbers: several attacks' numbers for the same defense.
     """
 
@@ -201,6 +219,7 @@ class Claim:
     runs: int = 1
     protocol: ClaimedProtocol = field(default_factory=ClaimedProtocol)
     comparison: Comparison | None = None
+    classifier: ClassifierAlone | None = None
     numbers: tuple[AttackNumber, ...] = ()
 
     @property
@@ -213,6 +232,11 @@ class Claim:
     def standard_draws_averaged(self) -> int:
         """The same for the standard accuracy: one draw where it has no clean twin."""
         return self.runs if self.protocol.clean_twin is False else self.draws_averaged
+
+    @property
+    def standard_examples(self) -> int | None:
+        """Examples behind the standard accuracy."""
+        return self.n if self.standard_n is None else self.standard_n
 
     @property
     def same_examples(self) -> bool:

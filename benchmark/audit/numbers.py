@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from bench.audit.claim import decimals
+from bench.audit.claim import Claim, decimals
 from bench.stats import Interval, clopper_pearson, wilson
 
 # The sizes people evaluate on; an n that is unknown is most likely one of them.
@@ -129,6 +129,30 @@ class PrintedNumber:
             "clopper_pearson": None if self.exact is None else percent(self.exact),
             "possible_n": [] if self.possible else possible_sizes([self]),
         }
+
+
+def standard_number(claim: Claim) -> PrintedNumber | None:
+    """The standard accuracy of a claim, where it states one."""
+    if claim.standard is None:
+        return None
+    return PrintedNumber("standard", claim.standard, claim.standard_examples, claim.standard_draws_averaged)
+
+
+def classifier_number(claim: Claim) -> PrintedNumber | None:
+    """The standard accuracy of the classifier behind the purifier, where the claim states one; it draws nothing."""
+    alone = claim.classifier
+    if alone is None:
+        return None
+    n = claim.standard_examples if alone.n is None else alone.n
+    return PrintedNumber("classifier", alone.standard, n, claim.runs)
+
+
+def printed_numbers(claim: Claim) -> tuple[PrintedNumber, ...]:
+    """What is printed of the defense: robust accuracy, standard accuracy, then the table's; then of its classifier."""
+    robust = PrintedNumber("robust", claim.robust, claim.n, claim.draws_averaged)
+    table = (PrintedNumber(item.attack, item.robust, claim.n, claim.draws_averaged) for item in claim.numbers)
+    found = (robust, standard_number(claim), *table, classifier_number(claim))
+    return tuple(number for number in found if number is not None)
 
 
 def sizes(numbers: Sequence[PrintedNumber]) -> list[int]:

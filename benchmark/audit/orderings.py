@@ -2,16 +2,21 @@
 
 A stronger attack contains the weaker one or starts where it ends, so it must not leave more examples
 robust; no attack may leave more than there are without attack. The reviewers of AToP found such
-orders by eye.
+orders by eye. Nor is a purifier expected to mend what its frozen classifier gets wrong: it sees the image and
+nothing else, and hands on less of it than the classifier was trained on.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from bench.audit.claim import AttackNumber, Claim, is_autoattack
+from bench.audit.comparison import Contrast
+from bench.audit.numbers import USUAL_SIZES, PrintedNumber, classifier_number, printed_numbers, sizes, standard_number
 
 _ONE_STEP = re.compile(r"(fgsm|fgm)(?![a-z])", re.IGNORECASE)
 _ITERATED = re.compile(r"(bim|pgd|i-?fgsm|mi-?fgsm)(?![a-z])", re.IGNORECASE)
@@ -21,7 +26,7 @@ _STEPS = re.compile(r"(?P<stem>.*?)[ _-]?(?P<steps>\d+)")
 def suspicious_orders(claim: Claim) -> list[str]:
     """One line per pair of numbers in an order that should not be."""
     numbers = _numbers(claim)
-    lines = _above_standard(claim, numbers)
+    lines = [*_above_classifier(claim), *_above_standard(claim, numbers)]
     for one, other in itertools.permutations(numbers, 2):
         reason = _stronger(one, other)
         if reason and one.robust > other.robust:
@@ -46,6 +51,34 @@ def _above_standard(claim: Claim, numbers: list[AttackNumber]) -> list[str]:
         return []
     printed = [(_label(item), item.robust) for item in numbers] or [("robust accuracy", claim.robust)]
     return [_leak(label, robust, standard) for label, robust in printed if robust > standard]
+
+
+def _above_classifier(claim: Claim) -> list[str]:
+    """Standard accuracy beyond that of the frozen classifier alone, unless the sampling of both explains it."""
+    standard, alone = standard_number(claim), classifier_number(claim)
+    if standard is None or alone is None or standard.printed <= alone.printed:
+        return []
+    if claim.protocol.purifier is False or (claim.classifier is not None and not claim.classifier.frozen):
+        return []
+    told = _gain(standard, alone, printed_numbers(claim))
+    gap = standard.printed - alone.printed
+    where = f"standard accuracy {standard.printed} is {gap} points above that of the classifier alone, {alone.printed}"
+    return [f"{where}{told}"] if told else []
+
+
+def _gain(standard: PrintedNumber, alone: PrintedNumber, numbers: Iterable[PrintedNumber]) -> str:
+    """What to think of a standard accuracy above that of the classifier; empty where sampling explains it."""
+    suspicion = "other images, other weights, or a classifier that was trained further"
+    contrast = Contrast(standard, alone, same_protocol=True)
+    if contrast.p is not None:
+        return f" (p = {contrast.p:.2g}): {suspicion}" if contrast.resolved else ""
+    smallest = min(set(USUAL_SIZES) & set(sizes([item for item in numbers if item.n is None])), default=None)
+    if smallest is not None:
+        there, alone_there = (replace(item, n=item.n or smallest) for item in (standard, alone))
+        contrast = Contrast(there, alone_there, same_protocol=True)
+        if contrast.resolved:
+            return f" (p = {contrast.p:.2g} at n = {smallest}, the smallest usual one that allows it): {suspicion}"
+    return ": cannot be told from sampling without n"
 
 
 def _leak(label: str, robust: Decimal, standard: Decimal) -> str:

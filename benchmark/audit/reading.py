@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from bench.audit.claim import AttackNumber, Claim, ClaimedProtocol, Comparison, decimals
+from bench.audit.claim import AttackNumber, Claim, ClaimedProtocol, ClassifierAlone, Comparison, decimals
 from bench.errors import BenchError, unknown
 from bench.types import ThreatModel
 
@@ -27,6 +27,7 @@ _HOME: dict[type[Any], str] = {
     Claim: "a claim",
     ClaimedProtocol: "[protocol]",
     Comparison: "[comparison]",
+    ClassifierAlone: "[classifier]",
     AttackNumber: "[[numbers]]",
 }
 

@@ -9,7 +9,14 @@ from typing import Any
 from bench.audit.claim import Claim
 from bench.audit.comparison import Contrast
 from bench.audit.faults import FAULTS, Fault, State
-from bench.audit.numbers import USUAL_SIZES, PrintedNumber, percent, possible_sizes, truncated_count
+from bench.audit.numbers import (
+    USUAL_SIZES,
+    PrintedNumber,
+    percent,
+    possible_sizes,
+    printed_numbers,
+    truncated_count,
+)
 from bench.audit.orderings import suspicious_orders
 from bench.audit.protocol import Difference, differences, fulfilled, not_stated, reference_name
 
@@ -20,7 +27,7 @@ class Audit:
 
     Attributes:
         claim: the claim itself.
-        numbers: its printed accuracies: robust, standard, then the table's.
+        numbers: its printed accuracies: robust, standard, then the table's, then that of the classifier alone.
         contrast: the comparison it makes.
         differences: where its protocol falls short of the reference.
         not_stated: fields that the reference asks for and the claim does not state.
@@ -173,17 +180,12 @@ class Audit:
         return lines + _wrapped("do not apply", [fault.id for fault in self.faults("does not apply")])
 
     def _about_orders(self) -> list[str]:
-        return ["Orders", *(f"  {line}" for line in self.orders)] if self.orders else []
+        return ["Orders", *(part for line in self.orders for part in _folded(line))] if self.orders else []
 
 
 def audit_claim(claim: Claim) -> Audit:
     """Ask a claim every question."""
-    same = claim.standard_n is None
-    numbers = [PrintedNumber("robust", claim.robust, claim.n, claim.draws_averaged)]
-    if claim.standard is not None:
-        n = claim.n if same else claim.standard_n
-        numbers.append(PrintedNumber("standard", claim.standard, n, claim.standard_draws_averaged))
-    numbers += [PrintedNumber(item.attack, item.robust, claim.n, claim.draws_averaged) for item in claim.numbers]
+    numbers = printed_numbers(claim)
     contrast = None
     if claim.comparison is not None:
         other = claim.comparison
@@ -191,7 +193,7 @@ def audit_claim(claim: Claim) -> Audit:
         contrast = Contrast(numbers[0], PrintedNumber(name, other.robust, n, claim.draws_averaged), other.same_protocol)
     return Audit(
         claim,
-        tuple(numbers),
+        numbers,
         contrast,
         tuple(differences(claim)),
         tuple(not_stated(claim)),
@@ -211,7 +213,7 @@ def number_lines(item: PrintedNumber) -> list[str]:
         low, high = percent(item.exact)
         text += f", Clopper-Pearson [{low:.1f}, {high:.1f}]"
     if item.any_number_is:
-        return [f"{head}n = {item.n} allows any number of so few decimals; {text}"]
+        return [f"{head}n = {item.n} allows any number so rounded; {text}"]
     if item.possible and item.count is not None:
         return [f"{head}{item.share(item.count)}; {text}"]
     nearest = " and ".join(item.share(k) for k in item.neighbours)
@@ -241,5 +243,9 @@ def _wrapped(label: str, items: tuple[str, ...] | list[str], width: int = 96) ->
     """`label: a, b, c` over as many lines as it takes; nothing without items."""
     if not items:
         return []
-    text = f"{label}: {', '.join(items)}"
+    return _folded(f"{label}: {', '.join(items)}", width)
+
+
+def _folded(text: str, width: int = 96) -> list[str]:
+    """A text over as many lines as it takes."""
     return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
