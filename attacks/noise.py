@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +47,9 @@ class Uniform:
     n_draws: int = 100
     eot: int = 20
     finalists: int = 5
+
+    # From the question whether it can attack a linear classifier: beyond a few pixels noise cannot.
+    exempt: ClassVar[str] = "random points have no aim"
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "n_draws", "eot", "finalists")

@@ -249,7 +249,8 @@ def defense_ref(request: Request, spec: ImageSpec) -> DefenseRef:
 def attack_ref(request: Request, families: tuple[str, ...], spec: ImageSpec) -> tuple[AttackEntry, AttackRef]:
     """A user's attack as the matrix knows it.
 
-    It may say more about itself through attributes `families`, `access`, `forwards`, `backwards`.
+    It may say more about itself through attributes `families`, `access`, `forwards`, `backwards`, and through
+    `exempt`, why it need not break a linear classifier (`bench.checks.ability`).
     """
     attack = build(request.name, request.parameters)
     if not callable(attack):

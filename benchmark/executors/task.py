@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.alarm import told, with_reserve
 from bench.cell import AttackRef, Cell, DefenseRef
 from bench.datasets.examples import Examples
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, StageError, one_line
 from bench.fingerprint import of_file
 from bench.formats import PLAIN, Format, Plan
 from bench.outcome import Done
@@ -110,6 +110,8 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
 
     began = time.perf_counter()
     try:
+        _require_able(task, device)
+        began = time.perf_counter()  # it is no part of what the cell costs
         defense = _faced(task.cell, task.shard.spec)
         attack = load_attack(with_reserve(task.cell.attack) if task.alarm else task.cell.attack)
         engine = _engine(task, defense, device)
@@ -120,6 +122,22 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
     kept = result.x_adv[: kept_images(task.shard.spec)] if task.index == 0 else None
     done = Done(result.verdicts, result.cost, result.evidence, result.ledger)
     return Report(task, told(task.cell.attack, done) if task.alarm else done, "", seconds, kept)
+
+
+def _require_able(task: Task, device: str) -> None:
+    """Raise unless every attack of a task can attack, or it cannot be told (`bench.checks.ability`)."""
+    from bench.checks.ability import SHARE, require_able
+    from bench.checks.threat import Violation
+
+    cell = task.cell
+    allowed = math.ceil(SHARE * passes(cell, cell.slice.n))
+    for ref in (*cell.attack.stages, *cell.attack.reserve) or (cell.attack,):
+        try:
+            require_able(ref, partial(load_attack, ref), cell.threat, task.shard.spec, allowed=allowed, device=device)
+        except Violation as error:
+            if not cell.attack.stages:
+                raise
+            raise StageError(f"{ref.label}: {one_line(error)}") from error
 
 
 def _engine(task: Task, defense: Defense, device: str) -> Engine:

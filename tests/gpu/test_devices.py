@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ import bench.defenses
 from bench import matrix
 from bench.attacks.losses import LOSSES
 from bench.catalogue import ATTACKS
+from bench.checks import ability
 from bench.checks.preflight import preflight
+from bench.checks.threat import Violation
 from bench.conversion import Engine, converted
 from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
@@ -140,6 +144,33 @@ def test_the_same_cell_is_the_same_bytes(device, name):
     assert first.x_adv.tobytes() == again.x_adv.tobytes()
     assert first.verdicts.adversarial.tolist() == again.verdicts.adversarial.tolist()
     assert first.cost == again.cost
+
+
+def test_every_attack_is_asked_there_whether_it_can_attack(device, monkeypatch):
+    """All are able, and of none but noise nothing can be told; one that is not is found out as on a CPU."""
+    run, untold = ability._Bench.run, []
+
+    def noted(self, *args, **options):
+        tried = run(self, *args, **options)
+        untold.extend([] if tried else [self.ref.label])
+        return tried
+
+    monkeypatch.setattr(ability, "_known", {})
+    monkeypatch.setattr(ability._Bench, "run", noted)
+    gray, color = ImageSpec((1, 8, 8), 10), ImageSpec((3, 8, 8), 10)
+    for name, family in PAIRS:
+        if all(importlib.util.find_spec(package) for package in ATTACKS.get(name).requires):
+            _, ref = attack(Request(name, {}), "digits", None)
+            threat = ThreatModel.parse(f"{family}:{FAMILIES[family].usual((1, 8, 8))}")
+            spec = color if FAMILIES[family].colors else gray
+            ability.require_able(ref, partial(load_attack, ref), threat, spec, allowed=0, device=device)
+
+    assert set(untold) <= {"noise"}
+    _, ref = attack(Request("pgd-20", {"step_size": "1e-9"}))
+    with pytest.raises(Violation, match="V13"):
+        ability.require_able(
+            ref, partial(load_attack, ref), ThreatModel.parse("Linf:0.2"), gray, allowed=0, device=device
+        )
 
 
 def test_a_gpu_stops_at_most_eight_queries_late(device):
