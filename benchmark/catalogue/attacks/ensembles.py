@@ -29,7 +29,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "autoattack",
         "",
         "2003.01690",
-        "AutoAttack, the worst case of its parts: standard on deterministic defenses, rand (EOT 20) and Square on others",
+        "AutoAttack, the worst case of its parts: standard on deterministic defenses, else rand (EOT 20) and Square",
         _LP,
         # The published rand version is by gradient alone: where a gradient is masked under noise, a cheap search
         # without one would break more than what is called AutoAttack.
