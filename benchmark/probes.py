@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from bench import selection
 from bench.cell import AttackRef, Cell, DefenseRef, Planned, Slice
-from bench.checks.group import Group, Measured
+from bench.checks.group import BLACK_BOX, Group, Measured
 from bench.datasets.examples import Examples
 from bench.executors.task import passes
 from bench.outcome import Done, Verdicts
@@ -29,6 +29,10 @@ BASE_IMAGES = 128
 # How much of the passes of the table's cells the probes may take.
 BUDGET = 0.1
 
+# Moves of the search without a gradient, and how much of what all probes may take it may.
+_QUERIES = (1000, 300, 100, 30)
+_BLACK_BOX_SHARE = 0.5
+
 Key = tuple[str, str, str, int, int]
 
 
@@ -37,7 +41,7 @@ class Probe:
     """A cell the checks need.
 
     Attributes:
-        role: what for: `half eps`, `noise`, `base`.
+        role: what for: `half eps`, `noise`, `base`; one probe of each.
         group: whom it is compared with.
     """
 
@@ -68,10 +72,14 @@ def plan(planned: Sequence[Planned], examples: Examples, *, share: float | None 
     found = []
     for cells in by_group.values():
         left = None if share is None else share * sum(passes(cell, cell.slice.n) for cell in cells.values())
-        for probe in _of(next(iter(cells.values())), set(cells), examples):
+        roles: set[str] = set()
+        there = {stage.label for cell in cells.values() for stage in cell.attack.stages} | set(cells)
+        for probe in _of(next(iter(cells.values())), there, examples):
             cost = passes(probe.cell, probe.cell.slice.n)
-            if left is None or cost <= left:
+            allowed = left if left is None or probe.role != BLACK_BOX else left * _BLACK_BOX_SHARE
+            if probe.role not in roles and (allowed is None or cost <= allowed):
                 found.append(probe)
+                roles.add(probe.role)
                 left = None if left is None else left - cost
     return found
 
@@ -87,6 +95,8 @@ def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
         piece = Slice(part.dataset, part.split, len(part), part.digest)
         return Probe(role, group_of(cell), replace(cell.against(of), attack=attack, threat=at, slice=piece))
 
+    if not there & {"square", "square-eot"}:  # what a cascade holds of it tells as much (A03)
+        yield from (probe(BLACK_BOX, attack) for attack in _searches(defense))
     yield probe("noise", _attack("noise"))
     # Where a certified defense is flat no step begins; a few starts tell that from an attack that fails.
     often = usual if defense.stochastic else _attack(usual.label, n_restarts="3")
@@ -111,6 +121,15 @@ def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
 def images_for(defense: DefenseRef) -> int:
     """How many images a probe of a defense takes."""
     return STOCHASTIC_IMAGES if defense.stochastic else IMAGES
+
+
+def _searches(defense: DefenseRef) -> Iterable[AttackRef]:
+    """Random search that needs no gradient, the longest first: the longest that can be paid for is run."""
+    for queries in _QUERIES:
+        if defense.stochastic:
+            yield _attack("square-eot", queries=str(queries), eot="4")
+        else:
+            yield _attack("square", queries=str(queries))
 
 
 def _usual(defense: DefenseRef) -> AttackRef:

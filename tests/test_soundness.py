@@ -75,6 +75,7 @@ class TestProbes:
 
         assert sorted(found) == sorted(
             [
+                "black box",
                 "noise",
                 "large eps",
                 "base",

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from bench.checks.finding import Finding, Severity
-from bench.checks.group import BEATEN_LEAST, BEATEN_SHARE, SKIPPING, Counts, Group, Measured
+from bench.checks.group import BEATEN_LEAST, BEATEN_SHARE, BLACK_BOX, SKIPPING, Counts, Group, Measured
 from bench.stats import mcnemar, sign_flip
 
 _ALMOST_NONE = 0.01
@@ -105,7 +105,7 @@ def _black_box(group: Group) -> Finding | None:
         return chained
     white = _full_gradient(group)
     black = [attack for attack in group.table if attack.is_black_box]
-    black += [probe for role, probe in group.probes.items() if role in ("noise", "blind", "derandomized")]
+    black += [probe for role, probe in group.probes.items() if role in (BLACK_BOX, "noise", "blind", "derandomized")]
     if not white or not black:
         return None
     message = "black-box {label} found {k} the white-box attacks missed; union taken"

@@ -22,6 +22,9 @@ BEATEN_LEAST = 2
 LEVEL = 0.01
 SMALLEST_DROP = 0.01
 
+# The role of the probe that searches without a gradient.
+BLACK_BOX = "black box"
+
 # Variants whose gradient leaves the purifier out.
 SKIPPING = ("base", "bpda")
 
