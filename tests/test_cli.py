@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, what they write, what they return."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from PIL import Image
 
 from bench.checkpoints import shipped
 from bench.cli import main
+from bench.cli.notes import say_order_of_classes
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ["--attacks", "fgsm,pgd-20[steps=3]", "--executor", "local"]
@@ -135,6 +137,52 @@ def test_a_mistake_is_one_line_with_its_remedy_status_2_and_nothing_written(tmp_
     assert WRONG[line] in printed.err
     assert files(tmp_path) == before
     assert not Path("bench-results").exists()
+
+
+_LINEAR = """
+import torch
+def build():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run --defenses ./linear.py --attacks fgsm --threat Linf:0.2 --n 4 --executor local",
+        "run --defenses ./linear.py --attacks fgsm --threat Linf:0.2 --n 4 --dry-run",
+        "check ./linear.py --n 4",
+        "train standard --set epochs=1 --set network=small-cnn",
+    ],
+)
+@pytest.mark.parametrize(("ten", "notes"), [("10", 1), ("3", 0)])
+def test_numbered_classes_are_noted_once_where_text_sorts_them_otherwise(tmp_path, capsys, command, ten, notes):
+    """A run reads three splits of them, and says once which order it takes."""
+    Path("linear.py").write_text(_LINEAR)
+    for split, name, index in itertools.product(("train", "test"), ("1", "2", ten), range(12)):
+        folder = tmp_path / "img" / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 60 * (int(name) % 4) + index).save(folder / f"{index}.png")
+
+    bench(*shlex.split(command), "--dataset", "imagefolder:img")
+
+    printed = capsys.readouterr()
+    assert printed.err.count("note: labels of img follow the names") == notes
+    assert "follow the names" not in printed.out
+
+
+def test_a_note_that_nobody_reads_stops_no_command(tmp_path, monkeypatch):
+    """As in `bench run ... 2>&1 | head -1`."""
+
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    for name in ("1", "2", "10"):
+        (tmp_path / "img" / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "stderr", Closed())
+
+    say_order_of_classes("imagefolder:img")
 
 
 def test_missing_and_damaged_weights_are_named(tmp_path, capsys):

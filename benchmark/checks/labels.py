@@ -1,4 +1,4 @@
-"""Checks against the labels: S14 input convention, S15 declared accuracy, S16 leaked labels.
+"""Checks against the labels: S14 input convention, S15 accuracy, S16 leaked labels.
 
 The labels stay here; the defense sees images alone.
 """
@@ -17,7 +17,7 @@ from bench.checks.gradients import ascend
 from bench.checks.subject import ROWS, Subject, on_device
 from bench.datasets.examples import Examples
 from bench.random import Stream
-from bench.stats import clopper_pearson, mcnemar
+from bench.stats import at_most, clopper_pearson, mcnemar
 
 # Images [B, C, H, W] in [0, 1] as another convention has them.
 Convention = Callable[[Tensor], Tensor]
@@ -32,6 +32,8 @@ CONVENTION_LEVEL = 0.01
 CONFIDENCE = 0.99
 MOST = 512
 ROUNDING = 0.0005
+# Fewer right answers than guesses would give are no bad luck at this level.
+BELOW_CHANCE = 1e-6
 
 # S16: the gap of accuracy, its level over all comparisons, and how far the distribution of margins
 # may be ahead on the benchmark (Kolmogorov-Smirnov, one-sided: by chance 4e-5 for 64 images each).
@@ -65,7 +67,7 @@ def convention(subject: Subject, examples: Examples) -> Finding:
         others["BGR"] = lambda images: images.flip(1)
     level = CONVENTION_LEVEL / len(others)
     accuracy = _mean(~misclassified(subject.clean, subject.y))
-    best, name = 0.0, ""
+    best, name = 1 / subject.classes + BETTER_BY, ""
     for other, convert in others.items():
         there, here, clear = _led(subject, examples.part(0, min(ROWS, len(examples))), convert, level)
         if there > here + BETTER_BY and not clear and len(examples) > ROWS:
@@ -104,8 +106,57 @@ def _led(subject: Subject, part: Examples, convert: Convention, level: float) ->
     return _mean(there), _mean(here), mcnemar(gained, lost) < level
 
 
-def declared_accuracy(subject: Subject, examples: Examples, declared: float | None, declared_n: int | None) -> Finding:
-    """S15: the declared standard accuracy agrees with the measured one at 99 %.
+def accuracy(
+    subject: Subject,
+    examples: Examples,
+    held_out: Examples | None,
+    declared: float | None,
+    declared_n: int | None,
+) -> Finding:
+    """S15: the accuracy is no less than that of guesses, and agrees with the declared one where there is one."""
+    return _below_chance(subject, examples, held_out) or _as_declared(subject, examples, declared, declared_n)
+
+
+def _below_chance(subject: Subject, examples: Examples, held_out: Examples | None) -> Finding | None:
+    """That the labels are in another order: who knows nothing is right as often as by guessing, not less.
+
+    64 images tell that all is well. Where fewer of them are right than by guessing, up to 512 are asked and the
+    held-out ones, whose labels are in the same order: of ten classes 128 images alone hardly tell.
+    """
+    right, n, chance = _against_guesses(subject.clean, subject.y)
+    if right >= chance * n:
+        return None
+    parts = [part.part(0, min(MOST, len(part))) for part in (examples, held_out) if part is not None]
+    images = [on_device(part, subject.device) for part in parts]
+    logits = torch.cat([_logits(subject, x) for x, _ in images])
+    right, n, chance = _against_guesses(logits, torch.cat([y for _, y in images]))
+    p = at_most(right, n, chance) if n else 1.0
+    if p >= BELOW_CHANCE:
+        return None
+    message = (
+        f"S15: clean {right / n:.1%} on n={n}, where guesses reach {chance:.1%} (p = {p:.0e}): the labels are probably "
+        "in another order than the model's; those of image folders follow the names as text"
+    )
+    return Finding("S15", "flag", f"{right / n:.1%}", f"{chance:.1%} by chance", message)
+
+
+def _against_guesses(logits: Tensor, y: Tensor) -> tuple[int, int, float]:
+    """Right answers, answers that are numbers, and the share of right ones by chance.
+
+    That is one in so many classes, or less where the answers are of classes that are rare: who always names a rare
+    one is seldom right, whatever the order of the labels.
+    """
+    sane = logits.isfinite().all(1)
+    answers, labels, classes = logits[sane].argmax(1), y[sane], logits.shape[1]
+    n = len(labels)
+    if not n:
+        return 0, 0, 0.0
+    agreeing = (answers.bincount(minlength=classes) * labels.bincount(minlength=classes)).sum()
+    return int((answers == labels).sum()), n, min(1 / classes, int(agreeing) / n**2)
+
+
+def _as_declared(subject: Subject, examples: Examples, declared: float | None, declared_n: int | None) -> Finding:
+    """The declared standard accuracy agrees with the measured one at 99 %.
 
     A stochastic defense is asked once per image. Where it is known on how many images the declared
     accuracy was measured, both numbers may be off; the exact test of two samples decides.

@@ -4,7 +4,7 @@ They find what makes a number meaningless however strong the attack is: memory o
 answers that change with the batch or with being differentiated, wrong gradients, a wrong input
 convention, looked-up labels. The cost is about 76 forwards and 11 backwards of 64 images (80 and 13 for
 a stochastic defense), half of it for S11, and 7 more forwards where a declared accuracy is held against 512 images.
-A gradient that is rough or wrong costs S11 up to five times as much.
+More where fewer are right than by guessing; a gradient that is rough or wrong costs S11 up to five times as much.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _examine(
     run("S17", lambda: gradients.optimization(subject))
     _differentiate(subject, found, run)
     run("S14", lambda: labels.convention(subject, examples))
-    run("S15", lambda: labels.declared_accuracy(subject, examples, declared_accuracy, declared_n))
+    run("S15", lambda: labels.accuracy(subject, examples, held_out, declared_accuracy, declared_n))
     run("S16", lambda: labels.leak(subject, examples, held_out))
     run("S05", lambda: consistency.history(subject))
     run("S07", lambda: consistency.state(subject, before))

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench import matrix
 from bench.catalogue import DEFAULT_DEFENSES, DEFENSES
 from bench.checks.finding import Finding
+from bench.cli.notes import say_order_of_classes
 from bench.datasets.examples import Examples
 from bench.datasets.load import HEADLINE, beyond, load, threat
 from bench.errors import BenchError, one_line
@@ -23,6 +24,7 @@ def check(name: str, dataset: str, data: Path | None, n: int, device: str, weigh
     """Print a line per finding, or all rows as JSON; 1 when one of them flags or blocks."""
     matrix.check_names(name, "all")
     examples = load(dataset, "test", n=n, data=data)
+    say_order_of_classes(dataset)
     defense = _loaded(name, examples, weights)
     images = Images(examples, beyond(dataset, n, HELD_OUT, data=data))
     findings = examine(defense, images, noise_of([threat(family, dataset) for family in HEADLINE]), pick_device(device))

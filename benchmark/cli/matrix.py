@@ -17,6 +17,7 @@ from bench import contest, ladder, matrix, precision, probes, shifts, versions
 from bench import study as studies
 from bench.cell import Cell, Planned, Result
 from bench.cli import TERMINATED
+from bench.cli.notes import say_order_of_classes
 from bench.cli.outputs import print_table
 from bench.cli.progress import Progress
 from bench.datasets.examples import Examples
@@ -285,6 +286,7 @@ def _resolve(options: RunOptions) -> tuple[Recognized, Examples, Store]:
         options.threat, options.eps, options.attacks, HEADLINE, lambda family: threat(family, options.dataset)
     )
     examples = load(options.dataset, "test", n=options.n, data=options.data)
+    say_order_of_classes(options.dataset)
     request = matrix.MatrixRequest(
         options.defenses,
         options.attacks,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.checkpoints import card, locate
+from bench.cli.notes import say_order_of_classes
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.executors import pick_device
@@ -34,6 +35,8 @@ def train(
     overrides = _overrides(assignments)
     device = pick_device(device)
     parts = {split: load(dataset, split, n=None, data=data) for split in ("train", "validation", "test")}
+    if _speaks():
+        say_order_of_classes(dataset)
     label = parts["train"].dataset
     checkpoints = {start: locate(start, label, weights) for start in needed}
     keep_freed()
@@ -53,7 +56,7 @@ def train(
             every=every,
             budget=budget,
         )
-    if os.environ.get("RANK", "0") != "0":  # one of several processes, of which the first speaks
+    if not _speaks():
         return 0
     print(f"weights  {path}\ncard     {path.with_suffix('.json')}")
     unfinished = card(path).get("unfinished")
@@ -61,6 +64,11 @@ def train(
         print(f"stopped  after {unfinished['done']} of {unfinished['of']} updates: the same command goes on")
     print(f"next     {_next(path.stem, dataset, out)}")
     return 0
+
+
+def _speaks() -> bool:
+    """Whether this is the only process, or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _next(weights: str, dataset: str, out: Path) -> str:

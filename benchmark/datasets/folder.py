@@ -8,9 +8,11 @@ Hidden files and files that are no images are passed over.
 from __future__ import annotations
 
 import os
+import re
 import struct
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 # Control characters, lone surrogates (a name that is no UTF-8), line and paragraph separators.
 _FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")
 _GRAY = ("1", "L", "LA", "La")
+# `1`, `class10`, `3-dog`.
+_NUMBERED = re.compile(r"(?P<before>[^0-9]*)(?P<number>[0-9]+)[^0-9]*")
 _COLOR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
 
 
@@ -48,6 +52,18 @@ def refuse_other_names(folder: Path, names: Sequence[str], classes: Sequence[str
     if odd:
         what = f"holds {odd[0]!r}, no class of" if odd[0] in names else f"lacks the class folder {odd[0]!r} of"
         raise BenchError(f"{folder} {what} {dataset}: use --dataset imagefolder:PATH for other images")
+
+
+def out_of_number(names: Sequence[str]) -> tuple[str, str] | None:
+    """Two class names in the order of text that their numbers have the other way round: `10` before `2`.
+
+    `None` where the classes are not numbered, each by one number behind the same letters, or where both orders agree.
+    """
+    found = [_NUMBERED.fullmatch(name) for name in names]
+    numbered = [match for match in found if match is not None]
+    if len(numbered) < len(names) or len({match["before"] for match in numbered}) > 1:
+        return None
+    return next(((a.string, b.string) for a, b in pairwise(numbered) if int(a["number"]) > int(b["number"])), None)
 
 
 def scan(folder: Path, *, mode: str | None = None, framing: Framing = PLAIN) -> Listing:

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.datasets import imagenette
 from bench.datasets.cifar import CIFARS, listing
 from bench.datasets.examples import Examples
-from bench.datasets.folder import first_size, scan, subfolders
+from bench.datasets.folder import first_size, out_of_number, scan, subfolders
 from bench.datasets.framing import PLAIN, Framing
 from bench.datasets.framing import split as split_name
 from bench.datasets.imagenette import IMAGENETTES
@@ -28,6 +28,7 @@ SPLITS = ("train", "validation", "test")
 # The families a dataset is studied under unless the user names others.
 HEADLINE = ("Linf", "L2", "stadv")
 
+_DIGITS = re.compile("[0-9]+")
 _TEST_FOLDERS = ("test", "val", "validation")
 _VALIDATION_FOLDERS = ("validation", "val")
 
@@ -80,6 +81,28 @@ def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Exampl
     with contextlib.suppress(BenchError):
         return load(name, "test", n=n + count, data=data).part(n, n + count)
     return None
+
+
+def order_of_classes(name: str) -> str | None:
+    """What to know of the labels of an image folder whose classes are numbered `1`, `2`, ..., `10`.
+
+    `None` for every other dataset, and where text and numbers sort alike.
+    """
+    base, _ = _named(name)
+    if not base.startswith(FOLDER_PREFIX):
+        return None
+    folder = _image_folder(base)
+    names = [path.name for path in subfolders(_parts(folder)[0])]
+    pair = out_of_number(names)
+    if pair is None:
+        return None
+    first, second = pair
+    width = max(len(digits) for name in names for digits in _DIGITS.findall(name))
+    padded = _DIGITS.sub(lambda match: match[0].zfill(width), second)
+    return (
+        f"labels of {folder} follow the names of its class folders as text, {first!r} before {second!r}: for the order "
+        f"of their numbers, fill these up with zeros, {padded!r} in place of {second!r}"
+    )
 
 
 def threat(family: str, name: str) -> ThreatModel:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from bench.checks.preflight import preflight
 from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
-from bench.types import ImageSpec
+from bench.types import Defense, ImageSpec
 
 
 class Scaled(nn.Module):
@@ -65,6 +65,8 @@ class Chance(nn.Module):
     def forward(self, x):
         return self.head(x.flatten(1))
 
+
+TWO_CLASSES = ImageSpec((1, 8, 8), 2)
 
 # name -> (how to break the robust classifier, check, verdict)
 CANARIES = {
@@ -190,3 +192,112 @@ def test_a_declared_accuracy_measured_on_few_images_may_be_off(shipped, test_dig
 
     assert findings[14].id == "S15"
     assert findings[14].passed
+
+
+class Reordered(nn.Module):
+    """A model whose class `k` is another one's `order[k]`."""
+
+    def __init__(self, model, order):
+        super().__init__()
+        self.model, self.order = model, order
+
+    def forward(self, x):
+        return self.model(x)[:, self.order]
+
+
+@pytest.mark.parametrize("n", [128, 512])
+def test_labels_in_another_order_are_named(robust, test_digits, canary, n):
+    """No class where it belongs: 128 images, as many as `bench check` takes, tell it with the held-out ones."""
+    model = Reordered(robust, [*range(1, 10), 0])
+
+    finding = canary(f"other order, {n} images", model, "S15", "flag", examples=test_digits.first(n))
+
+    assert finding.verdict == "flag"
+    assert "guesses reach 10.0%" in finding.message
+    assert "another order" in finding.message
+
+
+def test_labels_in_another_order_are_no_other_convention(shipped, test_digits, held_out):
+    """In [0, 255] the same model is right on a tenth by chance, clearly more than on none; S14 must not believe it."""
+    model = Reordered(shipped("at").model, [9, *range(9)])
+
+    alarms = [finding.id for finding in preflight(Defense(model), test_digits.first(128), held_out) if finding.alarming]
+
+    assert alarms == ["S15"]
+
+
+def test_two_labels_that_are_exchanged_are_named(robust, test_digits, canary):
+    """Of two classes 64 images are enough; an accuracy that is declared as well changes nothing."""
+    pair = np.flatnonzero(test_digits.y <= 1)[:64]
+    zeros_and_ones = Examples(
+        "pair", "test", [test_digits.ids[row] for row in pair], test_digits.x[pair], test_digits.y[pair], TWO_CLASSES
+    )
+
+    finding = canary(
+        "exchanged labels",
+        Reordered(robust, [1, 0]),
+        "S15",
+        "flag",
+        examples=zeros_and_ones,
+        others=None,
+        declared_accuracy=1,
+    )
+
+    assert finding.verdict == "flag"
+    assert "another order" in finding.message
+
+
+class Always(nn.Module):
+    """Names one class whatever it sees."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.head = nn.Linear(64, len(answer))
+        self.answer = torch.tensor(answer)
+
+    def forward(self, x):
+        return self.answer + 1e-3 * self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda robust: robust,
+        lambda _: Chance(),
+        lambda _: Always([0.0] * 9 + [9.0]),
+        lambda robust: Reordered(robust, [0, 9, *range(1, 9)]),
+    ],
+    ids=["right", "guessing", "one class", "at chance"],
+)
+def test_an_accuracy_at_chance_or_above_is_no_other_order(build, robust, test_digits):
+    """A guess in ten is right by chance; so is one class of ten in its place, and nobody can tell the two apart."""
+    findings = preflight(Defense(build(robust)), test_digits)
+
+    assert findings[14].id == "S15"
+    assert findings[14].idle
+
+
+def test_who_always_names_a_rare_class_is_no_other_order():
+    """5 % of the images are of it, and 5 % of the answers are right: what independent answers give."""
+    rng = np.random.default_rng(0)
+    y = np.array([int(index % 20 == 0) for index in range(400)])
+    x = rng.random((400, 1, 8, 8)).astype(np.float32)
+    examples = Examples("rare", "test", [f"rare-{index}" for index in range(400)], x, y, TWO_CLASSES)
+
+    findings = preflight(Defense(Always([0.0, 9.0])), examples)
+
+    assert findings[14].idle
+
+
+def test_answers_that_are_no_numbers_say_nothing_of_the_order(robust, test_digits):
+    """They are wrong, but S01 says why."""
+
+    class Infinite(Reordered):
+        def forward(self, x):
+            logits = super().forward(x)
+            return logits.where(logits < logits.amax(1, keepdim=True), torch.inf)
+
+    findings = preflight(Defense(Infinite(robust, [*range(1, 10), 0])), test_digits.first(128))
+
+    assert findings[0].verdict == "block"
+    assert "another order" not in findings[14].message

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets.load import folder_slug, load
+from bench.datasets.load import folder_slug, load, order_of_classes
 from bench.errors import BenchError
 
 ALL = ("train", "validation", "test")
@@ -369,3 +369,52 @@ def test_an_n_that_is_not_there_is_refused_before_anything_is_decoded(
 def test_the_name_of_a_folder_is_safe_in_a_path(tmp_path: Path, name: str, slug: str) -> None:
     """Whatever the folder is called, its results lie under a plain name."""
     assert folder_slug(tmp_path / name) == slug
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("1", "2", "10"), ("'10' before '2'", "'02' in place of '2'")),
+        (("5", "50", "6", "900"), ("'50' before '6'", "'006' in place of '6'")),
+        (("class9", "class10"), ("'class10' before 'class9'", "'class09' in place of 'class9'")),
+        (("2-dog", "11-cat"), ("'11-cat' before '2-dog'", "'02-dog' in place of '2-dog'")),
+    ],
+)
+def test_numbers_that_text_sorts_otherwise_are_told_with_the_way_to_the_other_order(
+    tmp_path: Path, write: Any, classes: tuple[str, ...], told: tuple[str, str]
+) -> None:
+    """The order that is taken, and the name that gives the other one; and that name does give it."""
+    root = write(tmp_path / "numbered", classes, 1)
+
+    note = order_of_classes(f"imagefolder:{root}")
+
+    assert note is not None
+    assert all(part in note for part in told)
+    assert "\n" not in note
+    for path in list(root.iterdir()):
+        number = "".join(filter(str.isdigit, path.name))
+        width = max(len("".join(filter(str.isdigit, name))) for name in classes)
+        path.rename(root / path.name.replace(number, number.zfill(width)))
+    assert order_of_classes(f"imagefolder:{root}") is None
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("1", "2", "3"),
+        ("01", "02", "10"),
+        ("n01440764", "n02102040"),
+        ("cat", "dog"),
+        ("a10", "b2"),
+        ("10", "2", "cat"),
+    ],
+)
+def test_classes_that_are_not_numbered_or_sort_alike_need_no_note(
+    tmp_path: Path, write: Any, classes: tuple[str, ...]
+) -> None:
+    """Also below `train/` and `test/`, and whatever is done to the images."""
+    for part in ("train", "test"):
+        write(tmp_path / "alike" / part, classes, 1)
+
+    assert order_of_classes(f"imagefolder:{tmp_path / 'alike'}[resize=8,crop=8]") is None
+    assert order_of_classes("digits") is None
