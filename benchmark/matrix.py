@@ -60,8 +60,9 @@ def build(request: MatrixRequest, examples: Examples) -> list[Planned]:
                     continue
                 draws = request.draws if defense.stochastic else 1
                 cell = Cell(defense, attack, threat, part, request.seed, draws, request.batch, protocol)
-                skip = _unwanted(request, cell) or _meaningless(entry, defense) or _elsewhere(threat, examples)
-                plan.append(_composite(cell, entry) if entry.parts and skip is None else Planned(cell, skip))
+                skip = _unwanted(request, cell) or _undefined(entry, defense, threat, examples.spec)
+                derived = entry.parts and skip is None
+                plan.append(_composite(cell, entry, examples.spec) if derived else Planned(cell, skip))
     return [_derived_or_not(planned, plan) for planned in plan]
 
 
@@ -94,13 +95,13 @@ def _derived_or_not(planned: Planned, plan: Sequence[Planned]) -> Planned:
     return replace(planned, parts=())
 
 
-def _composite(cell: Cell, entry: AttackEntry) -> Planned:
+def _composite(cell: Cell, entry: AttackEntry, spec: ImageSpec) -> Planned:
     """A cell that is the worst case of others; a part that makes no sense here is left out."""
     request = Request(cell.attack.label, {})
     whole, parts = selection.composite(
         request,
         _kind(cell.defense),
-        lambda entry: cell.threat.family in entry.families and _meaningless(entry, cell.defense) is None,
+        lambda part: cell.threat.family in part.families and _undefined(part, cell.defense, cell.threat, spec) is None,
         cell.threat.family,
     )
     derived = () if entry.reserve else tuple(replace(cell, attack=part) for part in parts)
@@ -124,9 +125,13 @@ def _meaningless(entry: AttackEntry, defense: DefenseRef) -> str | None:
     return None
 
 
-def _elsewhere(threat: ThreatModel, examples: Examples) -> str | None:
-    """Why a threat makes no sense for these images."""
-    return FAMILIES[threat.family].refuses(examples.spec.shape)
+def _undefined(entry: AttackEntry, defense: DefenseRef, threat: ThreatModel, spec: ImageSpec) -> str | None:
+    """Why an attack makes no sense on a defense, or on these images."""
+    return (
+        _meaningless(entry, defense)
+        or FAMILIES[threat.family].refuses(spec.shape)
+        or entry.refuses(_kind(defense), threat.family, spec)
+    )
 
 
 def _check_numbers(request: MatrixRequest) -> None:

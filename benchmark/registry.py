@@ -10,6 +10,33 @@ from typing import Any, Generic, TypeVar
 
 from bench.errors import BenchError, unknown
 from bench.families import LP_FAMILIES
+from bench.types import ImageSpec
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The images an attack is defined for, beyond what its threat model asks of them.
+
+    Attributes:
+        classes: the fewest classes.
+        square: whether images must be as high as wide.
+        smallest: the shorter side of the smallest image.
+    """
+
+    classes: int = 2
+    square: bool = False
+    smallest: int = 1
+
+    def refuses(self, spec: ImageSpec) -> str | None:
+        """What is missing in such images; `None` where nothing is."""
+        _, height, width = spec.shape
+        if spec.classes < self.classes:
+            return f"needs {self.classes} classes or more, these images have {spec.classes}"
+        if self.square and height != width:
+            return f"needs images as high as wide, these are {width}x{height}"
+        if min(height, width) < self.smallest:
+            return f"needs images of {self.smallest} pixels a side, these have {min(height, width)}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -29,6 +56,8 @@ class AttackEntry:
         config: parameters that differ from the target's defaults.
         eot: draws per query where the defense is stochastic.
         not_for: kinds of defense (`"deterministic"`, `"stochastic"`) it is not defined for, and why.
+        limits: the images it is defined for, by threat family (`"L2"`), by kind of defense and family
+            (`"deterministic L2"`), or whatever these are (`""`); the most special one holds.
         needs: the variant of the defense (`bench.variants`) it attacks through; empty for none.
         needs_if_stochastic: variants of which a stochastic defense must declare one.
         requires: distributions whose version can change its verdicts.
@@ -52,6 +81,7 @@ class AttackEntry:
     config: Mapping[str, Any] = field(default_factory=dict)
     eot: int = 1
     not_for: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
     needs: str = ""
     needs_if_stochastic: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
@@ -66,6 +96,12 @@ class AttackEntry:
     def group(self) -> str:
         """`lp`, or `non-lp` where it is bounded otherwise."""
         return "lp" if set(self.families) & set(LP_FAMILIES) else "non-lp"
+
+    def refuses(self, kind: str, family: str, spec: ImageSpec) -> str | None:
+        """Why it is not defined for such images, under a threat family, on a kind of defense; `None` where it is."""
+        limits = next((self.limits[key] for key in (f"{kind} {family}", family, "") if key in self.limits), Limits())
+        missing = limits.refuses(spec)
+        return None if missing is None else f"{self.name} {missing}"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _elsewhere(files: Mapping[str, Path], folder: Path | None) -> list[str]:
 
 def entry(request: Request) -> AttackEntry:
     """What is registered under the name of a request, or supported of another library."""
-    return peer_entry(request.name) if request.is_peer else ATTACKS.get(request.name)
+    return peer_entry(request.name, request.parameters) if request.is_peer else ATTACKS.get(request.name)
 
 
 def attack(request: Request, dataset: str | None = None, weights: Path | None = None) -> tuple[AttackEntry, AttackRef]:

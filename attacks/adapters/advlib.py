@@ -62,6 +62,8 @@ class AdvLib:
             given["distance"] = _DISTANCES[threat.family]
         with peer.session(stream, "adv-lib"):
             view = peer.view_of(oracle, x, y)
+            if "num_targets" in given:  # it would look for classes that there are not
+                given["num_targets"] = min(given["num_targets"], peer.classes_of(oracle, x, view) - 1)
             x_adv = function(view, x, y, **peer.unspelled(function, given))
         return peer.cut(x_adv, x, threat)
 

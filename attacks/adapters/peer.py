@@ -132,8 +132,8 @@ class Decisions(nn.Module):
 
     @property
     def classes(self) -> int:
-        """How wide the answers are."""
-        return self._most + 2
+        """How wide the answers are; ART takes two for one that a sigmoid would make two of, and declines."""
+        return max(self._most + 2, 3)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

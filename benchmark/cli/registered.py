@@ -16,7 +16,7 @@ from bench.cli.parameters import about, parameters
 from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
 from bench.families import FAMILIES, Family
-from bench.registry import AttackEntry, DefenseEntry
+from bench.registry import AttackEntry, DefenseEntry, Limits
 from bench.request import parse_list
 
 _NEEDS = {"source": "another registered defense, named by the parameter source"}
@@ -118,7 +118,9 @@ def _show_attack(entry: AttackEntry) -> None:
     _line("access", entry.access)
     for name in entry.families:
         _line("threat", _threat(FAMILIES[name]))
-    _line("images", _images([FAMILIES[name] for name in entry.families]))
+    for key, limits in {"": Limits(), **entry.limits}.items():
+        where = f"{key}: " if key else ""
+        _line("images", where + _images([FAMILIES[name] for name in entry.families], limits))
     for kind, parts in entry.parts.items():
         _line("parts", f"{kind} defenses: {', '.join(parts)}")
     for kind, parts in entry.reserve.items():
@@ -155,12 +157,13 @@ def _threat(family: Family) -> str:
     return f"{family.name}: {family.unit}; usually {small} on 8x8 digits, {medium} up to 64 pixels, {large} above"
 
 
-def _images(families: Sequence[Family]) -> str:
-    """What the images must be like; any number of classes from two on will do everywhere."""
+def _images(families: Sequence[Family], limits: Limits) -> str:
+    """What the images must be like, and how many classes there must be."""
     kinds = "color" if all(family.colors for family in families) else "gray or color"
-    smallest = min(family.smallest for family in families)
+    smallest = max(min(family.smallest for family in families), limits.smallest)
     size = f"at least {smallest} pixels a side" if smallest > 1 else "any size"
-    return f"{kinds}, {size}; two classes or more"
+    shape = ", as high as wide" if limits.square else ""
+    return f"{kinds}, {size}{shape}; {limits.classes} classes or more"
 
 
 def _show_defense(entry: DefenseEntry, config: Mapping[str, str], dataset: str, *, foreign: bool = False) -> None:

@@ -50,6 +50,19 @@ def grid():
     return 0.12 * torch.rand(3, *GRID, generator=torch.Generator().manual_seed(1)) - 0.06
 
 
+@pytest.mark.parametrize("size", [(9, 7), (13, 15), (17, 24), (16, 16)])
+def test_an_image_renders_alike_in_any_batch(size):
+    """To the bit, or the proof of an attack that left rows out would not be believed; dark colors tell best."""
+    generator = torch.Generator().manual_seed(0)
+    x = (0.3 * torch.rand(6, 3, *size, generator=generator)).mul(255).round() / 255
+    grid = 0.3 * (2 * torch.rand(6, *GRID, generator=generator) - 1)
+
+    whole = render(x, grid)
+
+    for rows in ([0], [5], [1, 2], [0, 3, 4], [0, 1, 2, 3, 4]):
+        assert torch.equal(render(x[rows], grid[rows]), whole[rows])
+
+
 @pytest.mark.parametrize("name", COLORS)
 def test_known_colors_have_their_known_coordinates(name):
     rgb, luv = COLORS[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.registry import AttackEntry
+from bench.registry import AttackEntry, Limits
 
 _LP = ("Linf", "L2", "L1")
 _EOT = 20
@@ -135,6 +135,8 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "2003.01690",
         "the pyautoattack package's own standard (rand on stochastic defenses) run, for cross-checking",
         ("Linf", "L2"),
+        # Its Square begins with squares of a fifth of the height, laid out over the height alone.
+        limits={"deterministic L2": Limits(square=True, smallest=5)},
         forwards=7865,
         backwards=1910,
         eot=_EOT,

@@ -5,16 +5,20 @@ Named are attacks whose arguments the adapters know how to fill in. Left out are
 HopSkipJump and GeoDA), and those that left nearly everything unbroken on a half-space where others of
 their kind broke it (ART's DeepFool, Zoo, and its AutoPGD in L1).
 
+Few classes or a shape that a library fails on, with an error from deep within, are declared here and skipped:
+the difference-of-logits ratio needs a third logit, the targeted one a fourth, and random search lays out
+squares that are longer than the shorter side of an image, or of no pixels.
+
 Costs are about what an example that does not break takes at the library's own defaults, of ten classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.errors import BenchError, unknown
-from bench.registry import AttackEntry
+from bench.registry import AttackEntry, Limits
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Peer:
     Attributes:
         families: what it attacks; where there are several, it is told by the threat model.
         minimum: whether it looks for the nearest adversarial example.
+        limits: the images it is defined for, as in `AttackEntry`.
+        classes: the fewest classes where a parameter has a value, if other than usual: `{"loss=dlr": 3}`.
     """
 
     families: tuple[str, ...]
@@ -31,6 +37,14 @@ class Peer:
     backwards: int = 0
     access: str = "gradient"
     minimum: bool = False
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    def limited(self, parameters: Mapping[str, str]) -> Mapping[str, Limits]:
+        """The images it is defined for with these parameters."""
+        given = [f"{key}={value.strip().lower()}" for key, value in parameters.items()]
+        told = [self.classes[each] for each in given if each in self.classes]
+        return {**self.limits, "": Limits(classes=told[0])} if told else self.limits
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,13 @@ class Library:
 
 _LINF, _L2, _L1 = ("Linf",), ("L2",), ("L1",)
 _BOTH, _ALL = ("Linf", "L2"), ("Linf", "L2", "L1")
+
+# The difference-of-logits ratio (arXiv:2003.01690), and where it is a parameter: `loss=dlr`.
+_DLR = {"": Limits(classes=3)}
+_TARGETED_DLR = {"": Limits(classes=4)}
+_IF_DLR = {"loss=dlr": 3, "loss_function=dlr": 3, "loss_type=difference_logits_ratio": 3}
+_UNLESS_DLR = {"loss_function=ce": 2}
+_SQUARES = Limits(square=True, smallest=5)
 
 _FOOLBOX_GRADIENT = {
     "FastGradientAttack": (2, 1),
@@ -97,7 +118,7 @@ _TORCHATTACKS = {
     "PGD": Peer(_LINF, 10, 10),
     "PGDL2": Peer(_L2, 10, 10),
     "EOTPGD": Peer(_LINF, 20, 20),
-    "UPGD": Peer(_LINF, 10, 10),
+    "UPGD": Peer(_LINF, 10, 10, classes=_IF_DLR),
     "MIFGSM": Peer(_LINF, 10, 10),
     "NIFGSM": Peer(_LINF, 10, 10),
     "SINIFGSM": Peer(_LINF, 50, 50),
@@ -105,13 +126,13 @@ _TORCHATTACKS = {
     "VNIFGSM": Peer(_LINF, 60, 60),
     "DIFGSM": Peer(_LINF, 10, 10),
     "Jitter": Peer(_LINF, 10, 10),
-    "APGD": Peer(_BOTH, 12, 11),
-    "APGDT": Peer(_BOTH, 110, 99),
+    "APGD": Peer(_BOTH, 12, 11, classes=_IF_DLR),
+    "APGDT": Peer(_BOTH, 110, 99, limits=_TARGETED_DLR),
     "FAB": Peer(_BOTH, 24, 100, minimum=True),
     "CW": Peer(_L2, 50, 50, minimum=True),
     "DeepFool": Peer(_L2, 50, 500, minimum=True),
     "EADL1": Peer(_L1, 1818, 900, minimum=True),
-    "Square": Peer(_BOTH, 5003, access="score"),
+    "Square": Peer(_BOTH, 5003, access="score", limits={"L2": _SQUARES}),
     "SPSA": Peer(_LINF, 256, access="score"),
 }
 
@@ -120,27 +141,27 @@ _ART = {
     "BasicIterativeMethod": Peer(_LINF, 103, 100),
     "ProjectedGradientDescent": Peer(_ALL, 103, 100),
     "MomentumIterativeMethod": Peer(_ALL, 103, 100),
-    "AutoProjectedGradientDescent": Peer(_BOTH, 1085, 500),
-    "AutoConjugateGradient": Peer(_BOTH, 1085, 500),
+    "AutoProjectedGradientDescent": Peer(_BOTH, 1085, 500, classes=_IF_DLR),
+    "AutoConjugateGradient": Peer(_BOTH, 1085, 500, classes=_IF_DLR),
     "NewtonFool": Peer(_L2, 210, 100, minimum=True),
     "CarliniL2Method": Peer(_L2, 1300, 200, minimum=True),
     "CarliniLInfMethod": Peer(_LINF, 2000, 1000, minimum=True),
     "ElasticNet": Peer(_L1, 3645, 1800, minimum=True),
-    "SquareAttack": Peer(_LINF, 304, access="score"),
+    "SquareAttack": Peer(_LINF, 304, access="score", limits={"": _SQUARES}),
     "BoundaryAttack": Peer(_L2, 150_000, access="decision", minimum=True),
     "SignOPTAttack": Peer(_L2, 22_000, access="decision", minimum=True),
 }
 
 _ADVLIB = {
-    "pgd_linf": Peer(_LINF, 40, 40),
-    "apgd": Peer(_ALL, 101, 101),
-    "apgd_targeted": Peer(_ALL, 910, 909),
+    "pgd_linf": Peer(_LINF, 40, 40, classes=_IF_DLR),
+    "apgd": Peer(_ALL, 101, 101, limits=_DLR, classes=_UNLESS_DLR),
+    "apgd_targeted": Peer(_ALL, 910, 909, limits=_TARGETED_DLR, classes=_UNLESS_DLR),
     "fmn": Peer(_ALL, 10, 10, minimum=True),
     "fab": Peer(_ALL, 201, 900, minimum=True),
     "ddn": Peer(_L2, 100, 100, minimum=True),
     "df": Peer(_BOTH, 101, 900, minimum=True),
     "sdf": Peer(_L2, 1500, 1000, minimum=True),
-    "alma": Peer(("L2", "L1"), 1000, 1000, minimum=True),
+    "alma": Peer(("L2", "L1"), 1000, 1000, minimum=True, limits=_DLR),
     "pdgd": Peer(_L2, 500, 500, minimum=True),
     "pdpgd": Peer(_ALL, 500, 500, minimum=True),
     "tr": Peer(_BOTH, 300, 1000, minimum=True),
@@ -183,8 +204,8 @@ LIBRARIES: Mapping[str, Library] = {
 _NOT_RANDOM = "it trusts single answers, or assumes that one image has one prediction"
 
 
-def peer_entry(name: str) -> AttackEntry:
-    """The entry of an attack named `LIBRARY:NAME`.
+def peer_entry(name: str, parameters: Mapping[str, str] | None = None) -> AttackEntry:
+    """The entry of an attack named `LIBRARY:NAME`, with parameters as they were typed.
 
     Raises:
         BenchError: an unknown library, or an attack that is not among those of it that are supported.
@@ -208,6 +229,7 @@ def peer_entry(name: str) -> AttackEntry:
         access=peer.access,
         config={"name": attack},
         not_for={} if random else {"stochastic": _NOT_RANDOM},
+        limits=peer.limited(parameters or {}),
         requires=(library.distribution,),
         only_named=True,
         version=library.version,
