@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -297,11 +297,25 @@ def _label(request: Request) -> str:
 
 def _of_state(model: nn.Module) -> str:
     sha = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        # By way of bytes: numpy has no bfloat16.
-        sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(model.state_dict().items()):
+        for part in _parts(value):
+            if isinstance(part, torch.Tensor):
+                sha.update(f"{name} {part.dtype} {tuple(part.shape)}".encode())
+                # By way of bytes: numpy has no bfloat16, and quantized ones have none at all.
+                plain = part.dequantize() if part.is_quantized else part
+                sha.update(plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            else:
+                sha.update(f"{name} {part!r}".encode())
     return sha.hexdigest()
+
+
+def _parts(value: object) -> Iterator[object]:
+    """A value of a state, or what it is made of: int8 layers keep weight and bias together."""
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield value
 
 
 def _check_logits(answer: object, rows: int, classes: int, source: str) -> None:

@@ -54,13 +54,6 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interva
     return Interval(low, high)
 
 
-def at_most(successes: int, n: int, share: float) -> float:
-    """The exact binomial chance of no more than `successes` of `n` where each comes with the chance `share`."""
-    from scipy.special import bdtr
-
-    return float(bdtr(successes, n, share))
-
-
 def _fair_coins(n: int) -> NDArray[np.float64]:
     """P(k heads of n), `[n + 1]`: integers up to one correctly rounded division, so exact to one ulp."""
     ways, total = 1, 1 << n

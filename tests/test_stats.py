@@ -11,7 +11,6 @@ from scipy.stats import binom, binomtest
 
 from bench.stats import (
     Interval,
-    at_most,
     clopper_pearson,
     holm,
     mcnemar,
@@ -46,13 +45,6 @@ def test_clopper_pearson_agrees_with_scipy(successes, n):
 def test_all_robust_out_of_512_shows_no_more_than_99_3_percent():
     """512 of 512 is no 100 %: the exact interval reaches down to 99.28 %."""
     assert clopper_pearson(512, 512).low == pytest.approx(0.9928, abs=5e-5)
-
-
-@pytest.mark.parametrize(("successes", "n", "share"), [(0, 128, 0.1), (3, 64, 0.5), (51, 512, 0.1), (7, 7, 0.9)])
-def test_at_most_so_many_is_the_lower_tail_of_the_binomial(successes, n, share):
-    terms = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(successes + 1)]
-
-    assert at_most(successes, n, share) == pytest.approx(math.fsum(terms), rel=1e-9)
 
 
 @pytest.mark.parametrize("interval", [wilson, clopper_pearson])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.checks.answers import FaultyDefense, require_eval_mode
+from bench.checks.conditions import tire
 from bench.checks.finding import Finding
 from bench.checks.subject import Subject, gap
 
@@ -25,9 +26,9 @@ def history(subject: Subject) -> Finding:
     """S05: one answer to one question, whatever was asked before.
 
     A fresh instance is asked about x, then about x + delta, and must answer the latter as the one
-    that was asked about x + delta first; then it is asked the same again and again. Last, the
-    instance that has answered all other checks (so run this one after them) is asked its first
-    question once more.
+    that was asked about x + delta first; then it is asked the same again and again. The instance that
+    has answered all other checks (so run this one after them) is asked its first question once
+    more, and again after hundreds of queries, as an attack makes them.
     """
     if not subject.repeatable:
         return Finding("S05", "info", "-", "-", "S05: not checked: answers cannot be repeated, see S03")
@@ -39,6 +40,8 @@ def history(subject: Subject) -> Finding:
     few = subject.x_noisy[:REPEATED_ROWS]
     repeats = [subject.ask(few, model=instance) for _ in range(REPEATS)]
     answers += [(repeats[0], repeat) for repeat in repeats[1:]]
+    tire(subject)
+    answers.append((reference, subject.ask(subject.x_noisy)))
     subject.origin.restore_world()
     change = max(float(gap(a, b).max()) for a, b in answers)
     threshold = f"{float(subject.allowed(reference).median()):.2g}"

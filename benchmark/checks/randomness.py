@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.checks.conditions import in_a_large_batch
 from bench.checks.finding import Finding
 from bench.checks.pristine import holds_generator
 from bench.checks.subject import Subject, gap, rows_of
@@ -119,7 +120,7 @@ def _deterministic_gap(subject: Subject) -> tuple[float, int, bool]:
     alone = clean.clone()
     for row in rows_of(kept)[:ALONE]:
         alone[row] = subject.ask(x[row : row + 1])[0]
-    answers = permuted, mixed, alone
+    answers = permuted, mixed, alone, in_a_large_batch(subject)
     changes = torch.stack([gap(clean, answer) for answer in answers]).amax(0)
     beyond = torch.stack([subject.differing(clean, answer) for answer in answers]).any(0)
     return _largest(changes, beyond)
