@@ -33,7 +33,7 @@ class NoGradient(Exception):
 
 _NO_GRADIENT = "no gradient: use square, rays or a surrogate"
 # What torch says of a network that left its graph, or was never in one: a session of another runtime, numpy.
-_WITHOUT_GRAPH = ("does not require grad", "that requires grad", "not to have been used in the graph")
+_WITHOUT_GRAPH = ("does not require grad", "that requires grad", "not have been used in the graph")
 
 
 def is_no_gradient(error: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.accuracy import WORST_CASES, Column, DefenseRow, Entry, Judge, by_slice, defense_rows
 from bench.catalogue import ATTACKS
 from bench.cell import Result
+from bench.checks.advice import attacks_for
 from bench.errors import BenchError, unknown
 from bench.formats import searched_in
 from bench.outcome import Done
@@ -255,7 +256,19 @@ def _alarms(rows: Sequence[DefenseRow]) -> list[str]:
             where = "" if finding.id.startswith("S") else f" ({', '.join(map(str, threats))})"
             what = "no leaderboard number: " if finding.verdict == "block" else ""
             lines.append(f"{_ALARM} {_flat(row.defense.label)}{where}: {what}{_flat(finding.message)}")
+        lines += _next(row)
     return lines
+
+
+def _next(row: DefenseRow) -> list[str]:
+    """What a doubter of a row runs next, where its columns do not hold that yet."""
+    there = {column.attack.partition("[")[0] for column in row.attacked}
+    attacks = [
+        name
+        for name in attacks_for(row.alarms, stochastic=row.defense.stochastic).split(",")
+        if name and name.partition("[")[0] not in there
+    ]
+    return [f"{_ALARM} {_flat(row.defense.label)}: run next: --attacks {','.join(attacks)}"] if attacks else []
 
 
 def _flat(text: str) -> str:

@@ -65,10 +65,11 @@ def slopes(subject: Subject) -> Slopes:
             first = logits.detach().clone() if first is None else first
             losses = margin(logits, subject.y), F.cross_entropy(logits, subject.y, reduction="none")
             try:
-                if not logits.requires_grad:
-                    return Slopes(x, None, None, first)
-                for loss, total, keep in zip(losses, totals, (True, False), strict=True):
-                    total += torch.autograd.grad(loss.sum(), leaf, retain_graph=keep)[0] / _draws(subject)
+                with differentiable():
+                    for loss, total, keep in zip(losses, totals, (True, False), strict=True):
+                        total += torch.autograd.grad(loss.sum(), leaf, retain_graph=keep)[0] / _draws(subject)
+            except NoGradient:
+                return Slopes(x, None, None, first)
             except Exception as error:  # noqa: BLE001  (a backward of anybody's code)
                 return Slopes(x, None, None, first, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
     assert first is not None  # noqa: S101  (there is at least one draw)

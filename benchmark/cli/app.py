@@ -161,11 +161,12 @@ def check(
     device: Device = "auto",
     weights: Weights = None,
     json: Annotated[bool, typer.Option("--json", help="All rows, as JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="What each finding means, and what to run next.")] = False,
 ) -> int:
     """Examine a defense before any attack (S01-S17); 1 when a check flags or blocks it."""
     from bench.cli import checks
 
-    return checks.check(defense, dataset, data, n, device, weights, json)
+    return checks.check(defense, dataset, data, n, device, weights, json, explain)
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import matrix
 from bench.catalogue import DEFAULT_DEFENSES, DEFENSES
+from bench.checks.advice import explained
 from bench.checks.finding import Finding
 from bench.cli.notes import say_order_of_classes
 from bench.datasets.examples import Examples
@@ -20,16 +22,36 @@ from bench.soundness import HELD_OUT, Images, examine, noise_of
 from bench.types import Defense
 
 
-def check(name: str, dataset: str, data: Path | None, n: int, device: str, weights: Path | None, as_json: bool) -> int:
-    """Print a line per finding, or all rows as JSON; 1 when one of them flags or blocks."""
+def check(
+    name: str,
+    dataset: str,
+    data: Path | None,
+    n: int,
+    device: str,
+    weights: Path | None,
+    as_json: bool,
+    explain: bool = False,
+) -> int:
+    """Print a line per finding, more where it is to be explained, or all rows as JSON; 1 when one flags or blocks."""
     matrix.check_names(name, "all")
     examples = load(dataset, "test", n=n, data=data)
     say_order_of_classes(dataset)
     defense = _loaded(name, examples, weights)
     images = Images(examples, beyond(dataset, n, HELD_OUT, data=data))
     findings = examine(defense, images, noise_of([threat(family, dataset) for family in HEADLINE]), pick_device(device))
-    print(_as_json(name, dataset, findings) if as_json else _as_text(findings))
+    if as_json:
+        print(_as_json(name, dataset, findings))
+    elif explain:
+        run = shlex.join(["bench", "run", "--defenses", name, "--dataset", dataset, *_given(data, weights)])
+        print(_as_text(findings, lambda finding: explained(finding, run, stochastic=defense.stochastic)))
+    else:
+        print(_as_text(findings))
     return 1 if any(finding.alarming for finding in findings) else 0
+
+
+def _given(data: Path | None, weights: Path | None) -> list[str]:
+    options = {"--data": data, "--weights": weights}
+    return [word for name, path in options.items() if path is not None for word in (name, str(path))]
 
 
 def _loaded(name: str, examples: Examples, weights: Path | None) -> Defense:
@@ -54,9 +76,11 @@ def _as_json(name: str, dataset: str, findings: Sequence[Finding]) -> str:
     return json.dumps({"defense": name, "dataset": dataset, "findings": rows}, indent=1)
 
 
-def _as_text(findings: Sequence[Finding]) -> str:
-    told = [finding for finding in findings if not finding.passed and not finding.idle]
-    lines = [f"{finding.message}  [{finding.verdict}]" for finding in told]
+def _as_text(findings: Sequence[Finding], told: Callable[[Finding], Sequence[str]] = lambda _: ()) -> str:
+    lines = []
+    for finding in findings:
+        if not finding.passed and not finding.idle:
+            lines += [f"{finding.message}  [{finding.verdict}]", *told(finding)[1:]]
     for what, ids in (
         ("passed", [finding.id for finding in findings if finding.passed]),
         ("not checked", [finding.id for finding in findings if finding.idle]),
