@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench import probes, replay, versions
+from bench.checks.group import BLACK_BOX
 from bench.cli import main
 from bench.datasets.digits import digits
 from bench.executors.task import Task, compute, passes
@@ -109,6 +110,25 @@ class TestProbes:
         allowed = share * sum(passes(each.cell, each.cell.slice.n) for each in plan if each.skip is None)
         assert spent <= allowed
         assert found or share < 0.1
+
+    def test_the_black_box_is_searched_as_long_as_can_be_paid_for(self):
+        """Half of what the probes may take at most; the shortest where even that is much, and none at all below."""
+
+        def queries(attacks, share):
+            plan, examples = planned("at", attacks)
+            found = [probe.cell.attack for probe in probes.plan(plan, examples, share=share) if probe.role == BLACK_BOX]
+            return [attack.config["queries"] for attack in found]
+
+        assert queries("apgd-ce,fab-t", None) == [1000]
+        assert queries("apgd-ce,fab-t", 0.1) == [300]
+        assert queries("fgsm", 0.1) == []
+
+    @pytest.mark.parametrize(("defense", "attack"), [("at", "square"), ("at", "autoattack"), ("atop", "autoattack")])
+    def test_a_table_with_a_black_box_needs_no_probe_of_it(self, defense, attack):
+        """AutoAttack holds one on either kind of defense."""
+        plan, examples = planned(defense, attack)
+
+        assert BLACK_BOX not in {probe.role for probe in probes.plan(plan, examples, share=None)}
 
     def test_there_are_none_for_threats_without_a_norm_and_for_blocked_cells(self):
         from dataclasses import replace
