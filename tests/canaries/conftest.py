@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 import bench.defenses
 from bench.catalogue import DEFENSES
@@ -17,6 +19,21 @@ from bench.types import Defense
 CHECKPOINTS = {
     path.stem: path for path in (Path(bench.defenses.__file__).parent / "weights" / "digits").glob("*.safetensors")
 }
+
+
+class Centroids(nn.Module):
+    """The nearest class mean of `curve(x)`, as a linear classifier."""
+
+    def __init__(self, curve=lambda x: x, scale=8.0):
+        super().__init__()
+        data = digits("train")
+        x, y = curve(torch.from_numpy(data.x)).flatten(1), torch.from_numpy(data.y)
+        means = torch.stack([x[y == k].mean(0) for k in range(10)])
+        self.register_buffer("weight", 2 * scale * means)
+        self.register_buffer("bias", -scale * means.square().sum(1))
+
+    def forward(self, x):
+        return F.linear(x.flatten(1), self.weight, self.bias)
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +62,12 @@ def shipped(test_digits):
 def robust(shipped):
     """The adversarially trained classifier: what most canaries spoil."""
     return shipped("at").model
+
+
+@pytest.fixture
+def centroids():
+    """Build a classifier by class means, of images or of a function of them."""
+    return Centroids
 
 
 @pytest.fixture
@@ -82,11 +105,15 @@ def honest(tally, test_digits, held_out):
     return check
 
 
+def cross_entropy(model, x, y):
+    return F.cross_entropy(model(x), y)
+
+
 @pytest.fixture(scope="session")
 def trained():
     """Train a network on the training digits for some epochs of Adam, from a fixed seed."""
 
-    def train(build, *, epochs=6, learning_rate=3e-3):
+    def train(build, *, epochs=6, learning_rate=3e-3, loss=cross_entropy):
         data = digits("train")
         x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
         with torch.random.fork_rng():
@@ -96,7 +123,7 @@ def trained():
             for _ in range(epochs):
                 for index in torch.randperm(len(x)).split(64):
                     optimizer.zero_grad()
-                    torch.nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+                    loss(model, x[index], y[index]).backward()
                     optimizer.step()
         return model.eval().requires_grad_(False)
 
