@@ -264,7 +264,9 @@ def look(subject: Subject, place: Place) -> Seen:
     straight = [rung for rung in seen if rung.apart <= _AGREE and rung.moves > _FLAT]
     if not straight:
         return _along_the_gradient(subject, place)
-    best = min(straight, key=lambda rung: rung.apart)
+    # The lowest of those that plainly agree with the rung below: every function bends on the higher ones.
+    agreeing = [rung for rung in straight if rung.apart <= _PLAINLY]
+    best = agreeing[0] if agreeing else min(straight, key=lambda rung: rung.apart)
     coarse = best.h > COARSE
     if best.missing > (TOLERATED_COARSE if coarse else TOLERATED) or (best.masked > STRAYS and not coarse):
         return Seen(place.name, "masked", best)
