@@ -85,7 +85,7 @@ def test_a_small_run_is_not_timed_and_a_dry_one_asks_no_defense(tmp_path, timed)
 
 def test_parts_and_columns_are_the_same_cells(tmp_path, timed):
     """A worst case is derived from its parts, so both have to be settled alike."""
-    plan, examples = planned("atop", "autoattack,apgd-ce,apgd-dlr", n=16)
+    plan, examples = planned("atop", "autoattack,apgd-ce,apgd-dlr,square-eot", n=16)
 
     found = settled(plan, examples, Store(tmp_path), precision="auto").plan
 

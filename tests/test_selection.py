@@ -141,11 +141,11 @@ STANDARD = ["apgd-ce", "apgd-t", "fab-t", "square"]
 
 def test_autoattack_beside_its_parts_is_their_worst_case():
     """They are columns anyway, so nothing is computed twice."""
-    plan = build("at,atop", ",".join([*STANDARD, "apgd-dlr", "autoattack"]), DIGITS[:1])
+    plan = build("at,atop", ",".join([*STANDARD, "apgd-dlr", "square-eot", "autoattack"]), DIGITS[:1])
 
     parts = {each.cell.defense.label: list(each.parts) for each in plan if each.cell.attack.label == "autoattack"}
     assert [part.attack.label for part in parts["at"]] == STANDARD
-    assert [part.attack.label for part in parts["atop"]] == ["apgd-ce", "apgd-dlr"]
+    assert [part.attack.label for part in parts["atop"]] == ["apgd-ce", "apgd-dlr", "square-eot"]
     assert {part.key for part in (*parts["at"], *parts["atop"])} <= {each.cell.key for each in plan}
 
 
@@ -156,7 +156,7 @@ def test_autoattack_alone_runs_each_part_on_what_the_others_left():
 
     assert not plan["at"].parts
     assert [stage.label for stage in plan["at"].cell.attack.stages] == STANDARD
-    assert [part.attack.label for part in plan["atop"].parts] == ["apgd-ce", "apgd-dlr"]
+    assert [part.attack.label for part in plan["atop"].parts] == ["apgd-ce", "apgd-dlr", "square-eot"]
     assert plan["at"].cell.key == beside.cell.key
     assert beside.parts
 

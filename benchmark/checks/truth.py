@@ -43,8 +43,9 @@ STRAYS = 2
 # share in what moves the answer must correlate so with what its gradient says. Of honest networks that are smooth
 # in small steps they did by .73 at least; a part that is rounded or rippled does not at all.
 _FAR = 1 / 8
-_BEARING = 0.2
-_CORRELATED = 0.4
+_BEARING, _STILL_BEARING = 0.2, 0.15
+_CORRELATED, _STILL_CORRELATED = 0.4, 0.5
+_AGAIN = 4
 # At the images themselves the gradient has at least this share of the size that it has a hair beside them; where
 # many pixels tie, or are exactly black, honest networks may have kinks.
 _SUDDEN = 0.25
@@ -281,17 +282,30 @@ def _further(subject: Subject, place: Place, near: Rung) -> Seen:
     kinds = divisions(place)
     for kind in ("slope",) if place.draw else ("slope", "value"):
         parts = [part for part in kinds[kind] if _weight(part, place)]
-        signs = [part.mask * _signs(subject, f"far {place.name} {part.name}", place) for part in parts]
-        slopes = _slopes(subject, place, signs, h)
-        scale = torch.maximum(slopes.real.abs(), slopes.predicted.abs()).square().mean(0).sqrt()
-        real, predicted = (each / scale.clamp_min(torch.finfo(scale.dtype).tiny) for each in slopes)
-        bears = torch.tensor([_weight(part, place) for part in parts], device=real.device) * real.abs().mean(1)
-        length = (real.square().sum(1) * predicted.square().sum(1)).sqrt()
-        alike = (real * predicted).sum(1) / length.clamp_min(1e-12)
-        for part, share, likeness in zip(parts, (bears / bears.sum()).tolist(), alike.tolist(), strict=True):
-            if share >= _BEARING and likeness < _CORRELATED:
+        shares, alike = _likeness(subject, place, parts, h, 1)
+        if not bool(((shares >= _BEARING) & (alike < _CORRELATED)).any()):
+            continue
+        # One sign per pixel and image may be an unlucky one: a part that is rounded or rippled stays so for others.
+        shares, alike = _likeness(subject, place, parts, h, _AGAIN)
+        for part, share, likeness in zip(parts, shares.tolist(), alike.tolist(), strict=True):
+            if share >= _STILL_BEARING and likeness < _STILL_CORRELATED:
                 return Seen(place.name, "masked", Rung(h, 1 - likeness, torch.inf, 1.0, 0.0, part.name), far=True)
     return Seen(place.name, "true", near)
+
+
+def _likeness(subject: Subject, place: Place, parts: Sequence[Part], h: float, times: int) -> tuple[Tensor, Tensor]:
+    """Of each part its share in what moves the answer, and how real and predicted changes of it correlate."""
+    signs = [
+        part.mask * _signs(subject, f"far {place.name} {part.name} {time if times > 1 else ''}", place)
+        for part in parts
+        for time in range(times)
+    ]
+    slopes = _slopes(subject, place, signs, h)
+    scale = torch.maximum(slopes.real.abs(), slopes.predicted.abs()).square().mean(0).sqrt()
+    real, predicted = ((each / scale.clamp_min(torch.finfo(scale.dtype).tiny)).view(len(parts), -1) for each in slopes)
+    bears = torch.tensor([_weight(part, place) for part in parts], device=real.device) * real.abs().mean(1)
+    length = (real.square().sum(1) * predicted.square().sum(1)).sqrt()
+    return bears / bears.sum(), (real * predicted).sum(1) / length.clamp_min(1e-12)
 
 
 def _along_the_gradient(subject: Subject, place: Place) -> Seen:
