@@ -100,7 +100,8 @@ def _of(cell: Cell, there: set[str], examples: Examples) -> Iterable[Probe]:
     yield probe("noise", _attack("noise"))
     # Where a certified defense is flat no step begins; a few starts tell that from an attack that fails.
     often = usual if defense.stochastic else _attack(usual.label, n_restarts="3")
-    yield probe("large eps", often, at=replace(threat, eps=_large(threat, examples)))
+    for attack in (often, usual):  # one start where three cannot be paid for
+        yield probe("large eps", attack, at=replace(threat, eps=_large(threat, examples)))
     if "base" in defense.offers:
         yield probe("base", _attack("pgd-20"), of=defense.seen_as("base"))
     if "base" in defense.offers and "blind" not in there:

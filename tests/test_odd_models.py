@@ -38,6 +38,9 @@ MODELS = """
     def without_grad():
         return Around(net(), lambda inner, x: inner(x.detach()))
 
+    def shy():
+        return Around(net(), lambda inner, x: inner(x if len(x) in (1, 12, 130) else x.detach()))
+
     def double():
         return Around(net().double(), lambda inner, x: inner(x.double()))
 
@@ -117,6 +120,15 @@ def test_an_attack_by_gradient_says_what_to_run_instead_and_the_others_go_on(cap
     assert f"FAIL odd:runtime x pgd-20 (Linf:0.2): {LINE}" in err.splitlines()
     assert robust("at", "pgd-20") >= 0
     assert "S09: no usable gradient on 12/12" in out
+
+
+def test_without_a_gradient_under_attack_the_number_has_a_mark_of_its_own(capsys):
+    """Whatever the preflight saw: here a batch of an attack loses the gradient that the checks were shown."""
+    assert run("./odd.py:shy", "autoattack", "--n", "13") == 0
+
+    out = capsys.readouterr().out
+    assert "S09: no gradient under attack: autoattack without apgd-ce, apgd-t, fab-t" in out
+    assert any("!" in line for line in out.splitlines() if line.startswith("odd:shy"))
 
 
 def test_core_goes_on_to_its_reserve(capsys):

@@ -31,10 +31,11 @@ _HAND_IN = (
 def after(group: Group) -> tuple[Finding, ...]:
     """A finding per check, in the order of their ids; `info` for one that lacks what it takes.
 
-    Before them S01, where an adversarial image was answered with NaN or Inf.
+    Before them S01, where an adversarial image was answered with NaN or Inf, and S09, where parts of an attack
+    found no gradient.
     """
     found = [check(group) or _not_run(id_) for id_, check in _CHECKS.items()]
-    return (*_nonfinite(group), *found)
+    return (*_nonfinite(group), *_unable(group), *found)
 
 
 def _nonfinite(group: Group) -> list[Finding]:
@@ -43,6 +44,16 @@ def _nonfinite(group: Group) -> list[Finding]:
     n = group.cell.slice.n
     message = f"{most}/{n} adversarial images give NaN/Inf logits; they are counted as broken"
     return [_finding("S01", "block", f"{most}/{n}", "0", message)] if most else []
+
+
+def _unable(group: Group) -> list[Finding]:
+    """S09 under attack: parts of an attack could not be run, whatever the preflight saw, and its number lacks them."""
+    lacking = {
+        attack.attack.label: attack.done.evidence.unable for attack in group.table if attack.done.evidence.unable
+    }
+    told = "; ".join(f"{label} without {', '.join(parts)}" for label, parts in lacking.items())
+    message = f"no gradient under attack: {told}"
+    return [_finding("S09", "flag", told, "none", message)] if lacking else []
 
 
 def _not_run(id_: str) -> Finding:
