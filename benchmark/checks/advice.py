@@ -50,13 +50,13 @@ _ADVICE: Mapping[str, Advice] = {
     "A01": Advice("an attack that fails at a large eps fails at a small one", _WITHOUT_GRADIENT),
     "A02": Advice("more steps must not break less: a masked gradient, or too long a step", _WITHOUT_GRADIENT),
     "A03": Advice("what knows less broke more: a masked gradient", _WITHOUT_GRADIENT),
-    "A04": Advice("the attacks of the table stop too early", {"deterministic": "autoattack", "stochastic": "adaptive"}),
+    "A04": Advice("the attacks of the table stop too early", _STRONGER),
     "A05": Advice(
         "an attack loses what it has found", instead="let it return the point of its path that was misclassified"
     ),
     "A07": Advice("gradients are averages over too few draws", _MORE_DRAWS),
     "A08": Advice("random points beat the attacks", _WITHOUT_GRADIENT),
-    "A09": Advice("the way around the purifier is stronger than the one through it", {**_STRONGER}),
+    "A09": Advice("the way around the purifier is stronger than the one through it", _STRONGER),
     "A10": Advice("the attack fails on the defense without its randomness", {"stochastic": "adaptive"}),
     "A11": Advice("the number may be that of the classifier behind it", instead="compare with the base on more images"),
     "A12": Advice("a stronger attack left more than a weaker one", _WITHOUT_GRADIENT),
@@ -71,19 +71,19 @@ def attacks_for(findings: Iterable[Finding], *, stochastic: bool) -> str:
 
 
 def explained(finding: Finding, run: str, *, stochastic: bool) -> list[str]:
-    """The finding with what it means and what to do, as lines.
+    """What a finding means and what to do, as lines to print below it; none where it casts no doubt.
 
     Args:
-        finding: one that casts doubt.
+        finding: what was found.
         run: the command that attacks the defense, without its attacks.
         stochastic: whether the defense is.
     """
     advice = _ADVICE.get(finding.id)
     if advice is None or not finding.alarming:
-        return [finding.message]
+        return []
     attacks = attacks_for([finding], stochastic=stochastic)
     what = f"run next: {run} --attacks {shlex.quote(attacks)}" if attacks else f"do next: {advice.instead}"
-    return [finding.message, f"  means: {advice.means}", *([f"  {what}"] if attacks or advice.instead else [])]
+    return [f"  means: {advice.means}", *([f"  {what}"] if attacks or advice.instead else [])]
 
 
 def _split(attacks: str) -> list[str]:

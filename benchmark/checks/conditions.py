@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.answers import margin
-from bench.checks.gradients import sloping
+from bench.checks.gradients import gradient, sloping
 from bench.checks.subject import Subject
 
 # More rows than a shard has as a rule.
@@ -62,10 +62,7 @@ def _repeated(x: Tensor) -> Tensor:
 
 def _gradient(subject: Subject, x: Tensor) -> Tensor:
     y = subject.y.repeat(-(-len(x) // len(subject)))[: len(x)]
-    leaf = x.clone().requires_grad_()
-    with torch.enable_grad():
-        (grad,) = torch.autograd.grad(margin(subject.forward(leaf, x).float(), y).sum(), leaf)
-    return grad
+    return gradient(subject, x, lambda logits: margin(logits, y))[0]
 
 
 def _differs(one: Tensor, two: Tensor) -> bool:

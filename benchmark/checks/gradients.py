@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from bench.checks.subject import Subject
 from bench.errors import NoGradient, differentiable
 
 if TYPE_CHECKING:
-    from bench.checks.truth import Place
+    from bench.checks.places import Place
 
 # Draws of a stochastic defense that a gradient is averaged over.
 DRAWS = 2
@@ -174,14 +174,25 @@ def optimization(subject: Subject) -> Finding:
     return Finding("S17", "pass", "0", "0", "S17: no optimization at test time")
 
 
+def gradient(subject: Subject, x: Tensor, loss: Callable[[Tensor], Tensor], draw: int = 0) -> tuple[Tensor, Tensor]:
+    """The gradient at images `[B, C, H, W]` of a loss of the logits, and those logits while they are differentiated.
+
+    Raises:
+        Exception: whatever the forward or the backward pass raises.
+    """
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        logits = subject.forward(leaf, x, draw).float()
+        (grad,) = torch.autograd.grad(loss(logits).sum(), leaf)
+    return grad, logits.detach().clone()
+
+
 def ascend(subject: Subject, x: Tensor, y: Tensor, steps: int) -> Tensor | None:
     """The images after signed gradient steps on the margin, within eps, or `None` without a gradient."""
     x_adv = x
     for _ in range(steps):
-        leaf = x_adv.clone().requires_grad_()
         try:
-            with torch.enable_grad():
-                (grad,) = torch.autograd.grad(margin(subject.forward(leaf, x_adv).float(), y).sum(), leaf)
+            grad, _ = gradient(subject, x_adv, lambda logits: margin(logits, y))
         except Exception:  # noqa: BLE001  (S06 and S09 report it)
             return None
         x_adv = x_adv + 2 / steps * subject.eps * grad.nan_to_num().sign()

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from bench.checks import conditions, consistency, gradients, labels, randomness, scores, truth
 from bench.checks.finding import Finding, Severity
+from bench.checks.places import Place
+from bench.checks.places import places as places_of
 from bench.checks.pristine import Pristine
 from bench.checks.subject import Subject
 from bench.datasets.examples import Examples
@@ -110,7 +111,7 @@ def _differentiate(
     """S06 and S09-S11, which share their passes."""
     with _reported(found, "S06"):
         slopes = gradients.slopes(subject)
-        places = [] if slopes.margin is None else truth.places(subject)
+        places = [] if slopes.margin is None else places_of(subject)
         answers = [(subject.clean, slopes.logits), *((place.asked, place.differentiated) for place in places)]
         found["S06"] = consistency.grad_mode(subject, answers)
         run("S09", lambda: gradients.existence(subject, slopes, places))
@@ -121,17 +122,15 @@ def _differentiate(
         found.setdefault(id_, Finding(id_, "info", "-", "-", message))
 
 
-def _true(subject: Subject, slopes: gradients.Slopes, places: Sequence[truth.Place]) -> Finding:
+def _true(subject: Subject, slopes: gradients.Slopes, places: Sequence[Place]) -> Finding:
     """S11, under the conditions of an attack, too."""
-    found = truth.examine(subject, _exact(slopes), places)
-    if slopes.margin is None or found.alarming:
+    if slopes.margin is None:
+        return truth.examine(subject, slopes.x, [])
+    found = truth.examine(subject, slopes.margin, places)
+    if found.alarming:
         return found
     when = conditions.other_gradient(subject, slopes.margin)
     return replace(found, verdict="flag", value="changes", message=f"S11: {when}; masked") if when else found
-
-
-def _exact(slopes: gradients.Slopes) -> Tensor:
-    return torch.zeros_like(slopes.x) if slopes.margin is None else slopes.margin
 
 
 @contextmanager

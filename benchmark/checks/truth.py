@@ -23,11 +23,9 @@ import torch
 from torch import Tensor
 
 from bench.checks.finding import Finding
-from bench.checks.gradients import ascend, sloping
+from bench.checks.places import Part, Place, Slopes, divisions, signs, slopes_of, weight_of
 from bench.checks.subject import Subject
 
-# Images that are looked at, of those of the preflight.
-IMAGES = 32
 # Steps in pixel values. In less than 32 bits the lower ones are lost in rounding.
 LADDER = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.56e-2, 0.1024)
 _LOW_PRECISION_FROM = 6.4e-3
@@ -56,9 +54,7 @@ _AGREE, _PLAINLY = 0.3, 0.05
 _FLAT = 0.3
 # How often the difference of two rungs the bend of a function may be off its tangent.
 _BEND = 2.0
-# How far from the box points are, at most: only so are steps possible on both sides of a black pixel.
-_HAIR = 2 / 255
-# ... and where no rung tells, along the sign of the gradient: steps in eps, and one in pixel values.
+# Where no rung tells, along the sign of the gradient: steps in eps, and one in pixel values.
 STEPS = (1 / 8, 1 / 2, 1)
 LARGEST_STEP = 0.1
 MEDIAN_WITHIN = (0.3, 3.0)
@@ -66,45 +62,6 @@ RISING = 0.8
 RISES_BY = 0.1
 # Fewer points with a gradient say nothing.
 _FEWEST = 4
-_ATTACK_STEPS = 3
-_DARK, _BRIGHT = 0.1, 0.9
-
-
-class Part(NamedTuple):
-    """Some pixels of each image; `mask` is bool `[m, C, H, W]`."""
-
-    name: str
-    mask: Tensor
-
-
-@dataclass(frozen=True)
-class Place:
-    """Points with the gradients there.
-
-    Attributes:
-        name: what the points are.
-        x: `[m, C, H, W]`, a hair inside the box.
-        y: the labels, `[m]`.
-        rival: the class that comes closest to the label, `[m]`.
-        grad: of its logit less that of the label.
-        asked: logits, as they are judged.
-        differentiated: the same while they are differentiated.
-        draw: of a stochastic defense: every place has random numbers of its own, the same for all steps from it.
-    """
-
-    name: str
-    x: Tensor
-    y: Tensor
-    rival: Tensor
-    grad: Tensor
-    asked: Tensor
-    differentiated: Tensor
-    draw: int
-
-    @property
-    def usable(self) -> Tensor:
-        """Which points have a gradient that is finite and not all zero, bool `[m]`."""
-        return sloping(self.grad)
 
 
 class Rung(NamedTuple):
@@ -144,44 +101,6 @@ class Seen:
     state: str
     rung: Rung
     far: bool = False
-
-
-def places(subject: Subject) -> list[Place]:
-    """The images themselves, random starting points, and where a short attack ends.
-
-    Raises:
-        Exception: whatever the forward or the backward pass raises.
-    """
-    x, y = subject.x[:IMAGES], subject.y[:IMAGES]
-    points = {"at the images": x, "at random starts": (x + subject.eps * subject.noise("start")[: len(x)]).clamp(0, 1)}
-    ends = ascend(subject, x, y, _ATTACK_STEPS)
-    if ends is not None:
-        points["where an attack ends"] = ends
-    return [
-        _place(subject, name, _off_the_box(there, subject.noise(f"hair {name}")[: len(x)]), y, draw)
-        for draw, (name, there) in enumerate(points.items())
-    ]
-
-
-def _off_the_box(x: Tensor, noise: Tensor) -> Tensor:
-    """A hair towards the middle, each pixel by a distance of its own: pixels that tie would be kinks."""
-    hair = _HAIR * (0.55 + 0.45 * noise)
-    return torch.where(x >= 0.5, x - hair, x + hair)
-
-
-def _place(subject: Subject, name: str, x: Tensor, y: Tensor, draw: int) -> Place:
-    """Points with the closest other class of each, and the gradient of its lead."""
-    asked = subject.ask(x, draw)
-    rival = asked.nan_to_num().scatter(1, y[:, None], -torch.inf).argmax(1)
-    leaf = x.clone().requires_grad_()
-    with torch.enable_grad():
-        logits = subject.forward(leaf, x, draw).float()
-        (grad,) = torch.autograd.grad(_lead(logits, y, rival).sum(), leaf)
-    return Place(name, x, y, rival, grad, asked, logits.detach().clone(), draw)
-
-
-def _lead(logits: Tensor, y: Tensor, rival: Tensor) -> Tensor:
-    return (logits.gather(1, rival[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
 
 
 def examine(subject: Subject, exact: Tensor, at: Sequence[Place]) -> Finding:
@@ -248,13 +167,13 @@ def look(subject: Subject, place: Place) -> Seen:
     if place.draw:  # the images tell of every part, the other places of what is steep there and what is not
         kinds = {"slope": kinds["slope"]}
     steps = [
-        part.mask * _signs(subject, f"{place.name} {part.name}", place) for parts in kinds.values() for part in parts
+        part.mask * signs(subject, f"{place.name} {part.name}", place) for parts in kinds.values() for part in parts
     ]
-    weights = {name: [_weight(part, place) for part in parts] for name, parts in kinds.items()}
+    weights = {name: [weight_of(part, place) for part in parts] for name, parts in kinds.items()}
     seen: list[Rung] = []
     below: Slopes | None = None
     for h in (step for step in LADDER if step >= (_LOW_PRECISION_FROM if subject.low_precision else 0)):
-        slopes = _slopes(subject, place, steps, h)
+        slopes = slopes_of(subject, place, steps, h)
         seen.append(_rung(h, kinds, weights, slopes, below))
         below, rung = slopes, seen[-1]
         if rung.off <= TOLERATED and rung.strays <= STRAYS:
@@ -281,7 +200,7 @@ def _further(subject: Subject, place: Place, near: Rung) -> Seen:
         return Seen(place.name, "true", near)
     kinds = divisions(place)
     for kind in ("slope",) if place.draw else ("slope", "value"):
-        parts = [part for part in kinds[kind] if _weight(part, place)]
+        parts = [part for part in kinds[kind] if weight_of(part, place)]
         shares, alike = _likeness(subject, place, parts, h, 1)
         if not bool(((shares >= _BEARING) & (alike < _CORRELATED)).any()):
             continue
@@ -295,15 +214,15 @@ def _further(subject: Subject, place: Place, near: Rung) -> Seen:
 
 def _likeness(subject: Subject, place: Place, parts: Sequence[Part], h: float, times: int) -> tuple[Tensor, Tensor]:
     """Of each part its share in what moves the answer, and how real and predicted changes of it correlate."""
-    signs = [
-        part.mask * _signs(subject, f"far {place.name} {part.name} {time if times > 1 else ''}", place)
+    steps = [
+        part.mask * signs(subject, f"far {place.name} {part.name} {time if times > 1 else ''}", place)
         for part in parts
         for time in range(times)
     ]
-    slopes = _slopes(subject, place, signs, h)
+    slopes = slopes_of(subject, place, steps, h)
     scale = torch.maximum(slopes.real.abs(), slopes.predicted.abs()).square().mean(0).sqrt()
     real, predicted = ((each / scale.clamp_min(torch.finfo(scale.dtype).tiny)).view(len(parts), -1) for each in slopes)
-    bears = torch.tensor([_weight(part, place) for part in parts], device=real.device) * real.abs().mean(1)
+    bears = torch.tensor([weight_of(part, place) for part in parts], device=real.device) * real.abs().mean(1)
     length = (real.square().sum(1) * predicted.square().sum(1)).sqrt()
     return bears / bears.sum(), (real * predicted).sum(1) / length.clamp_min(1e-12)
 
@@ -317,7 +236,7 @@ def _along_the_gradient(subject: Subject, place: Place) -> Seen:
     """
     seen = []
     for h in (*(step * subject.eps for step in STEPS), max(subject.eps, LARGEST_STEP)):
-        slopes = _slopes(subject, place, [place.grad.sign()], h)
+        slopes = slopes_of(subject, place, [place.grad.sign()], h)
         ratios = (slopes.real / slopes.predicted.clamp_min(torch.finfo(place.x.dtype).tiny))[0]
         median, rising = float(ratios.median()), float((ratios > RISES_BY).float().mean())
         rung = Rung(h, abs(1 - median), torch.inf, median, max(0.0, 1 - median), "")
@@ -325,61 +244,6 @@ def _along_the_gradient(subject: Subject, place: Place) -> Seen:
             return Seen(place.name, "rough", rung)
         seen.append(rung)
     return Seen(place.name, "masked", min(seen, key=lambda rung: rung.off))
-
-
-def divisions(place: Place) -> Mapping[str, Sequence[Part]]:
-    """Every image cut into parts in some ways: by slope, by place, by value, by channel."""
-    x = place.x
-    steepness = place.grad.flatten(1).abs()
-    rank = (steepness.argsort(1).argsort(1) * 4 // steepness.shape[1]).view_as(x)
-    _, channels, height, width = x.shape
-    down = torch.arange(height, device=x.device)[:, None] * 2 // height
-    right = torch.arange(width, device=x.device)[None] * 2 // width
-    quarter = (2 * down + right).expand_as(x)
-    found = {
-        "slope": [Part(f"the {name} of the pixels by slope", rank == k) for k, name in enumerate(_QUARTERS)],
-        "place": [Part(f"the {name} quarter", quarter == k) for k, name in enumerate(_CORNERS)],
-        "value": [
-            Part(f"pixels below {_DARK:g}", x < _DARK),
-            Part(f"pixels from {_DARK:g} to {_BRIGHT:g}", (x >= _DARK) & (x <= _BRIGHT)),
-            Part(f"pixels above {_BRIGHT:g}", x > _BRIGHT),
-        ],
-    }
-    if channels > 1:
-        channel = torch.arange(channels, device=x.device)[:, None, None].expand_as(x)
-        found["channel"] = [Part(f"channel {k}", channel == k) for k in range(channels)]
-    return found
-
-
-_QUARTERS = ("flattest quarter", "second quarter", "third quarter", "steepest quarter")
-_CORNERS = ("upper left", "upper right", "lower left", "lower right")
-
-
-def _signs(subject: Subject, purpose: str, place: Place) -> Tensor:
-    return torch.where(subject.noise(purpose)[: len(place.x)] >= 0, 1.0, -1.0)
-
-
-def _weight(part: Part, place: Place) -> float:
-    """Of a step within n pixels the slope grows with the root of n, what an attack could gain with n."""
-    return float(part.mask.flatten(1)[place.usable].sum(1).float().mean().sqrt())
-
-
-class Slopes(NamedTuple):
-    """Changes over h, each `[steps, usable points]`."""
-
-    real: Tensor
-    predicted: Tensor
-
-
-def _slopes(subject: Subject, place: Place, steps: Sequence[Tensor], h: float) -> Slopes:
-    real, predicted = [], []
-    for step in steps:
-        # All points, those without a gradient too: a stochastic defense draws by the row.
-        up, down = (place.x + h * step).clamp(0, 1), (place.x - h * step).clamp(0, 1)
-        change = subject.ask(up, place.draw) - subject.ask(down, place.draw)
-        real.append(_lead(change, place.y, place.rival) / h)
-        predicted.append(((up - down) * place.grad).flatten(1).sum(1) / h)
-    return Slopes(torch.stack(real).nan_to_num()[:, place.usable], torch.stack(predicted)[:, place.usable])
 
 
 def _rung(

@@ -80,7 +80,7 @@ def _as_text(findings: Sequence[Finding], told: Callable[[Finding], Sequence[str
     lines = []
     for finding in findings:
         if not finding.passed and not finding.idle:
-            lines += [f"{finding.message}  [{finding.verdict}]", *told(finding)[1:]]
+            lines += [f"{finding.message}  [{finding.verdict}]", *told(finding)]
     for what, ids in (
         ("passed", [finding.id for finding in findings if finding.passed]),
         ("not checked", [finding.id for finding in findings if finding.idle]),

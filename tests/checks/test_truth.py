@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from bench.checks.certain import certain
+from bench.checks.places import divisions, places
 from bench.checks.pristine import Pristine
 from bench.checks.subject import Subject
-from bench.checks.truth import divisions, examine, look, places
+from bench.checks.truth import examine, look
 from bench.datasets.examples import Examples
 from bench.types import Defense, ImageSpec
 
