@@ -10,7 +10,7 @@ A function without arguments returns an nn.Module from images `[B, C, H, W]` in 
 import torch
 from torch import nn
 
-from bench.checkpoints import locate
+from bench.catalogue.weights import locate
 from bench.defenses.standard import load
 from bench.types import Defense, ImageSpec
 
@@ -38,14 +38,14 @@ class Noise(nn.Module):
 
 
 def build() -> nn.Module:
-    """The simplest that works: a module."""
+    """Return the simplest defense that works: a module."""
     return nn.Sequential(Noise(0.1), classifier())
 
 
 def declared() -> Defense:
-    """The same as a record, which says more: `--attacks bpda,blind` look behind the noise, and into `base`.
+    """Return the same defense as a record, whose parts `--attacks bpda,blind` can use: the noise and the base.
 
-    What it has seen in training decides which attacks are seen: `trained_on=(ThreatModel.parse("Linf:0.2"),)`.
+    `trained_on` decides which attacks count as seen: `trained_on=(ThreatModel.parse("Linf:0.2"),)`.
     """
     noise, net = Noise(0.1), classifier()
     return Defense(nn.Sequential(noise, net), stochastic=True, purifier=noise, base=net, trained_on=())
