@@ -1,7 +1,7 @@
-"""Losses an attack ascends: logits `[B, classes]` and labels `[B]` to one float32 number per example.
+"""Losses that attacks maximize: they map logits `[B, classes]` and labels `[B]` to one float32 number per example.
 
-All of them depend on differences of logits only and are taken after the largest logit is subtracted,
-so adding a constant to the logits changes nothing.
+Every loss depends on differences of logits only, and the largest logit is subtracted first, so adding
+a constant to the logits changes nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.answers import Loss
-from bench.answers import margin as margin_of
+from bench.oracle.answers import Loss
+from bench.oracle.answers import margin as margin_of
 
-_SLOPE = 1e-3
+_SLOPE = 1e-3  # small enough to leave the values near those of the cross-entropy
 
 
 def _centered(logits: Tensor) -> Tensor:
     logits = logits.float()
+    # Detached: the shift changes no difference of logits, so it must not reach the gradient either.
     return logits - logits.detach().amax(1, keepdim=True)
 
 
@@ -26,16 +27,16 @@ def _of(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Best wrong logit minus the true one (Carlini and Wagner, arXiv:1608.04644, without a bound)."""
+    """Return the best wrong logit minus the true one (Carlini and Wagner, arXiv:1608.04644, f6 without a bound)."""
     return margin_of(_centered(logits), y)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy, kept from going flat by a thousandth of the log-odds of being wrong.
+    """Return the cross-entropy plus a thousandth of the log-odds of being wrong, which keep it from going flat.
 
     With p the probability of the true class the cross-entropy is -log p, and the log-odds
-    log((1 - p) / p) is a strictly increasing function of it. So the sum has the same maximizers, the
-    same order of points and the same direction of the gradient of an example. But where float32
+    log((1 - p) / p) are a strictly increasing function of it. So for each example the sum has the
+    same maximizers, the same order of points and the same direction of the gradient. But where float32
     makes the gradient of -log p exactly zero (a gap of 104 between the logits), the sum keeps a slope.
     """
     logits = _centered(logits)
@@ -44,9 +45,9 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
-    """Difference of logits ratio (Croce and Hein, arXiv:2003.01690, equation 6), at most 1.
+    """Return the difference of logits ratio (Croce and Hein, arXiv:2003.01690, equation 6), at most 1.
 
-    It needs three classes; with two it falls back to `margin`.
+    The ratio needs three classes; with two the function returns the `margin`.
     """
     if logits.shape[1] < 3:
         return margin(logits, y)
@@ -55,14 +56,14 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     return margin_of(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
-# The untargeted ones, by the names that attacks take.
+# Untargeted losses by the names that attacks accept; a targeted one also needs a class per example.
 LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
 def dlr_targeted(target: Tensor) -> Loss:
-    """Targeted difference of logits ratio towards the classes `target` `[B]` (equation 7).
+    """Return the targeted difference of logits ratio towards the classes `target` `[B]` (equation 7).
 
-    It needs four classes; with fewer it falls back to the margin of the target over the true class.
+    The ratio needs four classes; with fewer the loss is the margin of the target over the true class.
     """
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Errors that are told to users: a mistake in a request (one line, exit status 2), or what broke a cell."""
+"""Errors shown to users: a mistake in a request (one line, exit status 2), or the failure of a cell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-# Names listed for one that is like none of them: a zoo has more than fit a line.
+# Names listed where none is similar to the one given: a model zoo has more than fit on a line.
 _SHOWN = 60
 
 
@@ -15,7 +15,7 @@ class BenchError(Exception):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
-    """The error for a name that is not registered, with the nearest names."""
+    """Return the error for a name that is not registered, with the nearest names."""
     names = sorted(known)
     by_case = {known_name.lower(): known_name for known_name in names}
     near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
@@ -25,25 +25,25 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
 
 
 class NoGradient(Exception):
-    """A defense that an attack by gradient cannot differentiate; the message names what to run instead."""
+    """A gradient attack met a defense without a gradient; the message names what to run instead."""
 
     def __init__(self) -> None:
         super().__init__(_NO_GRADIENT)
 
 
 _NO_GRADIENT = "no gradient: use square, rays or a surrogate"
-# What torch says of a network that left its graph, or was never in one: a session of another runtime, numpy.
+# torch's messages where the logits have no graph: a network that detaches, computes in numpy or in another runtime.
 _WITHOUT_GRAPH = ("does not require grad", "that requires grad", "not have been used in the graph")
 
 
 def is_no_gradient(error: str) -> bool:
-    """Whether the line that became of an error, told by a stage or not, says that there was no gradient."""
+    """Return whether an error's line, with or without the name of a stage before it, says `NoGradient`."""
     return error.endswith(_NO_GRADIENT)
 
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Say in our words that a defense has no gradient; an error of another kind stays what it is."""
+    """Raise `NoGradient` where torch finds no graph inside; other errors pass unchanged."""
     try:
         yield
     except RuntimeError as error:
@@ -53,14 +53,19 @@ def differentiable() -> Iterator[None]:
 
 
 class StageError(Exception):
-    """One of several attacks of a cell broke; says which one, and how."""
+    """An attack of several in a cell failed; the message says which one and how."""
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line of text without control characters: it goes into tables and files."""
+    """Format an error as one line without control characters, for tables and files."""
     text = "".join(character if character.isprintable() else " " for character in str(error))
     text = " ".join(text.split())
     name = type(error).__name__
+    # These messages name their origin (a stage, or a check such as S02); the class would only repeat it.
     if isinstance(error, StageError | NoGradient) or (text[:1] in "SV" and text[1:3].isdigit()):
         return text
     return f"{name}: {text[:300]}".rstrip(": ")
+
+
+class NondeterminismError(Exception):
+    """A cell came out differently the second time; both answers are named, neither is overwritten."""

@@ -1,6 +1,6 @@
-"""Adversarial purification: a purifier that has only seen clean images before the classifier.
+"""Adversarial purification (AP): a purifier, trained on clean images only, in front of the classifier.
 
-The baseline of AToP (Lin et al., ICLR 2024, arXiv:2401.16352), before its fine-tuning.
+It is the baseline of AToP (Lin et al., ICLR 2024, arXiv:2401.16352): the same purifier before fine-tuning.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.defenses import purified
-from bench.defenses.networks import sized
+from bench.defenses import purification
+from bench.defenses.networks.by_name import sized
 from bench.types import Defense, ImageSpec
 
 
@@ -22,9 +22,10 @@ def load(
     network: str = "small",
     behind: Defense | None = None,
 ) -> Defense:
-    """The purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`.
+    """Load the purifier of checkpoint `ap` under random transform `rt` (`none`, `1`, `2` or `3`), before `classifier`.
 
-    Both are those of `network`. Where `behind` is given, `classifier` is only what it is called.
+    Both checkpoints are those of `network`. If `behind` is given, it is the classifier, and `classifier` is
+    only its name.
     """
-    held = behind or purified.classifier(sized(classifier, network), checkpoints, spec)
-    return purified.load(sized("ap", network), checkpoints=checkpoints, spec=spec, rt=rt, behind=held)
+    held = behind or purification.classifier(sized(classifier, network), checkpoints, spec)
+    return purification.load(sized("ap", network), checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

@@ -1,8 +1,8 @@
-"""Adversarially trained classifiers; what they were trained on, and how, is in their cards.
+"""Adversarially trained classifiers; their cards record the threat model and the recipe of the training.
 
-PGD (Madry et al., ICLR 2018, arXiv:1706.06083) in Linf, L2 or on displaced pixels, a single step from a
-random start (Wong et al., ICLR 2020, arXiv:2001.03994), TRADES (Zhang et al., ICML 2019,
-arXiv:1901.08573).
+The trainings are PGD (Madry et al., ICLR 2018, arXiv:1706.06083) in Linf, L2 or on displaced pixels, a
+single step from a random start (Wong et al., ICLR 2020, arXiv:2001.03994), and TRADES (Zhang et al., ICML
+2019, arXiv:1901.08573).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bench.defenses import purified
-from bench.defenses.networks import sized
+from bench.defenses import purification
+from bench.defenses.networks.by_name import sized
 from bench.types import Defense, ImageSpec
 
 
 def _load(name: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, network: str = "small") -> Defense:
-    """The classifier of the checkpoint `name`; its architecture is that of `standard`."""
-    return purified.classifier(sized(name, network), checkpoints, spec)
+    """Load the classifier of the checkpoint `name`; its card describes the architecture."""
+    return purification.classifier(sized(name, network), checkpoints, spec)
 
 
 load = partial(_load, "at")

@@ -1,7 +1,7 @@
 """AToP, adversarial training on purification (Lin et al., ICLR 2024, arXiv:2401.16352).
 
-A random transform destroys part of the perturbation and a purifier, fine-tuned adversarially,
-repaints the image; the classifier is the standard one, never retrained.
+A random transform destroys part of the perturbation, and a purifier that was fine-tuned adversarially
+repaints the image. The classifier is the standard one and is never retrained.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.defenses import purified
-from bench.defenses.networks import sized
+from bench.defenses import purification
+from bench.defenses.networks.by_name import sized
 from bench.types import Defense, ImageSpec
 
-# Fine-tuning -> the training that leaves its checkpoint.
+# Value of the parameter `ft` -> the training that writes the checkpoint.
 FINE_TUNED = {"on": "atop", "off": "ap", "clean": "atop-clean", "paper": "atop-paper"}
 
 
@@ -27,19 +27,20 @@ def load(
     network: str = "small",
     behind: Defense | None = None,
 ) -> Defense:
-    """The fine-tuned purifier under the transform it was fine-tuned with.
+    """Load the fine-tuned purifier under the transform of its fine-tuning, before a classifier.
 
     Args:
-        checkpoints: files by name: that of `classifier`, and that of the purifier.
-        spec: the images.
+        checkpoints: files by name: those of `classifier` and of the purifier.
+        spec: shape and classes of the images.
         rt: the random transform.
-        ft: the fine-tuning: `on`, `off` (the purifier as pre-trained), `clean` (without adversarial
-            examples) or `paper` (as the authors' code does it).
+        ft: the fine-tuning: `on`, `off` (the pre-trained purifier), `clean` (without adversarial
+            examples) or `paper` (as in the authors' code).
         classifier: the checkpoint of the classifier. The purifier was fine-tuned before `standard`;
-            another one shows what it is worth elsewhere, and `at` makes the composed defense.
-        network: of both: `small`, or `resnet-18` and the purifier that fits it.
-        behind: somebody else's classifier; `classifier` is only what it is called then.
+            another classifier shows how the purifier transfers, and `at` makes the composed defense.
+        network: size of both: `small`, or `resnet-18` and the purifier that fits it.
+        behind: a classifier from elsewhere; `classifier` is then only its name.
     """
+    # Each random transform has its own fine-tuned weights; pre-training uses none, so `off` has one checkpoint.
     weights = sized(FINE_TUNED[ft], network) + ("" if ft == "off" else f"-rt{rt}")
-    held = behind or purified.classifier(sized(classifier, network), checkpoints, spec)
-    return purified.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, behind=held)
+    held = behind or purification.classifier(sized(classifier, network), checkpoints, spec)
+    return purification.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

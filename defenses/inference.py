@@ -1,4 +1,4 @@
-"""The same network, faster: what may be changed about a model that is only evaluated from now on."""
+"""A faster form of a network that is only evaluated from now on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Network = TypeVar("Network", bound=nn.Module)
 def for_inference(model: Network) -> Network:
     """Fold batch normalization into the convolutions before it, and lay tensors out channels last.
 
-    Logits stay the same up to the rounding of float32; a gradient takes about two thirds of the time
-    on a CPU. In place, for a frozen model in eval mode.
+    Logits stay the same up to the rounding of float32, and a gradient takes about two thirds of the time
+    on a CPU. This changes the model in place and suits only a frozen model in eval mode.
     """
     for module in list(model.modules()):
         if isinstance(module, nn.Sequential):
@@ -29,4 +29,4 @@ def _fold(layers: nn.Sequential) -> None:
         convolution, normalization = layers[index], layers[index + 1]
         if isinstance(convolution, nn.Conv2d) and isinstance(normalization, nn.BatchNorm2d):
             layers[index] = fuse_conv_bn_eval(convolution, normalization)
-            layers[index + 1] = nn.Identity()
+            layers[index + 1] = nn.Identity()  # keeps the indices of the layers after it

@@ -2,9 +2,9 @@
 
 RT1 covers a random quarter of the image blocks; RT2 adds Gaussian noise first; RT3 covers the noisy
 image with four masks that do not overlap, so that every pixel is repainted once. Every example gets
-its own mask. (The authors' code shares one mask in a batch, which lets the answer for one image
-depend on its neighbors.) Randomness comes from torch's global generator, and the transform is
-differentiable: an adaptive attack sees straight through it.
+its own mask. (The authors' code shares one mask in a batch, so the logits of one image depend on its
+neighbors.) Randomness comes from torch's global generator, and the transform is differentiable, so an
+adaptive attack can follow the gradient through it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.errors import unknown
 
 
 class Covered(NamedTuple):
-    """What a transform leaves of a batch, for a purifier to repaint."""
+    """A transformed batch with its masks, for a purifier to repaint."""
 
     image: Tensor  # [B, C, H, W] in [0, 1], noise added, nothing covered yet
     masks: Tensor  # [N, B, 1, H, W], 1 where a pixel is missing
@@ -32,8 +32,8 @@ class RandomTransform:
 
     Attributes:
         noise: standard deviation of the Gaussian noise, for images in [0, 1].
-        masks: how many masks that do not overlap; 0 leaves the image whole.
-        missing_rate: the share of blocks that each mask covers.
+        masks: number of masks, which do not overlap; 0 leaves the image whole.
+        missing_rate: share of blocks that each mask covers.
         grid: blocks per side: on 32x32 images a grid of 8 has blocks of 4x4 pixels.
     """
 
@@ -65,6 +65,7 @@ class RandomTransform:
         return masks.view(self.masks, batch, 1, height, width)
 
 
+# Names and values as in the paper's RT1, RT2 and RT3; `none` gives the deterministic pipeline.
 TRANSFORMS = {
     "none": RandomTransform(),
     "1": RandomTransform(masks=1),
@@ -74,7 +75,7 @@ TRANSFORMS = {
 
 
 def random_transform(rt: str) -> RandomTransform:
-    """The transform a name such as `1` or `none` stands for."""
+    """Return the transform with a name such as `1` or `none`."""
     if rt not in TRANSFORMS:
         raise unknown("random transform rt", rt, TRANSFORMS)
     return TRANSFORMS[rt]

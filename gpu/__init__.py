@@ -1,1 +1,1 @@
-"""What is done on a borrowed GPU in minutes, and its rehearsal without one: docs/gpu.md."""
+"""Trainings, verdicts and timings on a borrowed GPU in minutes, and their rehearsal without one: docs/gpu.md."""

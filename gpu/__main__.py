@@ -1,4 +1,4 @@
-"""`python -m gpu measure`, `cifar10`, `cifar100`, `plan`, `unpack`, `rehearsal`, from the root of the repository."""
+"""The command line `python -m gpu measure|cifar10|cifar100|plan|unpack|rehearsal`, from the repository's root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CALLS = {
 
 
 def main() -> int:
-    """Run the call that is named first."""
+    """Run the call named by the first argument and return its exit status."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name not in _CALLS:
         print(f"python -m gpu {'|'.join(_CALLS)} [--help]", file=sys.stderr)

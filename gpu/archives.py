@@ -1,7 +1,7 @@
-"""Images from archives that several calls may bring: `cifar10-test.zip`, `cifar10-train-0.zip`, ...
+"""Images from archives, which may arrive over several calls: `cifar10-test.zip`, `cifar10-train-0.zip`, ...
 
-An archive `DATASET-ANYTHING.zip` holds `SPLIT/CLASS/IMAGE`; it is unpacked once, below the folder that `bench run
---data` takes, and forgotten.
+An archive `DATASET-ANYTHING.zip` holds `SPLIT/CLASS/IMAGE`. It is unpacked once, below the folder for
+`bench run --data`, and not needed afterwards.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ DATASETS = ("cifar10", "cifar100")
 
 
 def lay_out(archives: Path | None, data: Path) -> dict[str, int]:
-    """Unpack what is new; returns how many images of each dataset and split lie below `data` by now.
+    """Unpack new archives; return the number of images of each dataset and split that are now below `data`.
 
     Raises:
-        BenchError: a folder that is not there, or an archive that is no zip file.
+        BenchError: the folder does not exist, or an archive is no zip file.
     """
     if archives is not None:
         if not archives.is_dir():
@@ -38,6 +38,7 @@ def _unpack(archive: Path, data: Path) -> None:
     dataset = archive.name.partition("-")[0]
     if dataset not in DATASETS:
         return
+    # A marker with the size of the archive: a truncated copy that was sent again is unpacked again.
     done = data / f".{archive.name}.{archive.stat().st_size}"
     if done.exists():
         return

@@ -1,4 +1,4 @@
-"""What every call on a borrowed GPU takes, and the log that it leaves."""
+"""The options that all calls on a borrowed GPU share, and their log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpu.uninstalled import BUILD
 
 
 def options(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The options that all calls share."""
+    """Return a parser with the options that all calls share."""
     given = argparse.ArgumentParser(
         f"python -m {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,7 +28,7 @@ def options(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def called(given: argparse.Namespace, name: str, work: Callable[[], int]) -> int:
-    """Do the work with a log in the parcel; a mistake in the request is one line."""
+    """Do the work with a log in the parcel; return its exit status, or 2 after a mistake in the request."""
     given.out.mkdir(parents=True, exist_ok=True)
     with logged(given.out / f"{name}.log"):
         try:
@@ -46,14 +46,14 @@ class _Both:
 
     def write(self, text: str) -> int:
         self._kept.write(text)
-        self._kept.flush()
+        self._kept.flush()  # at once: the call may be killed, and its log is all that remains
         return self._shown.write(text)
 
     def flush(self) -> None:
         self._shown.flush()
 
     def isatty(self) -> bool:
-        """Never: bars that erase themselves are nothing for a log."""
+        """Return `False`, so that no progress bar writes its control characters into the log."""
         return False
 
     def __getattr__(self, name: str) -> object:
@@ -62,7 +62,7 @@ class _Both:
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Append what is printed inside to a file."""
+    """Append everything printed in the block to a file."""
     shown = sys.stdout, sys.stderr
     with path.open("a", encoding="utf-8") as kept:
         sys.stdout, sys.stderr = _Both(shown[0], kept), _Both(shown[1], kept)  # type: ignore[assignment]

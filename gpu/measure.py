@@ -1,9 +1,9 @@
-"""Run the tests marked `cuda`, then time a ResNet-18 beside the peers, in the minutes that a GPU is at hand.
+"""Run the tests marked `cuda`, then time a ResNet-18 against other libraries, in a few minutes of a GPU.
 
     python -m gpu measure --archives FOLDER --minutes 9 --out FOLDER
 
-The rows are those of `performance/`, in the order of what is least known; each is written when it is done. The
-network is `at-resnet-18` where `python -m gpu cifar10` has trained it, else one that is trained here for a minute.
+The rows are those of `performance/`, the least known ones first; each is written as soon as it is done. The
+network is `at-resnet-18` if `python -m gpu cifar10` has trained it, else this call trains one for a minute.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from bench.checkpoints import locate
+from bench.catalogue.weights import locate
 from bench.datasets.load import load
 from bench.defenses.training.budget import Budget
 from bench.defenses.training.run import train
 from bench.errors import BenchError
-from bench.executors import pick_device
+from bench.harness.executors import pick_device
 from gpu import parcel, plan
 from gpu.archives import lay_out
 from gpu.call import called, options
@@ -27,13 +27,14 @@ from gpu.study import TINY, overrides, said
 from gpu.uninstalled import ROOT
 
 NETWORK = "at-resnet-18"
+# The least known rows first. P6 needs weights from elsewhere, and P8 is about verdicts, not about time.
 ROWS, TINY_ROWS = "P9,P4,P3,P2,P5,P7,P1", "P4,P3"
-# Shares of what is left: of the whole call for the tests, of the rest for the network.
+# Shares of the time left: of the whole call for the tests, then of the rest for the network.
 TESTS, TRAINING = 0.35, 0.25
 
 
 class Measurement:
-    """One call: tests, a network to measure, the rows, the parcel."""
+    """One call: the tests, a network to measure, the rows, the parcel."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.device, self.out, self.archives, self.tiny = given.device, given.out, given.archives, given.tiny
@@ -42,7 +43,7 @@ class Measurement:
         self.measured = given.work / "performance"
 
     def run(self) -> int:
-        """Do all of it; 1 where a test or a script failed, 3 where time was up before the last row."""
+        """Do everything; return 0, or 1 if a test or a script failed, or 3 if time was up before the last row."""
         found = lay_out(self.archives, self.data)
         print(f"images: {', '.join(f'{count:,} {name}' for name, count in found.items()) or 'none'}")
         device = pick_device(self.device)
@@ -55,7 +56,7 @@ class Measurement:
                 print(f"{path}  {path.stat().st_size / 2**20:.1f} MiB")
 
     def test(self) -> int:
-        """The tests marked `cuda`, where pytest is there."""
+        """Run the tests marked `cuda`, if pytest is installed, and return their exit status."""
         if importlib.util.find_spec("pytest") is None:
             print("tests: pytest is not installed here, so none were run")
             return 0
@@ -63,12 +64,12 @@ class Measurement:
         if self.tiny:
             command += ["-k", "determin or memory"]
         if importlib.util.find_spec("xdist") is not None:
-            # A GPU waits for small batches most of the time: several processes share it well.
+            # With small batches a GPU is idle most of the time, so several processes share it well.
             command += ["-n", "2" if self.tiny else "6"]
         return self._call(command, TESTS * self.clock.left)
 
     def network(self, device: str) -> str:
-        """Which network the rows are about, trained here if it is not there yet."""
+        """Return the network that the rows measure, and train it first if there is none yet."""
         try:
             locate(NETWORK, "cifar10", self.weights)
         except BenchError:
@@ -92,7 +93,7 @@ class Measurement:
         return "resnet-18"
 
     def time(self, network: str) -> int:
-        """The rows, until time is up."""
+        """Time the rows until time is up and return the exit status."""
         choices = {
             "device": self.device,
             "network": network,
@@ -107,7 +108,7 @@ class Measurement:
         return self._call([sys.executable, str(ROOT / "performance" / "run.py"), *words], self.clock.left)
 
     def _call(self, command: Sequence[str], seconds: float) -> int:
-        """Run a command for so long; what it says goes into the log."""
+        """Run a command for at most `seconds`, print its output into the log, and return 0, 1 or 3."""
         print(" ".join(["python", *command[1:]]), flush=True)
         running = subprocess.Popen(  # noqa: S603  (our own scripts)
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -124,6 +125,6 @@ class Measurement:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run one call."""
+    """Run one measurement and return its exit status."""
     given = options("gpu measure", __doc__).parse_args(words)
     return called(given, "measure", Measurement(given).run)

@@ -1,9 +1,9 @@
-"""What comes back from a borrowed machine: at most 8 files of at most 16 MiB, and what becomes of them at home.
+"""The parcel from a borrowed machine, at most 8 files of at most 16 MiB, and its unpacking into the repository.
 
     python -m gpu unpack FOLDER
 
 puts weights with their cards below `defenses/weights/`, verdicts below `results/` and measurements below
-`performance/`, each where the repository keeps such things.
+`performance/`, the places of such files in the repository.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_FILES, LARGEST = 8, 16 << 20
-# A part of an archive stays clear of the bound.
+# Size of a part of an archive, slightly below the bound.
 PART = LARGEST - (1 << 16)
-# Where the members of an archive go, by their first folder.
+# Destinations of the members of an archive, by their first folder.
 HOMES = {"weights": Path("defenses/weights"), "results": Path("results"), "performance": Path("performance")}
-# Adversarial images are images of the dataset: they stay where they were made.
+# Files of work in progress, which mean nothing on another machine.
 _LEFT = (".tmp", ".unfinished", ".lock")
 
 
 class TooLargeError(RuntimeError):
-    """What was made does not fit into the bounds."""
+    """Raised when the content of a parcel exceeds its bounds."""
 
 
 def pack(name: str, folders: dict[str, Path], out: Path) -> list[Path]:
-    """Write what is in some folders as few bounded files, beside whatever is in `out`; returns them.
+    """Pack folders into an archive, cut into few bounded files in `out`; return these files.
 
     Args:
         name: of the archive.
-        folders: where the members of each first folder of the archive are, such as `{"weights/cifar10": FOLDER}`.
-        out: the folder to write to.
+        folders: folders on disk by their place in the archive, such as `{"weights/cifar10": FOLDER}`.
+        out: the folder to write to, which may hold other files.
 
     Raises:
-        TooLargeError: the bounds do not hold all of it; nothing was written.
+        TooLargeError: the content exceeds the bounds; nothing was written.
     """
     content = _archive(folders)
     parts = [content[start : start + PART] for start in range(0, len(content), PART)]
-    # The log of the call lies there already, and counts.
+    # The log of the call is in the folder already and counts as a file.
     others = [path for path in out.glob("*") if path.is_file() and not path.name.startswith(f"{name}.zip.")]
     if len(parts) + len(others) > MOST_FILES:
         raise TooLargeError(f"{len(content) / 2**20:.0f} MiB do not fit into {MOST_FILES} files of 16 MiB")
@@ -61,19 +61,21 @@ def _archive(folders: dict[str, Path]) -> bytes:
         for place, folder in folders.items():
             for path in sorted(folder.rglob("*")):
                 kept = path.is_file() and not path.name.startswith(".") and path.suffix not in _LEFT
-                # Under results/ a file of tensors holds adversarial images.
+                # A file of tensors under results/ holds adversarial images. These are images of the dataset and stay
+                # on the machine.
                 if kept and not (place.startswith("results") and path.suffix == ".safetensors"):
                     archive.write(path, f"{place}/{path.relative_to(folder).as_posix()}")
     return held.getvalue()
 
 
 def unpack(folder: Path, root: Path = ROOT) -> list[Path]:
-    """Put the members of every archive in a folder where the repository keeps them; returns the files."""
+    """Unpack every archive in a folder into its places in the repository; return the files."""
     names = sorted({path.name.rpartition(".zip.")[0] for path in folder.glob("*.zip.*")})
     if not names:
         raise SystemExit(f"{folder} holds no parts of an archive (NAME.zip.0, NAME.zip.1, ...)")
     written = []
     for name in names:
+        # By number, not by name: as text, part 10 comes before part 2.
         parts = sorted(folder.glob(f"{name}.zip.*"), key=lambda path: int(path.suffix[1:]))
         if [int(path.suffix[1:]) for path in parts] != list(range(len(parts))):
             raise SystemExit(f"{folder}: a part of {name}.zip is missing: {', '.join(path.name for path in parts)}")
@@ -90,7 +92,7 @@ def unpack(folder: Path, root: Path = ROOT) -> list[Path]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Unpack a folder of parts into this checkout."""
+    """Unpack a folder of parts into this checkout and print the files."""
     options = argparse.ArgumentParser(
         "python -m gpu unpack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

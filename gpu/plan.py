@@ -1,4 +1,4 @@
-"""How the minutes of a call are spread over trainings and matrix, and what that makes on a card of stated speed."""
+"""The division of a call's minutes among trainings and matrix, and the epochs it allows on a card of stated speed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bench.defenses import networks
+from bench.defenses.networks import by_name
 from bench.defenses.training.budget import Budget
 from bench.defenses.training.recipe import ClassifierRecipe, FineTuningRecipe, PurifierRecipe, Recipe, read_recipe
 from bench.types import ImageSpec
 from gpu import parcel
 
-# Minutes of nine, by what trains so long until more is worth little; what is left of a call goes to the matrix.
+# Shares of a call of nine minutes: trainings get the time after which more brings little, the matrix gets the rest.
 SHARES = {
     "standard-resnet-18": 0.09,
     "at-resnet-18": 0.46,
@@ -23,19 +23,19 @@ SHARES = {
     "atop-resnet-18": 0.16,
     "matrix": 0.20,
 }
-# Seconds at the end in which what was made is packed.
+# Seconds at the end for packing the parcel.
 PACKING = 12.0
 SPECS = {"cifar10": ImageSpec((3, 32, 32), 10), "cifar100": ImageSpec((3, 32, 32), 100)}
-# Training images, less what is held out for validation.
+# Training images without the validation split.
 IMAGES = 48_000
-# Teraflops that convolutions of 64 channels and more reach in training, in bfloat16 with channels last: the share of
-# the card's peak is a guess until it is measured (a tenth), and `make gpu-measure` measures it.
+# Teraflops of convolutions with 64 and more channels in training, in bfloat16 with channels last. About a tenth of
+# the card's peak is a guess; `make gpu-measure` measures it.
 CARDS = {"h100": 90.0, "a100": 40.0}
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What one training makes of its time."""
+    """The predicted course of one training within its time."""
 
     name: str
     seconds: float
@@ -45,13 +45,13 @@ class Planned:
 
 
 def seconds_for(todo: Sequence[str], left: float) -> dict[str, float]:
-    """The seconds of each part that is still to do: their shares of what is left."""
+    """Return the seconds of each unfinished part, by its share of the time left."""
     whole = sum(SHARES[name] for name in todo)
     return {name: max(left, 0.0) * SHARES[name] / whole for name in todo}
 
 
 def operations(network: nn.Module, spec: ImageSpec, *, mask: bool = False) -> int:
-    """Floating-point operations of the convolutions of one forward of one image, a multiply-add as two."""
+    """Count the floating-point operations of the convolutions in one forward of one image, a multiply-add as two."""
     total = 0
 
     def count(layer: nn.Conv2d, _given: object, output: torch.Tensor) -> None:
@@ -69,10 +69,10 @@ def operations(network: nn.Module, spec: ImageSpec, *, mask: bool = False) -> in
 
 
 def per_image(recipe: Recipe, classifier: int, purifier: int) -> float:
-    """Operations that one image takes in one update.
+    """Return the operations for one image in one update.
 
-    A backward for weights and images takes two forwards, one for images alone a single one; an attack asks for
-    the latter at each of its steps.
+    A backward for weights and images costs as much as two forwards, one for images alone as much as one. Each
+    step of an attack takes a forward and a backward of the latter kind.
     """
     if isinstance(recipe, ClassifierRecipe):
         return classifier * (3 + 2 * recipe.steps)
@@ -84,14 +84,14 @@ def per_image(recipe: Recipe, classifier: int, purifier: int) -> float:
 
 
 def planned(dataset: str, minutes: float, teraflops: float) -> tuple[list[Planned], float]:
-    """What a first call of so many minutes trains on a card of this speed, and the seconds left for the matrix."""
+    """Predict the trainings of a first call on a card of this speed, and the seconds left for the matrix."""
     spec = SPECS[dataset]
     recipes = {name: read_recipe(name, dataset, {}) for name in SHARES if name != "matrix"}
     standard, ap = recipes["standard-resnet-18"], recipes["ap-resnet-18"]
     assert isinstance(standard, ClassifierRecipe)  # noqa: S101  (for the type checker)
     assert isinstance(ap, PurifierRecipe)  # noqa: S101
     sizes = [
-        operations(networks.build({"name": each.architecture, "width": each.width}, spec).eval(), spec, mask=mask)
+        operations(by_name.build({"name": each.architecture, "width": each.width}, spec).eval(), spec, mask=mask)
         for each, mask in ((standard, False), (ap, True))
     ]
     seconds = seconds_for(list(SHARES), 60 * minutes - PACKING)
@@ -107,7 +107,7 @@ def planned(dataset: str, minutes: float, teraflops: float) -> tuple[list[Planne
 
 
 def show(dataset: str, minutes: float, card: str) -> str:
-    """The plan as text."""
+    """Return the plan as text."""
     found, rest = planned(dataset, minutes, CARDS[card])
     lines = [f"{dataset}, {minutes:g} minutes, {CARDS[card]:g} TFLOP/s ({card}; stated, not measured)"]
     lines += [
@@ -123,11 +123,11 @@ def show(dataset: str, minutes: float, card: str) -> str:
 
 
 def bytes_of(name: str, dataset: str) -> int:
-    """The size of what a training writes, but for a header of a few kilobytes."""
+    """Return the size of a training's weights in bytes, without a header of a few kilobytes."""
     recipe = read_recipe(name, dataset, {})
     built = recipe if not isinstance(recipe, FineTuningRecipe) else read_recipe("ap-resnet-18", dataset, {})
     assert isinstance(built, ClassifierRecipe | PurifierRecipe)  # noqa: S101  (for the type checker)
-    network = networks.build({"name": built.architecture, "width": built.width}, SPECS[dataset])
+    network = by_name.build({"name": built.architecture, "width": built.width}, SPECS[dataset])
     return sum(tensor.numel() * (2 if recipe.half else 4) for tensor in network.state_dict().values())
 
 

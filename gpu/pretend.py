@@ -1,8 +1,8 @@
-"""A pretended GPU: tensors of the CPU that carry a mark, and an error where a marked one meets one without.
+"""A pretended GPU: marked CPU tensors, and an error when a marked tensor meets an unmarked one.
 
-What runs on it runs on a GPU as far as devices are concerned: a buffer left on the host, a new tensor without a
-device, `.numpy()` of a result are found on any machine. Numbers are those of the CPU. It says nothing about speed,
-memory, streams or the roundings of a GPU, and it cannot see tensors that C++ makes inside a backward.
+Code that runs on it runs on a GPU as far as devices are concerned: it finds a buffer left on the host, a new tensor
+without a device, or `.numpy()` of a result on any machine. The numbers are those of the CPU. It says nothing about
+speed, memory, streams or rounding on a GPU, and it does not see tensors that C++ creates inside a backward.
 
     with pretended_gpu():
         model.to("cuda")
@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
-# What takes tensors of both kinds on a real GPU: an index may lie on the host, a copy may cross.
+# Functions that take tensors of both kinds on a real GPU: an index may be on the host, a copy may cross.
 _MIXED = {
     *("_has_compatible_shallow_copy_type", "set_", "is_same_size", "copy_", "backward"),
     *("__getitem__", "index", "__setitem__", "__deepcopy__"),
@@ -32,11 +32,11 @@ _HOST_ONLY = {"numpy", "__array__", "numpy_force"}
 
 
 class MixedDevicesError(RuntimeError):
-    """What torch raises where tensors of two devices meet."""
+    """Raised where torch would complain about tensors of two devices."""
 
 
 def is_marked(tensor: Tensor) -> bool:
-    """Whether a tensor lies on the pretended GPU."""
+    """Return whether a tensor is on the pretended GPU."""
     return getattr(tensor, "_on_gpu", False)
 
 
@@ -46,18 +46,18 @@ def _mark(tensor: Tensor, on: bool) -> Tensor:
 
 
 def _names_gpu(device: Any) -> bool | None:  # noqa: ANN401  (whatever a call was given)
-    """Whether a `device` argument is a GPU; `None` where it is no device."""
+    """Return whether a `device` argument is a GPU; `None` if it is no device."""
     if isinstance(device, str | torch.device):
         try:
             return torch.device(device).type == "cuda"
         except RuntimeError:
             return None
-    # A number is that of a GPU.
+    # An integer is the index of a GPU; a bool is an int in Python and must not count as one.
     return True if isinstance(device, int) and not isinstance(device, bool) else None
 
 
 class PretendedGpu(TorchFunctionMode):
-    """Sees every call of torch made from Python; `with` one, as with any such mode."""
+    """A torch function mode that intercepts every call of torch from Python while its `with` block runs."""
 
     def __torch_function__(
         self,
@@ -95,7 +95,7 @@ def _attribute(func: Callable[..., Any], name: str, args: tuple[Any, ...]) -> An
 
 
 def _moved(tensor: Tensor, on: bool) -> Tensor:
-    """A tensor on the device asked for: itself where it lies there, else a copy that gradients flow back through."""
+    """Return a tensor on the requested device: itself if it is there, else a copy through which gradients flow."""
     if is_marked(tensor) == on:
         return tensor
     with torch._C.DisableTorchFunction():  # noqa: SLF001  (the clone of a marked one would be marked)
@@ -103,7 +103,7 @@ def _moved(tensor: Tensor, on: bool) -> Tensor:
 
 
 def _to(func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> Tensor:
-    """`Tensor.to`, whose device may be anywhere among its arguments."""
+    """Run `Tensor.to`, whose device may be any of its arguments."""
     source: Tensor = args[0]
     on, rest = is_marked(source), []
     for each in args[1:]:
@@ -117,17 +117,18 @@ def _to(func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) 
 
 
 def _called(func: Callable[..., Any], name: str, args: tuple[Any, ...], given: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Any other call: where its tensors lie decides where its results do."""
+    """Run any other call: the devices of its tensors determine the device of its results."""
     tensors = [each for each in tree_flatten((args, given))[0] if isinstance(each, Tensor)]
     on = any(is_marked(each) for each in tensors)
     if given.get("device") is not None:
         on, given["device"] = bool(_names_gpu(given["device"])), CPU
     elif name not in _MIXED:
-        # A number on the host may meet anything.
+        # A tensor without dimensions on the host may meet any other, as in torch.
         _require_one_device(name, [each for each in tensors if each.dim()])
     if name in ("__getitem__", "index", "__setitem__", "index_put_", "index_put"):
         _require_indexable(name, args)
     found = func(*args, **given)
+    # In-place functions end in an underscore, and their result is on the device of the tensor they change.
     if name == "__deepcopy__" or (name.endswith("_") and not name.endswith("__") and tensors):
         on = is_marked(tensors[0])
     return tree_map_only(Tensor, lambda each: each if any(each is one for one in tensors) else _mark(each, on), found)
@@ -143,7 +144,7 @@ def _require_one_device(name: str, tensors: Sequence[Tensor]) -> None:
 
 
 def _require_indexable(name: str, args: tuple[Any, ...]) -> None:
-    """An index may lie on the host while what it goes into lies on the GPU, not the other way round."""
+    """Raise unless the index is on the device of the indexed tensor, or on the host."""
     index = [each for each in tree_flatten(args[1:2])[0] if isinstance(each, Tensor) and each.dim()]
     if any(is_marked(each) for each in index) and not is_marked(args[0]):
         raise MixedDevicesError(f"indices should be on the same device as the indexed tensor (cpu) ({name}{_place()})")
@@ -153,7 +154,7 @@ def _require_indexable(name: str, args: tuple[Any, ...]) -> None:
 
 
 def _place() -> str:
-    """The last line of this repository on the way to a fault."""
+    """Return the last line of this repository in the stack of a fault."""
     ours = [
         frame
         for frame in traceback.extract_stack()
@@ -177,7 +178,7 @@ class _Properties:
 
 
 def _parameter_copied(parameter: nn.Parameter, memo: dict[int, Any]) -> nn.Parameter:
-    """`Parameter.__deepcopy__`, which makes its result out of torch's sight, with the mark kept."""
+    """Copy a parameter and its mark; `Parameter.__deepcopy__` itself creates a tensor that the mode does not see."""
     if id(parameter) not in memo:
         with torch._C.DisableTorchFunction():  # noqa: SLF001
             copied = type(parameter)(parameter.data.clone(memory_format=torch.preserve_format), parameter.requires_grad)
@@ -186,7 +187,7 @@ def _parameter_copied(parameter: nn.Parameter, memo: dict[int, Any]) -> nn.Param
     return copied_before
 
 
-# torch.cuda as one GPU answers it.
+# The functions of torch.cuda with the answers of one GPU.
 _ANSWERS: Mapping[str, Any] = {
     "is_available": lambda: True,
     "is_initialized": lambda: True,
@@ -215,13 +216,13 @@ _ANSWERS: Mapping[str, Any] = {
 
 @contextmanager
 def pretended_gpu() -> Iterator[None]:
-    """One GPU, `cuda:0`, for this thread; torch may be a build with or without CUDA, on a machine without one."""
+    """Pretend one GPU, `cuda:0`, for this thread, with any build of torch and on a machine without a GPU."""
     with ExitStack() as stack:
         for name, answer in _ANSWERS.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
             if hasattr(torch.cuda.random, name):
                 stack.enter_context(mock.patch.object(torch.cuda.random, name, answer))
-        # torch.autocast("cuda") turns itself off without a GPU; that of the CPU rounds to bfloat16 likewise.
+        # torch.autocast("cuda") disables itself without a GPU; the CPU's autocast rounds to bfloat16 in the same way.
         stack.enter_context(mock.patch.object(torch, "autocast", _autocast(torch.autocast)))
         stack.enter_context(mock.patch.object(nn.Parameter, "__deepcopy__", _parameter_copied))
         stack.enter_context(PretendedGpu())

@@ -1,10 +1,10 @@
-"""Every call that is made on a borrowed GPU, tiny, on a pretended one: what would stop it there stops it here.
+"""A rehearsal of every call for a borrowed GPU, tiny and on a pretended one, that finds faults before the loan.
 
     python -m gpu rehearsal
 
-Archives of a few enlarged digits stand for CIFAR. Each call runs in a process of its own, as it would there; the
-training of CIFAR-10 is killed in the middle and typed again. What they leave is held to the bounds of a parcel,
-unpacked as at home, and asked for again: nothing may be left to do.
+Archives of a few enlarged digits stand for CIFAR. Each call runs in its own process, as on the GPU. The training
+of CIFAR-10 is killed in the middle and started again. The results must fit the bounds of a parcel and unpack into
+a repository, and the same call again must find nothing left to do.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.checkpoints import card
+from bench.catalogue.weights import card
 from bench.datasets.cifar import CIFARS
 from bench.datasets.digits import digits
-from bench.defenses.checkpoints import read_state
+from bench.defenses.weights_file import read_state
 from gpu import parcel, plan
 from gpu.uninstalled import ROOT
 
-# Images of each class; a tenth of those of training is held out.
+# Images of each class; a tenth of the training images becomes the validation split.
 TRAIN, TEST = {"cifar10": 16, "cifar100": 2}, {"cifar10": 3, "cifar100": 1}
 PRETENDING = ROOT / "gpu" / "pretending"
 
 
 class FailedRehearsalError(RuntimeError):
-    """Something would have gone wrong on the GPU."""
+    """Raised when a call would have failed on the GPU."""
 
 
 def make_archives(folder: Path, dataset: str) -> None:
@@ -64,7 +64,7 @@ def make_archives(folder: Path, dataset: str) -> None:
 
 
 class Rehearsal:
-    """The calls, in a folder of their own."""
+    """The calls of a rehearsal, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.archives = folder, folder / "archives"
@@ -73,24 +73,24 @@ class Rehearsal:
             make_archives(self.archives, dataset)
 
     def command(self, call: str, minutes: float = 9) -> list[str]:
-        """The call as it is typed on the borrowed machine, but for `--tiny`."""
+        """Return the command of a call as on the borrowed machine, plus `--tiny`."""
         work, out = self.folder / call, self.folder / f"{call}-out"
         folders = {"archives": self.archives, "work": work, "out": out}
         words = [word for key, value in folders.items() for word in (f"--{key}", str(value))]
         return [sys.executable, "-m", "gpu", call, "--tiny", "--minutes", str(minutes), *words]
 
     def start(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        """Start a call on the pretended GPU."""
+        """Start a call on the pretended GPU in its own process."""
         path = os.pathsep.join([str(PRETENDING), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         with log.open("ab") as file:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)  # noqa: S603
 
     def call(self, call: str, *, kill: Callable[[], bool] | None = None) -> str:
-        """Run a call to its end, or until `kill` says so; returns what it printed.
+        """Run a call to its end, or until `kill` returns true; return its output.
 
         Raises:
-            FailedRehearsalError: it failed, or it ended before it could be killed.
+            FailedRehearsalError: the call failed, or it ended before it could be killed.
         """
         log = self.folder / f"{call}.txt"
         before = log.stat().st_size if log.exists() else 0
@@ -109,10 +109,10 @@ class Rehearsal:
         return said
 
     def bounded(self, call: str, most: int = parcel.MOST_FILES) -> None:
-        """Hold what a call left to the bounds of a parcel.
+        """Check the files of a call against the bounds of a parcel.
 
         Raises:
-            FailedRehearsalError: too many files, or too large ones.
+            FailedRehearsalError: the files are too many or too large.
         """
         left = [path for path in (self.folder / f"{call}-out").rglob("*") if path.is_file()]
         sizes = [path.stat().st_size for path in left]
@@ -120,10 +120,10 @@ class Rehearsal:
             raise FailedRehearsalError(f"{call} left {len(left)} files of up to {max(sizes):,} bytes")
 
     def at_home(self, dataset: str) -> Path:
-        """Unpack a parcel; every training has left weights that are read, with a card that says `finished`.
+        """Unpack a parcel, check that it holds the finished weights of every training, and return its verdicts.
 
         Raises:
-            FailedRehearsalError: something is missing.
+            FailedRehearsalError: weights are unfinished, verdicts are missing, or images are included.
         """
         home = self.folder / f"{dataset}-home"
         parcel.unpack(self.folder / f"{dataset}-out", home)
@@ -140,7 +140,7 @@ class Rehearsal:
         return verdicts
 
     def study(self, dataset: str, *, killed: bool) -> None:
-        """One study: killed and typed again where asked, then once more, with nothing left to do."""
+        """Run one study, killed and restarted if asked, then once more, when nothing may be left to do."""
         if killed:
             notes = self.folder / dataset / "weights" / dataset
             said = self.call(dataset, kill=lambda: any(notes.glob("at-*.unfinished")))
@@ -157,7 +157,7 @@ class Rehearsal:
             raise FailedRehearsalError(f"{dataset} typed again found something to do: {lines}")
 
     def measure(self) -> None:
-        """The measurement: its rows and its log came home."""
+        """Run the measurement and check that its rows and its log are in the parcel."""
         said = self.call("measure")
         self.bounded("measure")
         written = parcel.unpack(self.folder / "measure-out", self.folder / "measure-home")
@@ -166,7 +166,7 @@ class Rehearsal:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run all calls, two at a time."""
+    """Run all calls, two at a time; a failure raises."""
     options = argparse.ArgumentParser(
         "python -m gpu rehearsal", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

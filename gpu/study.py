@@ -1,9 +1,9 @@
-"""Train a ResNet-18 and its purifier, and fill the matrix, in the minutes that a GPU is at hand: docs/gpu.md.
+"""Train a ResNet-18 and its purifier, and fill the matrix, in a few minutes of a GPU: docs/gpu.md.
 
     python -m gpu cifar10 --archives FOLDER --minutes 9 --out FOLDER
 
-What is finished is kept in `build/gpu` and not done again, so a second call goes on where the first one stopped.
-Before its time is up it packs what there is: weights with cards, verdicts, a log.
+Finished work is kept in `build/gpu` and not repeated, so a second call continues where the first one stopped.
+Before its time is up, a call packs its weights with cards, its verdicts and its log.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 
-from bench.checkpoints import locate
+from bench._system import keep_freed
+from bench.catalogue.weights import locate
 from bench.cli import main as bench
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.defenses.training.budget import Budget
-from bench.defenses.training.judge import TrainingProgress
 from bench.defenses.training.recipe import KINDS, starts_from, training_of
 from bench.defenses.training.run import train
+from bench.defenses.training.validation import TrainingProgress
 from bench.errors import BenchError
-from bench.executors import pick_device
-from bench.memory import keep_freed
+from bench.harness.executors import pick_device
 from gpu import parcel, plan
 from gpu.archives import lay_out
 from gpu.call import called, options
 
 SIZED = "[network=resnet-18]"
 ALL = ",".join(f"{name}{SIZED}" for name in ("standard", "at", "ap", "atop"))
-# What is asked first matters most: a call ends where its time does. Few lines, because each has its verdicts judged
-# again by a fresh process. `audit` is `core` with FAB-T and Square on a tenth of the survivors, on all of them after an
-# alarm; stochastic defenses have AutoAttack's rand version, by far the longest of all.
+# The most important line comes first, because a call ends when its time is up. There are few lines, because a fresh
+# process judges the verdicts of each again. `audit` is `core` with FAB-T and Square on a tenth of the survivors, or on
+# all of them after an alarm; stochastic defenses get AutoAttack's rand version, which takes by far the longest.
 MATRIX: tuple[tuple[str, str, str], ...] = (
     (ALL, "audit,pgd-20,apgd-ce,pgd-eot-20", "Linf:8/255"),
     (ALL, "stadv,recolor", "stadv:0.8,recolor:0.06"),
@@ -49,13 +49,13 @@ MATRIX: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: as it is meant, or so little that a CPU rehearses it in a minute.
+    """The size of a study: full, or so small that a CPU rehearses it in a minute.
 
     Attributes:
-        overrides: of every recipe, where it has that parameter.
+        overrides: recipe values, for the recipes that have the parameter.
         n: test images of the matrix.
-        batch: of them in a shard.
-        matrix: what is asked.
+        batch: images of a shard.
+        matrix: lines of defenses, attacks and threat models.
         every: updates between two notes of a training.
     """
 
@@ -79,13 +79,13 @@ TINY = Size(
 )
 
 
-class TimeIsUp(BaseException):
+class TimeIsUp(BaseException):  # not an Exception: the harness would record it as the failure of a cell
     """Raised wherever the work is when its time is over."""
 
 
 @contextmanager
 def until(seconds: float) -> Iterator[None]:
-    """Let what is inside run so long; then it is left at once, and what it has stored is kept."""
+    """Leave the block after so many seconds; everything it has stored is kept."""
 
     def over(_number: int, _frame: FrameType | None) -> None:
         raise TimeIsUp
@@ -102,7 +102,7 @@ def until(seconds: float) -> Iterator[None]:
 
 
 class Study:
-    """One call: trainings that are not finished yet, then the matrix, then the parcel."""
+    """One call: the unfinished trainings, then the matrix, then the parcel."""
 
     def __init__(self, dataset: str, given: argparse.Namespace) -> None:
         self.dataset, self.device, self.out = dataset, given.device, given.out
@@ -114,7 +114,7 @@ class Study:
         self.archives = given.archives
 
     def run(self) -> int:
-        """Do all of it; the exit status is 0 where nothing is left to do, else 3."""
+        """Do everything; return the exit status 0 if nothing is left to do, else 3."""
         found = lay_out(self.archives, self.data)
         print(f"images: {', '.join(f'{count:,} {name}' for name, count in found.items()) or 'none'}")
         device, status = pick_device(self.device), 3
@@ -124,14 +124,14 @@ class Study:
             status = self.fill(device)
         except BenchError:
             raise
-        except Exception:  # noqa: BLE001  (what there is has to come home, whatever went wrong)
+        except Exception:  # noqa: BLE001  (the parcel with what is finished must be packed in any case)
             traceback.print_exc()
         finally:
             self.pack()
         return status
 
     def unfinished(self) -> list[str]:
-        """The trainings whose weights are not there, or not final."""
+        """Return the trainings whose weights are missing or not final."""
         return [name for name in plan.SHARES if name != "matrix" and not self._is_final(name)]
 
     def _is_final(self, name: str) -> bool:
@@ -146,7 +146,7 @@ class Study:
         return self.weights / self.dataset / f"{written}.safetensors"
 
     def train_all(self, device: str) -> None:
-        """Train what is not final, each in its share of what is left."""
+        """Run the unfinished trainings, each in its share of the time left."""
         todo = self.unfinished()
         if not todo:
             return
@@ -155,7 +155,7 @@ class Study:
         sizes = ", ".join(f"{len(part)} {split}" for split, part in parts.items())
         print(f"read {sizes} in {time.perf_counter() - began:.1f} s")
         for name in todo:
-            # One that was late goes on at once: the next ones start from its weights.
+            # A training that was late continues at once, because the next ones start from its weights.
             while not self._is_final(name) and self.clock.left > 0:
                 self._train(name, parts, device)
 
@@ -179,7 +179,7 @@ class Study:
         )
 
     def fill(self, device: str) -> int:
-        """Attack; where time is up the rest is left to the next call."""
+        """Fill the matrix until time is up; the next call does the rest."""
         status = 3
         if self.unfinished():
             print(f"no verdicts yet: {', '.join(self.unfinished())} go on in the next call")
@@ -204,7 +204,7 @@ class Study:
             "batch": str(self.size.batch),
             "device": device,
             "executor": "local",
-            # Minutes are all there is, and a format is worth most on such a device; keys name it.
+            # Time is short, and a faster format gains most on such a device; the keys of the cells name it.
             "precision": "auto",
             "results": str(self.results),
         }
@@ -220,20 +220,20 @@ class Study:
 
 
 def overrides(name: str, size: Size) -> dict[str, str]:
-    """What a size changes in the recipe of a training."""
+    """Return the recipe values that a size changes in a training."""
     known = {field.name for field in fields(KINDS[training_of(name)[0]])}
     return {key: value for key, value in size.overrides.items() if key in known}
 
 
 def said(step: TrainingProgress) -> None:
-    """Print a line for an epoch."""
+    """Print one line about an epoch."""
     losses = " ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
     robust = "" if step.robust_accuracy is None else f" quick robust {step.robust_accuracy:.3f}"
     print(f"[{step.step}/{step.steps}] {step.stage} {losses} standard {step.accuracy:.3f}{robust}", flush=True)
 
 
 def main(words: Sequence[str]) -> int:
-    """Run one call; its first word is the dataset."""
+    """Run one call, whose first word is the dataset, and return its exit status."""
     dataset, *rest = words
     given = options(f"gpu {dataset}", __doc__).parse_args(rest)
     return called(given, dataset, Study(dataset, given).run)

@@ -1,7 +1,7 @@
-"""Make this checkout importable as `bench` without installing it: on a borrowed machine there may be no network.
+"""Make this checkout importable as `bench` without installing it, because a borrowed machine may have no network.
 
-The three folders of the repository are one import root once they are installed (setup.cfg). Links in
-`build/gpu/path` stand for that here, for this process and for those it starts.
+An installation maps three folders of the repository to one import root (setup.cfg). Links in `build/gpu/path`
+do the same here, for this process and for the processes it starts.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# What is made here stays between calls: data, weights, results.
+# The results of calls stay here between them: data, weights, verdicts.
 BUILD = ROOT / "build" / "gpu"
 
 
 def importable() -> None:
-    """Put the checkout on the path, before any other `bench`."""
+    """Put the checkout on the import path, before any other `bench`."""
     path = BUILD / "path"
     package = path / "bench"
     package.mkdir(parents=True, exist_ok=True)
     wanted = {each.name: each for each in (ROOT / "benchmark").iterdir() if each.name != "__pycache__"}
     wanted |= {name: ROOT / name for name in ("attacks", "defenses")}
+    # Links of an earlier checkout would keep modules importable that have moved since.
     for link in package.iterdir():
         if link.name not in wanted:
             link.unlink()

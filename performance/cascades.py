@@ -1,4 +1,4 @@
-"""Our cascades against AutoAttack's standard version as pyautoattack runs it: the work of P1, P2, P3 and P6."""
+"""Timings of our cascades against AutoAttack's standard version in pyautoattack, for P1, P2, P3 and P6."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from numpy.typing import NDArray
 from report import Row
 from torch import Tensor, nn
 
-from bench.cascade import Stage
-from bench.cell import Cell
-from bench.conversion import Engine, converted
+from bench.catalogue.loading import load_attack
 from bench.datasets.examples import Examples
-from bench.evaluate import stand_in
-from bench.executors.task import load_attack
-from bench.formats import Plan
-from bench.outcome import Done
+from bench.harness.cascade import Stage
+from bench.harness.conversion import SearchModels, converted
+from bench.harness.evaluate import stand_in
+from bench.harness.formats import SearchFormats
+from bench.results.cell import Cell
+from bench.results.outcome import Done
 
-IMAGES = 256
+IMAGES = 256  # few enough for minutes, and one of them is 0.4 %, the tolerance of P1 and P2
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a row must reach.
+    """The goal of a row.
 
     Attributes:
-        ratio: times as fast as the reference.
-        differing: examples judged otherwise, as a share.
-        missed: examples that only the reference breaks, as a share.
-        no_fewer: whether the total may not be smaller than the reference's.
+        ratio: least speed-up over the reference.
+        differing: largest share of examples with another verdict than the reference's.
+        missed: largest share of examples that only the reference breaks.
+        no_fewer: whether the total of broken examples must reach the reference's.
     """
 
     ratio: float
@@ -62,12 +62,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is attacked.
+    """The network and the images of a row.
 
     Attributes:
-        title: what it is.
-        defense: what our cells are asked with.
-        network: a new copy of it as its user has it.
+        title: the name of the network in the row.
+        defense: the name of the defense in our cells.
+        network: returns a new copy of the network in the form in which its user has it.
         examples: the images.
     """
 
@@ -77,18 +77,18 @@ class Subject:
     examples: Examples
 
 
-# What takes longer is run once: its spread is small beside its length.
+# Runs longer than this many seconds are not repeated: their spread is small compared with their length.
 _LONG = 60.0
-# Images in a bare pass, with which a processor is at its best, and how often it is timed.
+# Images in a bare pass, a batch at which a processor is at its best, and the number of timings.
 _AT_ONCE = 64
 _TURNS = 10
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One repetition: the choice of a format, then the cell."""
+    """The timings of one repetition: the choice of a format, then the cell."""
 
-    plan: Timed[Plan]
+    plan: Timed[SearchFormats]
     cell: Timed[Done]
 
     @property
@@ -100,20 +100,21 @@ _references: dict[tuple[str, str, str], Timed[NDArray[np.bool_]]] = {}
 
 
 def reference(subject: Subject, device: str) -> Timed[NDArray[np.bool_]]:
-    """AutoAttack's broken set, `[n]`; it takes minutes, so it is run once for all rows of a process."""
+    """Return AutoAttack's broken set, `[n]`; it takes minutes, so it runs once for all rows of a process."""
     key = (subject.title, subject.examples.digest, device)
     if key not in _references:
         network = subject.network()
         x, y = tensors(subject.examples, device)
         clean = right(network, x, y)
         timed = once(lambda: standard(network, x, y), device, counter(network))
+        # Images that are wrong without attack are broken for both and say nothing about the attacks.
         mistaken = clean & (timed.result != y).cpu().numpy()
         _references[key] = Timed(mistaken, timed.seconds, timed.passes, timed.memory)
     return _references[key]
 
 
 def run(setup: Setup, name: str, attack: str, goal: Goal, must: str) -> Row:
-    """A row about the shipped robust network."""
+    """Return a row about the robust network of the setup."""
     examples = cifar(setup, IMAGES)
     network = partial(fresh, robust(setup), examples.spec, setup.device)
     subject = Subject(setup.title, setup.robust.label, network, examples)
@@ -121,7 +122,7 @@ def run(setup: Setup, name: str, attack: str, goal: Goal, must: str) -> Row:
 
 
 def compare(setup: Setup, name: str, attack: str, goal: Goal, must: str, subject: Subject) -> Row:
-    """Time one of our attacks, the choice of a format included, and hold its broken set against the reference's."""
+    """Time one of our attacks, the choice of a format included, and compare its broken set with the reference's."""
     examples, device = subject.examples, setup.device
     asked = cell(subject.defense, attack, examples, trained=setup.trained)
     faced = loaded(asked.defense, examples.spec, device)
@@ -131,6 +132,7 @@ def compare(setup: Setup, name: str, attack: str, goal: Goal, must: str, subject
         return _Run(plan, once(lambda: evaluated(asked, examples, plan.result, device), device, counter(faced.model)))
 
     runs = [ours()]
+    # The reference is optional: without it the row reports our times alone.
     theirs = reference(subject, device) if importlib.util.find_spec("pyautoattack") else None
     if runs[0].seconds < _LONG:
         runs += [ours() for _ in range(setup.repetitions - 1)]
@@ -141,25 +143,25 @@ def compare(setup: Setup, name: str, attack: str, goal: Goal, must: str, subject
     return _row(name, attack, goal, must, subject, theirs, runs, bare)
 
 
-def _bare(network: nn.Module, plan: Plan, x: Tensor, asked: Cell, run: Timed[Done]) -> float:
-    """The seconds that these passes take by themselves, `_AT_ONCE` at a time, each in the format its attack may take.
+def _bare(network: nn.Module, plan: SearchFormats, x: Tensor, asked: Cell, run: Timed[Done]) -> float:
+    """Return the seconds of these passes alone, `_AT_ONCE` images at a time, each in the format its attack may use.
 
-    An engine that makes them cannot be faster: what is beyond is a matter of passes or of the processor.
+    No engine that makes these passes can be faster; only fewer passes or another processor can.
     """
-    engine = Engine(*(converted(network, layout, x[:2]) for layout in (plan.search, plan.float32)))
+    search_models = SearchModels(*(converted(network, layout, x[:2]) for layout in (plan.search, plan.float32)))
     rest, total = run.passes, 0.0
     costs: dict[nn.Module, tuple[float, float]] = {}
     for ref in (*asked.attack.stages, *asked.attack.reserve):
         part = run.result.ledger.components.get(ref.label)
         if part is None:
             continue
-        faced = stand_in(engine, Stage(ref, load_attack(ref))) or network
+        faced = stand_in(search_models, Stage(ref, load_attack(ref))) or network
         costs[faced] = costs.get(faced) or _costs(faced, x[:_AT_ONCE])
         total += _seconds(costs[faced], part.cost.forwards, part.cost.backwards)
         rest = replace(
             rest, forwards=rest.forwards - part.cost.forwards, backwards=rest.backwards - part.cost.backwards
         )
-    # The judge, and the guard of the gradients, ask the defense as it is.
+    # The judge and the check for masked gradients query the defense in its original format.
     return total + _seconds(_costs(network, x[:_AT_ONCE]), rest.forwards, rest.backwards)
 
 
@@ -169,7 +171,7 @@ def _seconds(costs: tuple[float, float], forwards: int, backwards: int) -> float
 
 
 def _costs(network: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Seconds of an image: a forward, and a forward with its backward."""
+    """Return the seconds per image of a forward, and of a forward with its backward."""
 
     def forward() -> None:
         with torch.inference_mode():
@@ -180,12 +182,13 @@ def _costs(network: nn.Module, x: Tensor) -> tuple[float, float]:
         torch.autograd.grad(network(at).logsumexp(1).sum(), at)
 
     turns = interleaved({"one": Variant(forward), "both": Variant(both)}, x.device.type, _TURNS, warm=True)
+    # The minimum, not the median: a lower bound is asked for, and every disturbance adds time.
     one, two = (min(turns[name].seconds) / len(x) for name in ("one", "both"))
     return one, two
 
 
 def _alone(name: str, attack: str, must: str, subject: Subject, runs: list[_Run], bare: float) -> Row:
-    """Our times where the reference is not installed: nothing is reached, and nothing is missed."""
+    """Return a row with our times alone, for machines without the reference; it neither reaches nor misses its goal."""
     shown, seconds = runs[-1], median(run.seconds for run in runs)
     count, n = int(broken(shown.cell.result).sum()), len(subject.examples)
     return Row(
@@ -210,7 +213,7 @@ def _row(
     runs: list[_Run],
     bare: float,
 ) -> Row:
-    # Formats may differ between repetitions, and verdicts with them: the repetition furthest off counts.
+    # Repetitions may choose different formats and so differ in verdicts; the one furthest from the reference counts.
     shown = max(runs, key=lambda run: int((broken(run.cell.result) ^ theirs.result).sum()))
     mine, n, first = broken(shown.cell.result), len(theirs.result), int(theirs.result.sum())
     seconds = median(run.seconds for run in runs)

@@ -1,8 +1,8 @@
-"""How time is taken, and how passes are counted without asking who makes them.
+"""The measurement of time, and the counting of passes without the help of the code that makes them.
 
-On a CPU it is the time of this process on all its threads, which other processes disturb little; on a
-GPU the time between two CUDA events. Variants take turns in one process, so that whatever slows the
-machine down slows them all.
+On a CPU, time is that of this process on all its threads, which other processes disturb little; on a GPU it
+is the time between two CUDA events. Variants take turns in one process, so that anything that slows down the
+machine slows down all of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Passes:
-    """Examples that went through a network.
+    """The number of examples that passed through a network.
 
     Attributes:
-        forwards: the judge's and the checks' included.
-        backwards: of them all, also those with `weights`.
-        weights: backwards that computed the gradients of weights, which no attack needs.
+        forwards: all forwards, those of the judge and of the checks included.
+        backwards: all backwards, those in `weights` included.
+        weights: backwards that also computed the gradients of weights, which no attack needs.
     """
 
     forwards: int = 0
@@ -41,13 +41,13 @@ class Passes:
 
 
 class Counter:
-    """Counts the passes of a network, and of every copy made of it from now on."""
+    """A counter of the passes of a network, and of every copy made of it from now on."""
 
     def __init__(self, network: nn.Module) -> None:
         self.passes = Passes()
         size = 0
 
-        # Functions, not methods: a copy of the network calls the same ones.
+        # Functions, not methods: a deep copy of the network keeps calling the same ones.
         def forward(_module: nn.Module, _given: object, logits: Tensor) -> None:
             self.passes = replace(self.passes, forwards=self.passes.forwards + len(logits))
             if logits.requires_grad:
@@ -62,6 +62,7 @@ class Counter:
             self.passes = replace(self.passes, weights=self.passes.weights + size)
 
         network.register_forward_hook(forward)
+        # One parameter is enough: its gradient is computed whenever those of the weights are.
         first = next(network.parameters())
         if first.requires_grad:
             first.register_hook(weights)  # type: ignore[no-untyped-call]
@@ -72,13 +73,13 @@ class Counter:
 
 @cache
 def counter(network: nn.Module) -> Counter:
-    """The one counter of a network: its hooks go along into copies that others keep."""
+    """Return the only counter of a network; a second one would count again in all copies, which keep the hooks."""
     return Counter(network)
 
 
 @dataclass
 class Timed(Generic[Result]):
-    """A variant and what became of it.
+    """The timings and the result of a variant.
 
     Attributes:
         seconds: one per repetition.
@@ -105,21 +106,23 @@ class Timed(Generic[Result]):
 
 @dataclass(frozen=True)
 class Variant(Generic[Result]):
-    """Something to time, and the counter of the network it asks."""
+    """A piece of work to time, and the counter of the network it queries."""
 
     work: Callable[[], Result]
     counter: Counter | None = None
 
 
 def once(work: Callable[[], Result], device: str, counter: Counter | None = None) -> Timed[Result]:
-    """Time one call."""
+    """Time one call of `work`."""
     if counter is not None:
         counter.reset()
     if device == "cpu":
+        # Time of this process, not of the wall: a row shares the machine with other processes.
         began = time.process_time()
         result = work()
         timed = Timed(result, [time.process_time() - began])
     else:
+        # Earlier work must have ended: launches return at once, and its rest would count here.
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -136,12 +139,12 @@ def once(work: Callable[[], Result], device: str, counter: Counter | None = None
 def interleaved(
     variants: Mapping[str, Variant[Result]], device: str, repetitions: int, *, warm: bool = False
 ) -> dict[str, Timed[Result]]:
-    """Time every variant so many times, in turns.
+    """Time every variant once per round, in turns.
 
     Args:
         variants: by name.
         device: `"cpu"` or a GPU.
-        repetitions: rounds.
+        repetitions: number of rounds.
         warm: begin with a round that does not count, for work of milliseconds.
     """
     found: dict[str, Timed[Result]] = {}
@@ -156,7 +159,7 @@ def interleaved(
 
 
 def synchronizations(work: Callable[[], object]) -> int:
-    """How often a piece of work makes the host wait for the GPU."""
+    """Count how often a piece of work makes the host wait for the GPU."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("warn")
     try:

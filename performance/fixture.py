@@ -1,4 +1,4 @@
-"""What the benchmarks are run on: images, the shipped networks, one of our cells, the reference."""
+"""The fixtures of the benchmarks: images, the shipped networks, one of our cells, the reference."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import matrix, planner, selection
-from bench.cell import Cell, DefenseRef
+from bench.catalogue import resolve
+from bench.catalogue.loading import load_defense
+from bench.catalogue.refs import DefenseRef
+from bench.catalogue.request import Request
+from bench.catalogue.selection import Selection
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
-from bench.defenses import networks
-from bench.executors.task import Task, compute, load_defense
-from bench.formats import Plan
-from bench.outcome import Done
-from bench.request import Request
-from bench.types import Defense, ImageSpec, ThreatModel
+from bench.defenses.networks import by_name
+from bench.harness import format_choice, matrix
+from bench.harness.formats import SearchFormats
+from bench.harness.task import Task, compute
+from bench.results.cell import Cell
+from bench.results.outcome import Done
+from bench.threats import ThreatModel
+from bench.types import Defense, ImageSpec
 
 LINF = ThreatModel.parse("Linf:8/255")
 HERE = Path(__file__).resolve().parent
-# Images that the planner may time formats on, as in a run.
+# Images on which the planner may time formats, as many as in a run.
 _PLANNED_ON = 64
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How the benchmarks are run.
+    """The settings of a run of the benchmarks.
 
     Attributes:
-        data: the folder below which CIFAR-10 lies; as `bench run --data`.
+        data: the folder that contains CIFAR-10, as for `bench run --data`.
         device: `cpu`, `cuda` or `cuda:0`.
-        n: examples in place of those that a row is about, to try a script out.
-        repetitions: of whatever can be repeated in time.
+        n: a smaller number of examples than a row has, to try a script out.
+        repetitions: of measurements that are short enough to be repeated.
         weights: a robust wide network for P6.
-        network: which robust network the rows are about: `small`, a ResNet-8, or `resnet-18`.
-        trained: folder of its weights where they are not shipped; as `bench run --weights`.
+        network: the robust network of the rows: `small`, a ResNet-8, or `resnet-18`.
+        trained: folder of its weights if they are not shipped, as for `bench run --weights`.
     """
 
     data: Path | None = None
@@ -55,12 +60,12 @@ class Setup:
 
     @property
     def robust(self) -> Request:
-        """The robust network."""
+        """Return the request for the robust network."""
         return Request("at", {} if self.network == "small" else {"network": self.network})
 
     @property
     def title(self) -> str:
-        """What it is called in a row."""
+        """Return the name of the robust network in a row."""
         return "the shipped robust ResNet-8" if self.network == "small" else f"a robust {self.network}"
 
     def size(self, usual: int) -> int:
@@ -68,52 +73,55 @@ class Setup:
 
 
 def cifar(setup: Setup, n: int) -> Examples:
-    """The first test images of CIFAR-10."""
+    """Load the first test images of CIFAR-10."""
     return load("cifar10", "test", n=setup.size(n), data=setup.data)
 
 
 def tensors(examples: Examples, device: str) -> tuple[Tensor, Tensor]:
-    """Images and labels."""
+    """Return images and labels on a device."""
     return torch.from_numpy(examples.x).to(device), torch.from_numpy(examples.y).to(device)
 
 
 def robust(setup: Setup) -> DefenseRef:
-    """The adversarially trained network that rows are about."""
-    return selection.defense(setup.robust, "cifar10", setup.trained)
+    """Return the reference to the adversarially trained network of the rows."""
+    return resolve.defense(setup.robust, "cifar10", setup.trained)
 
 
 def loaded(ref: DefenseRef, spec: ImageSpec, device: str) -> Defense:
-    """The defense as our cells face it."""
+    """Load a defense in the form in which our cells attack it."""
     defense = load_defense(ref, spec)
     defense.model.to(device).eval()
     return defense
 
 
 def fresh(ref: DefenseRef, spec: ImageSpec, device: str) -> nn.Module:
-    """A new copy of a network as its user would have it: as trained, in eval mode, weights with gradients."""
+    """Load a new copy of a network as its user would: unconverted, in eval mode, weights with gradients.
+
+    Other libraries receive this copy; freezing the weights for them would hide what their backwards cost.
+    """
     ((weights, path),) = ref.checkpoints.items()
-    network, _ = networks.restore(weights, {weights: Path(path)}, spec)
+    network, _ = by_name.restore(weights, {weights: Path(path)}, spec)
     return network.to(device).eval().requires_grad_(True)
 
 
 def cell(
     defense: str, attack: str, examples: Examples, threat: ThreatModel = LINF, trained: Path | None = None
 ) -> Cell:
-    """One cell over all the examples at once."""
-    request = matrix.MatrixRequest(defense, attack, (threat,), batch=len(examples), weights=trained)
-    (planned,) = matrix.build(request, examples)
+    """Return one cell over all the examples in a single shard."""
+    request = Selection.of(defense, attack, (threat,))
+    (planned,) = matrix.build(request, examples, batch=len(examples), weights=trained)
     if planned.skip is not None or planned.parts:
         raise ValueError(f"{planned.cell.title}: {planned.skip or 'is derived from other cells'}")
     return planned.cell
 
 
-def planned(defense: Defense, examples: Examples, device: str) -> Plan:
-    """The format our planner chooses, in about a second."""
-    return planner.plan(defense, torch.from_numpy(examples.x[:_PLANNED_ON]).to(device))
+def planned(defense: Defense, examples: Examples, device: str) -> SearchFormats:
+    """Return the format that our planner chooses, in about a second."""
+    return format_choice.choose_formats(defense, torch.from_numpy(examples.x[:_PLANNED_ON]).to(device))
 
 
-def evaluated(cell: Cell, examples: Examples, plan: Plan, device: str) -> Done:
-    """The verdicts of a cell: clean images judged, attacked, proposals verified and judged again."""
+def evaluated(cell: Cell, examples: Examples, plan: SearchFormats, device: str) -> Done:
+    """Compute a cell: judge clean images, attack, verify the proposals and judge them."""
     report = compute(Task(cell, 0, examples, plan), device, lambda _passed: None)
     if report.done is None:
         raise RuntimeError(f"{cell.title}: {report.error}")
@@ -121,14 +129,14 @@ def evaluated(cell: Cell, examples: Examples, plan: Plan, device: str) -> Done:
 
 
 def broken(done: Done) -> NDArray[np.bool_]:
-    """Which examples only the attack has broken, `[n]`."""
+    """Return whether each example is right without attack and broken by it, `[n]`."""
     found: NDArray[np.bool_] = (done.verdicts.clean > 0) & (done.verdicts.adversarial == 0)
     return found
 
 
 @torch.no_grad()
 def right(network: nn.Module, x: Tensor, y: Tensor) -> NDArray[np.bool_]:
-    """Which images a network gets right, `[n]`."""
+    """Return whether a network gets each image right, `[n]`."""
     answer: NDArray[np.bool_] = (network(x).argmax(1) == y).cpu().numpy()
     return answer
 
@@ -145,7 +153,7 @@ def _silent() -> Iterator[None]:
 
 
 def standard(network: nn.Module, x: Tensor, y: Tensor, seed: int = 0) -> Tensor:
-    """Pyautoattack's standard version on one batch; returns the labels of its points, `[n]`."""
+    """Run pyautoattack's standard version on one batch; return the predicted labels of its points, `[n]`."""
     import pyautoattack
 
     with _silent():
@@ -156,7 +164,7 @@ def standard(network: nn.Module, x: Tensor, y: Tensor, seed: int = 0) -> Tensor:
 
 
 def reference_apgd(network: nn.Module, device: str, *, steps: int = 100, eot: int = 1) -> Any:  # noqa: ANN401
-    """Pyautoattack's APGD on cross-entropy with one restart; its `perturb(x, y)` gives points."""
+    """Return pyautoattack's APGD on cross-entropy with one restart; its `perturb(x, y)` returns points."""
     from pyautoattack.autopgd_base import APGDAttack
 
     return APGDAttack(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench import selection
-from bench.executors.task import load_defense
-from bench.request import Request
+from bench.catalogue import resolve
+from bench.catalogue.loading import load_defense
+from bench.catalogue.request import Request
 from bench.types import Defense, ImageSpec
 
+# Times 200 the gaps of most logits exceed 104, beyond which the float32 gradient of the cross-entropy is zero.
 LEVELS, SCALE = 8, 200.0
 _SPEC = ImageSpec((3, 32, 32), 10)
 
 
 class Quantized(nn.Module):
-    """The network behind an input of a few levels; rounding has no gradient but zero."""
+    """A network whose input is rounded to a few levels, so that its gradient is zero."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -27,7 +28,7 @@ class Quantized(nn.Module):
 
 
 class Saturated(nn.Module):
-    """The network with logits so far apart that the float32 softmax is one or zero."""
+    """A network with logits so far apart that the float32 softmax is one or zero."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -39,14 +40,14 @@ class Saturated(nn.Module):
 
 
 def quantized() -> Defense:
-    """The shipped robust network behind 8 levels per channel."""
+    """Return the shipped robust network with its input rounded to 8 levels per channel."""
     return Defense(Quantized(_robust()).eval())
 
 
 def saturated() -> Defense:
-    """The shipped robust network, logits x 200."""
+    """Return the shipped robust network with its logits multiplied by 200."""
     return Defense(Saturated(_robust()).eval())
 
 
 def _robust() -> nn.Module:
-    return load_defense(selection.defense(Request("at", {}), "cifar10", None), _SPEC).model
+    return load_defense(resolve.defense(Request("at", {}), "cifar10", None), _SPEC).model

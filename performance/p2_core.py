@@ -1,4 +1,4 @@
-"""P2: `core`, AutoAttack's attacks by gradient; it is not AutoAttack, and is not called that."""
+"""P2: `core`, the gradient-based attacks of AutoAttack, which alone may not be called AutoAttack."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ MUST = "the same broken set (<= 1 in 256 missed), >= 10 x"
 
 
 def run(setup: Setup) -> Row:
-    """Time it against pyautoattack's standard version."""
+    """Time `core` against pyautoattack's standard version."""
     return cascades.run(setup, "P2", "core", Goal(10, missed=1 / IMAGES), MUST)

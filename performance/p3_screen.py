@@ -1,4 +1,4 @@
-"""P3: `screen`, a first look; its robust accuracy is an upper bound of AutoAttack's."""
+"""P3: `screen`, a quick attack whose robust accuracy is an upper bound of AutoAttack's."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ MUST = "<= 1 % missed, >= 100 x"
 
 
 def run(setup: Setup) -> Row:
-    """Time it against pyautoattack's standard version."""
+    """Time `screen` against pyautoattack's standard version."""
     return cascades.run(setup, "P3", "screen", Goal(100, missed=0.01), MUST)

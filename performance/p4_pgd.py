@@ -1,4 +1,4 @@
-"""P4: PGD-20 at batch 128 against every library that has it, and against the bare passes."""
+"""P4: PGD-20 at batch 128 against every library that has it, and against its passes alone."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from fixture import LINF, Setup, cell, cifar, evaluated, fresh, loaded, planned,
 from report import Row
 from torch import Tensor, nn
 
-from bench import repairs
-from bench.answers import Gradient, Loss
-from bench.attacks.pgd import PGD
-from bench.conversion import converted
-from bench.oracle import Oracle
-from bench.random import Stream
+from bench import _compat
+from bench.attacks.lp.pgd import PGD
+from bench.harness.conversion import converted
+from bench.oracle.answers import Gradient, Loss
+from bench.oracle.oracle import Oracle
+from bench.oracle.randomness import Stream
 from bench.types import Defense
 
 IMAGES, STEPS = 128, 20
+# 2 / 255, as in most papers; every library gets the same step, start and number of steps.
 EPS, STEP = float(LINF.eps), float(LINF.eps) / 4
 MUST = ">= 6 x the fastest peer at the same robust accuracy +- 1; fixed budget <= 1.25 x the bare passes, best format"
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -84,9 +85,9 @@ PEERS: dict[str, tuple[str, Attack]] = {
 
 
 def installed() -> tuple[dict[str, Attack], list[str]]:
-    """The peers that load here, and why others do not."""
-    repairs.torchvision()
-    if importlib.util.find_spec("visdom") is None:  # adv-lib imports a plotting server that no attack needs
+    """Return the peers that load here, and the reasons why the others do not."""
+    _compat.torchvision()
+    if importlib.util.find_spec("visdom") is None:  # adv-lib imports this plotting server, which no attack needs
         stand_in: Any = ModuleType("visdom")
         stand_in.Visdom = object
         sys.modules.setdefault("visdom", stand_in)
@@ -102,7 +103,10 @@ def installed() -> tuple[dict[str, Attack], list[str]]:
 
 
 class _Unforgetting(Oracle):
-    """An oracle that never lets an attack stop early, and confirms one success of an image, as in a run."""
+    """An oracle that never lets an attack stop early, and confirms one success of an image, as in a real run.
+
+    Peers make all 20 steps for every example; with it ours do, too, and the times per step compare.
+    """
 
     def open(self, rows: Tensor) -> Tensor:
         return rows
@@ -129,12 +133,12 @@ def _bare(network: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def run(setup: Setup) -> Row:
-    """Time them in turns."""
+    """Time the peers, our variants and the passes alone, in turns."""
     device, examples, ref = setup.device, cifar(setup, IMAGES), robust(setup)
     x, y = tensors(examples, device)
     asked = cell(setup.robust.label, "pgd-20", examples, trained=setup.trained)
     defense = loaded(ref, examples.spec, device)
-    mine = counter(defense.model)  # before any copy is made, so that it counts those, too
+    mine = counter(defense.model)  # before any copy is made, so that it counts the copies, too
     choice = once(lambda: planned(defense, examples, device), device)
     plan = choice.result
     best = converted(defense.model, plan.search, x[:2])
@@ -161,6 +165,7 @@ def run(setup: Setup) -> Row:
     variants["bare passes, as trained"] = Variant(lambda: _bare(plain, x, y), counter(plain))
     timed = interleaved(variants, device, max(setup.repetitions, 3), warm=True)
     for name, each in timed.items():
+        # One network judges the points of all libraries, in float32 and outside of the time.
         if isinstance(each.result, Tensor):
             each.result = int(right(judge, each.result.to(x), y).sum())
         elif name == "ours":

@@ -1,4 +1,4 @@
-"""P5: the gradient of a stochastic purifier averaged over 20 draws: one draw after the other, and ours."""
+"""P5: the gradient of a stochastic purifier averaged over 20 draws, one draw after the other against ours."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from fixture import LINF, Setup, cifar, fresh, planned, reference_apgd, robust, 
 from report import Row
 from torch import Tensor, nn
 
-from bench.attacks.apgd import APGD
 from bench.attacks.losses import LOSSES
-from bench.conversion import converted
+from bench.attacks.lp.apgd import APGD
 from bench.datasets.examples import Examples
 from bench.datasets.load import beyond
 from bench.defenses.inference import for_inference
-from bench.defenses.purified import Purified, repaint
-from bench.defenses.purifiers.unet import UNet
+from bench.defenses.networks.unet import UNet
+from bench.defenses.purification import Purified, repaint
 from bench.defenses.transforms import random_transform
-from bench.formats import PLAIN, Plan
-from bench.oracle import Oracle
-from bench.random import Stream
-from bench.seeding import preserved_generators, seed_everything
+from bench.harness.conversion import converted
+from bench.harness.formats import PLAIN, SearchFormats
+from bench.oracle.oracle import Oracle
+from bench.oracle.randomness import Stream, preserved_generators, seed_everything
 from bench.types import Defense
 
 EOT, STEPS = 20, 10
+# Least speed-up by batch size: small batches gain most, because several draws share a forward.
 GOALS = {1: 4.0, 4: 3.0, 16: 2.5, 32: 2.0}
 APGD_BATCH = 16
 MUST = "batch 1, 4, 16, 32: >= 4, 3, 2.5, 2 x"
-# The autoencoder only has to be one: a short fit leaves most images recognizable.
+# The autoencoder need not be good: after a short fit most images stay recognizable.
 _WIDTH, _FIT_STEPS, _FIT_BATCH, _FIT_IMAGES = 8, 120, 32, 512
-_CANDIDATES, _DRAWS = 192, 5
+_CANDIDATES, _DRAWS = 192, 5  # images from which the largest batch is chosen, and draws to judge each
 
 
 def _purifier(setup: Setup) -> nn.Module:
-    """A small autoencoder that repaints noisy images with missing blocks, fitted in seconds."""
+    """Fit a small autoencoder that repaints noisy images with missing blocks, in seconds."""
     seen = beyond("cifar10", _CANDIDATES, _FIT_IMAGES, data=setup.data)
     if seen is None:
         raise ValueError(f"the data hold no {_FIT_IMAGES} further images of CIFAR-10 to fit an autoencoder to")
@@ -57,7 +57,7 @@ def _purifier(setup: Setup) -> nn.Module:
 
 
 def _pipeline(setup: Setup, examples: Examples, state: dict[str, Tensor]) -> Purified:
-    """RT2 of AToP (noise, then a random mask per row), the autoencoder, the shipped robust classifier."""
+    """Build the pipeline: RT2 of AToP (noise, then a random mask per row), the autoencoder, the robust classifier."""
     purifier = UNet(examples.spec.shape[0], _WIDTH).to(setup.device)
     purifier.load_state_dict(state)
     classifier = fresh(robust(setup), examples.spec, setup.device)
@@ -66,14 +66,14 @@ def _pipeline(setup: Setup, examples: Examples, state: dict[str, Tensor]) -> Pur
 
 @torch.no_grad()
 def _mean_accuracy(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The share of draws that are right, `[n]`."""
+    """Return the share of right draws of each image, `[n]`."""
     with preserved_generators():
         seed_everything("draws")
         return torch.stack([(network(x).argmax(1) == y).float() for _ in range(_DRAWS)]).mean(0)
 
 
 def _sequential(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The loop of AutoAttack's `rand` version."""
+    """Average the gradient over draws in the loop of AutoAttack's `rand` version."""
     at = x.clone().requires_grad_()
     grad = torch.zeros_like(x)
     for _ in range(EOT):
@@ -83,7 +83,7 @@ def _sequential(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def run(setup: Setup) -> Row:
-    """Gradients at four batch sizes, then one whole attack."""
+    """Time gradients at four batch sizes, then one whole attack."""
     device, examples = setup.device, cifar(setup, _CANDIDATES)
     state = _purifier(setup).state_dict()
     theirs, judge = (_pipeline(setup, examples, state) for _ in range(2))
@@ -92,7 +92,7 @@ def run(setup: Setup) -> Row:
     plan = planned(defense, examples, device)
     x, y = tensors(examples, device)
     fast = None if plan.search == PLAIN else converted(defense.model, plan.search, x[:2])
-    # Rows that draws agree on: the confirmation of a success is no part of a gradient.
+    # Images that most draws get right come first: confirming a success is no part of a gradient's time.
     order = _mean_accuracy(judge, x, y).argsort(descending=True, stable=True)
     x, y = x[order], y[order]
 
@@ -130,7 +130,7 @@ def _row(
     found: dict[int, dict[str, Timed[Any]]],
     attacked: dict[str, Timed[Any]],
     left: dict[str, float],
-    plan: Plan,
+    plan: SearchFormats,
 ) -> Row:
     ratios = {size: pair["one by one"].median / pair["ours"].median for size, pair in found.items()}
     whole = f"{attacked['one by one'].median / attacked['ours'].median:.1f} x" if "one by one" in attacked else "alone"

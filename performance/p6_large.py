@@ -1,4 +1,4 @@
-"""P6: a robust wide residual network, whose weights somebody has to bring."""
+"""P6: `autoattack` and `core` on a robust wide residual network, whose weights the user provides."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _GOALS = {"autoattack": Goal(2), "core": Goal(6)}
 
 
 def run(setup: Setup) -> Row:
-    """Both cascades against pyautoattack's standard version; one repetition of each."""
+    """Time both cascades against pyautoattack's standard version, one repetition of each."""
     workload = f"a robust WRN-16-4 or larger, {IMAGES} images: pyautoattack standard vs autoattack and core"
     if setup.weights is None:
         note = "no robust network of that size comes with this repository: pass one with --weights FILE (README.md)"
         return Row("P6", workload, MUST, "nothing: there are no weights", None, notes=(note,))
+    # By the environment, because the harness imports wide.py as a user's file and calls its `build` itself.
     os.environ[wide.WEIGHTS] = str(setup.weights.resolve())
     examples = cifar(setup, IMAGES)
 
@@ -30,7 +31,7 @@ def run(setup: Setup) -> Row:
         return wide.build().to(setup.device).requires_grad_(True)
 
     subject = Subject(wide.title(), f"{HERE / 'wide.py'}:build", network, examples)
-    single = replace(setup, repetitions=1)
+    single = replace(setup, repetitions=1)  # each takes many minutes
     found = [cascades.compare(single, "P6", attack, goal, MUST, subject) for attack, goal in _GOALS.items()]
     return Row(
         "P6",

@@ -1,8 +1,8 @@
-"""P7: what a whole evaluation takes beyond its own passes.
+"""P7: the time of a whole evaluation in units of the time of its passes alone.
 
-A hook on each network records the batch and the backwards of every forward of the real run; the
-same passes are then made bare, on the same networks, and timed. The rest is what attacks, oracle,
-judge and store cost.
+A hook on each network records the batch and the backwards of every forward of the real run. The same
+passes are then repeated alone, on the same networks, and timed. The difference is the cost of attacks,
+oracle, judge and store.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from fixture import LINF, Setup, cifar, loaded
 from report import Row
 from torch import Tensor, nn
 
-from bench import matrix, precision
 from bench.catalogue import ATTACKS, DEFAULT_ATTACKS
-from bench.cell import Cell
+from bench.catalogue.selection import Selection
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
-from bench.executors.local import Local
-from bench.families import LP_FAMILIES
-from bench.formats import Plan
-from bench.outcome import Done, Failed
-from bench.run import run as run_matrix
-from bench.store import Store
-from bench.types import ThreatModel
+from bench.harness import matrix, precision
+from bench.harness.executors.local import Local
+from bench.harness.formats import SearchFormats
+from bench.harness.run import run as run_matrix
+from bench.results.cell import Cell
+from bench.results.outcome import Done, Failed
+from bench.results.store import Store
+from bench.threats import LP_FAMILIES, ThreatModel
 
 IMAGES, BATCH = 32, 32
 DEFENSES = ("standard", "at", "ap", "atop")
 THREAT = ThreatModel.parse("Linf:0.2")
-# Of a larger network, on CIFAR-10: without those attacks that ask it ten thousand times.
+# For a larger network, on CIFAR-10: without the attacks that take ten thousand queries.
 LARGE_ATTACKS = ("fgsm", "pgd-20", "apgd-ce", "apgd-dlr", "core")
-MUST = "<= 1.3"
+MUST = "<= 1.3"  # times the time of the passes
 
 
 class _Quiet:
-    """Nobody watches; a failure is an error."""
+    """A progress report that shows nothing and raises at a failed cell."""
 
     def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
     def advance(self, cell: Cell, passed: int) -> None: ...
@@ -52,7 +52,7 @@ class _Quiet:
 
 
 class _Call(NamedTuple):
-    """A forward: of which network (copies are others), on how many rows, in which format, whether for a gradient."""
+    """A forward: its network (a copy is another one), its rows, its format, and whether a gradient follows."""
 
     network: nn.Module
     rows: int
@@ -62,7 +62,7 @@ class _Call(NamedTuple):
 
 
 class _Record:
-    """Every forward of a network and of its copies, and how many backwards went through each."""
+    """A record of every forward of a network and of its copies, with the number of backwards through each."""
 
     def __init__(self, network: nn.Module) -> None:
         self.calls: list[_Call] = []
@@ -79,14 +79,15 @@ class _Record:
         self.hook = network.register_forward_hook(forward)
 
     def tally(self) -> Tally[tuple[_Call, int]]:
-        """How often each forward was made with so many backwards."""
+        """Count equal forwards with the same number of backwards."""
         return Tally((call, self.backwards[index]) for index, call in enumerate(self.calls))
 
 
 def _replay(tally: Tally[tuple[_Call, int]], images: Tensor) -> None:
     for (call, backwards), count in tally.items():
+        # The same few images: the time of a pass depends on shapes, not on values.
         x = images.repeat(-(-call.rows // len(images)), 1, 1, 1)[: call.rows].clone()
-        # What a conversion asked before it rounded the weights is asked of them rounded, too.
+        # A conversion queries its network before it rounds the weights; the replay has only the rounded ones.
         half = call.half or any(weight.dtype == torch.bfloat16 for weight in call.network.parameters())
         if call.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -94,6 +95,7 @@ def _replay(tally: Tally[tuple[_Call, int]], images: Tensor) -> None:
             at = x.detach().requires_grad_(call.graph)
             with torch.set_grad_enabled(call.graph), torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                 logits = call.network(at)
+            # All backwards but the last keep the graph, as in a query of several losses.
             for index in range(backwards):
                 torch.autograd.grad(logits.sum(), at, retain_graph=index + 1 < backwards)
 
@@ -103,18 +105,18 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
     threat = THREAT
     if setup.network != "small":
         attacks, threat = list(LARGE_ATTACKS), LINF
-    request = matrix.MatrixRequest(name, ",".join(attacks), (threat,), batch=BATCH, weights=setup.trained)
+    request = Selection.of(name, ",".join(attacks), (threat,))
     with tempfile.TemporaryDirectory() as folder:
         threads = torch.get_num_threads()
         settled = precision.settled(
-            matrix.build(request, examples),
+            matrix.build(request, examples, batch=BATCH, weights=setup.trained),
             examples,
             Store(Path(folder)),
             precision="auto",
             device=setup.device,
             threads=threads,
         )
-    plan, how = settled.plan, next(iter(settled.how.values()), Plan())
+    plan, how = settled.plan, next(iter(settled.how.values()), SearchFormats())
     cells = [part for each in plan if each.skip is None for part in each.parts or (each.cell,)]
     defense = loaded(plan[0].cell.defense, examples.spec, setup.device)
     with tempfile.TemporaryDirectory() as folder:
@@ -124,8 +126,9 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
     record.hook.remove()
     tally = record.tally()
     for network in {call.network for call, _ in tally}:
-        network._forward_hooks.clear()  # noqa: SLF001  (copies made under the hook have it, too)
+        network._forward_hooks.clear()  # noqa: SLF001  (copies made while the hook was set have it, too)
     images = torch.from_numpy(examples.x).to(setup.device)
+    # A first replay that does not count: kernels are chosen and memory is allocated, as in the real run.
     _replay(Tally({key: min(count, 2) for key, count in tally.items()}), images)
     bare = once(lambda: _replay(tally, images), setup.device)
     forwards = sum(call.rows * count for (call, _), count in tally.items())
@@ -144,7 +147,7 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
 
 
 def run(setup: Setup) -> Row:
-    """Each defense in turn: the evaluation, then its passes."""
+    """Time the evaluation of each defense, then its passes alone."""
     if setup.network == "small":
         examples = load("digits", "test", n=setup.size(IMAGES))
         subject = f"{len(DEFENSES)} defenses x default Lp attacks ({THREAT}), {len(examples)} digits"

@@ -1,4 +1,4 @@
-"""P8: the cheap cascades on defenses that mask their gradients: they must notice, and escalate."""
+"""P8: the cheap cascades on defenses that mask their gradients, which must raise the alarm and escalate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _left(network: nn.Module, attack: Any, x: Tensor, y: Tensor) -> NDArray[np.b
 
 
 def run(setup: Setup) -> Row:
-    """Both cascades on both defenses, once each; how long they take is of no interest here."""
+    """Run both cascades on both defenses, once each; only the verdicts matter here, not the time."""
     examples = cifar(setup, IMAGES)
     x, y = tensors(examples, setup.device)
     table: list[tuple[Any, ...]] = []
@@ -44,6 +44,7 @@ def run(setup: Setup) -> Row:
             asked = cell(source, attack, examples)
             ours = once(partial(evaluated, asked, examples, plan, setup.device), setup.device, mine)
             set_, escalated = broken(ours.result), ours.result.evidence.escalated
+            # Examples beyond the reference's are welcome: a masked gradient hides them from APGD-CE.
             missed = int((found & ~set_).sum())
             verdicts.append(escalated > 0 and missed == 0)
             totals.append(f"{title}, {attack}: {int(set_.sum())} vs {first}, {missed} missed")

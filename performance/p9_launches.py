@@ -1,4 +1,4 @@
-"""P9: what one call of a large network takes on a GPU, kernel by kernel, as a CUDA graph, and compiled."""
+"""P9: the time of one gradient of a large network on a GPU, kernel by kernel, as a CUDA graph, and compiled."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fixture import Setup, cifar, loaded, robust, tensors
 from report import Row
 from torch import Tensor, nn
 
-from bench.conversion import converted
-from bench.formats import Format
+from bench.harness.conversion import converted
+from bench.harness.formats import Format
 
 BATCHES = (32, 256, 1024)
-# Compiling takes half a minute for each size: one is enough to see what it is worth.
+# Compiling takes half a minute for each size: one size is enough to see the gain.
 COMPILED_BATCH = 256
 FORMATS = (Format(), Format(half=True, channels_last=True), Format(half=True, channels_last=True, fused=True))
 MUST = "report"
@@ -28,14 +28,15 @@ Work = Callable[[], Tensor]
 
 
 def gradient(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The gradient of the cross-entropy at `x`: what every step of an attack by gradient asks for."""
+    """Return the gradient of the cross-entropy at `x`, as in every step of a gradient-based attack."""
     at = x.detach().requires_grad_()
     found: Tensor = torch.autograd.grad(F.cross_entropy(network(at), y, reduction="sum"), at)[0]
     return found
 
 
 def as_graph(network: nn.Module, x: Tensor, y: Tensor) -> Work:
-    """The same as one CUDA graph, which is launched at once; its images lie where they were captured."""
+    """Return `gradient` as one CUDA graph, a single launch; its images stay where they were captured."""
+    # As torch requires: a few runs on another stream first, so that capture sees no allocation or choice of kernels.
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -54,7 +55,7 @@ def as_graph(network: nn.Module, x: Tensor, y: Tensor) -> Work:
 
 
 def compiled(network: nn.Module, x: Tensor, y: Tensor) -> tuple[Work, float]:
-    """The same compiled, and the seconds that took."""
+    """Return `gradient` of the compiled network, and the seconds that compiling took."""
     began = time.perf_counter()
     other: nn.Module = torch.compile(network)  # type: ignore[assignment]
     gradient(other, x, y)
@@ -63,7 +64,7 @@ def compiled(network: nn.Module, x: Tensor, y: Tensor) -> tuple[Work, float]:
 
 
 def run(setup: Setup) -> Row:
-    """Every format at every batch, kernel by kernel and as a graph; the fastest format compiled as well."""
+    """Time every format at every batch, kernel by kernel and as a graph; the fastest format compiled as well."""
     workload = f"{setup.title}: the gradient of a batch, kernel by kernel, as a CUDA graph, compiled"
     if setup.device == "cpu":
         return Row("P9", workload, MUST, "nothing: it is about launches of a GPU", None)

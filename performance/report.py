@@ -1,4 +1,4 @@
-"""What a benchmark reports: a table to print, JSON to keep, and one line of `RESULTS.md`."""
+"""The report of a benchmark: a table to print, JSON to keep, and one line of `RESULTS.md`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from bench import processor, versions
+from bench import _system
+from bench.catalogue import versions
 
+# Distributions whose versions can change a time.
 _TOLD = (
     *("atop-bench", "torch", "torchvision", "numpy", "pyautoattack"),
     *("torchattacks", "foolbox", "adversarial-robustness-toolbox", "adv-lib"),
@@ -28,17 +30,17 @@ class Row:
     """A row of the results.
 
     Attributes:
-        name: `P1`...
-        workload: what is run.
-        must: what must be reached.
-        measured: what was.
-        reached: `None` where it was not run.
+        name: `P1` and so on.
+        workload: the measured work.
+        must: the goal.
+        measured: the result.
+        reached: whether the result reaches the goal; `None` if the row was not run.
         passes: counted passes, theirs and ours.
         headers: of `table`.
         table: the lines behind `measured`.
-        notes: what else to know about the numbers.
+        notes: further facts about the numbers.
         data: every number, for the JSON file.
-        machine: where it was measured.
+        machine: the machine of the measurement.
     """
 
     name: str
@@ -54,7 +56,7 @@ class Row:
     machine: dict[str, str] = field(default_factory=dict)
 
     def show(self) -> str:
-        """The row as text for a terminal."""
+        """Return the row as text for a terminal."""
         lines = [f"{self.name}  {self.workload}"]
         if self.table:
             lines.append(tabulate(self.table, self.headers, disable_numparse=True))
@@ -63,9 +65,9 @@ class Row:
 
 
 def machine(device: str) -> dict[str, str]:
-    """The processor, the versions, and how busy the machine was."""
+    """Return the processor, the versions and the load of the machine."""
     told = {
-        "processor": processor.describe(),
+        "processor": _system.describe(),
         "cores": str(len(os.sched_getaffinity(0))),
         "system": platform.platform(),
     }
@@ -84,14 +86,14 @@ def _version(name: str) -> str:
 
 
 def read(path: Path) -> dict[str, Row]:
-    """The rows of an earlier run, by name."""
+    """Read the rows of an earlier run, by name."""
     if not path.is_file():
         return {}
     return {row["name"]: Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as JSON, and beside it the table as `RESULTS.md`."""
+    """Write the rows as JSON, and the table as `RESULTS.md` in the same folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -122,4 +124,5 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 
 def _place(told: dict[str, str]) -> dict[str, str]:
+    # The load differs from run to run; rows of one machine shall share a paragraph all the same.
     return {key: value for key, value in told.items() if not key.startswith("load")}

@@ -1,7 +1,7 @@
 """The speed benchmarks: `python performance/run.py [--only P1,P4] [--data FOLDER] [--device cuda]`.
 
-Writes `results.json` and, beside it, `RESULTS.md`. Rows that were not asked for, or could not be run,
-are kept from the earlier file.
+The script writes `results.json` and, in the same folder, `RESULTS.md`. Rows that were not requested, or
+could not run, are kept from the earlier file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from fixture import HERE, Setup
 from report import Row, machine, read, write
 
-from bench.memory import keep_freed
+from bench._system import keep_freed
 
 ROWS = {
     "P1": "p1_exact",
@@ -39,12 +39,13 @@ GROUPS = (("P1", "P2", "P3"), ("P4", "P5", "P7", "P8", "P9", "P6"))
 
 
 def measured(names: Sequence[str], setup: Setup) -> list[Row]:
-    """Run some rows in this process."""
+    """Run some rows in this process and return them."""
     return list(_each(names, setup))
 
 
 def _each(names: Sequence[str], setup: Setup) -> Iterator[Row]:
-    """Row after row, on one thread; one that fails is a row that was not reached."""
+    """Run row after row, on one thread; a row that fails has not reached its goal."""
+    # One thread, so that two groups may run at once on two cores without disturbing each other.
     torch.set_num_threads(1)
     keep_freed()
     for name in names:
@@ -61,9 +62,10 @@ def _each(names: Sequence[str], setup: Setup) -> Iterator[Row]:
 def _all(groups: Sequence[Sequence[str]], setup: Setup, jobs: int) -> Iterator[list[Row]]:
     if jobs == 1 or len(groups) == 1:
         for names in groups:
-            # One at a time: what is done is written before the next begins.
+            # One row at a time, so that each is written before the next begins.
             yield from ([row] for row in _each(names, setup))
         return
+    # Spawned, not forked: a fork of a process with torch's threads may hang.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         for done in as_completed([pool.submit(measured, names, setup) for names in groups]):
             yield done.result()
@@ -89,18 +91,18 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run what is asked for; the exit status says whether every script ran, not how fast."""
+    """Run the requested rows; the exit status tells whether every script ran, not whether goals were reached."""
     given = _options()
     asked = given.only.split(",")
     setup = Setup(given.data, given.device, given.n, given.repetitions, given.weights, given.network, given.trained)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = given.jobs or (2 if given.device == "cpu" and cores > 1 else 1)
     groups = [names for group in GROUPS if (names := [name for name in group if name in asked])]
-    if jobs == 1:  # in the order they were asked for: whoever has a GPU for minutes begins with what matters
+    if jobs == 1:  # in the requested order: with a GPU for a few minutes, the most important row comes first
         groups = [asked]
     rows = read(given.out)
     for found in _all(groups, setup, jobs):
-        # What could not be run, for want of weights or peers, takes nobody's place.
+        # A row that could not run, for lack of weights or peers, must not replace an earlier result.
         rows |= {row.name: row for row in found if row.reached is not None or row.name not in rows}
         write([rows[name] for name in ROWS if name in rows], given.out)
     print(f"written to {given.out} and {given.out.with_name('RESULTS.md')}")

@@ -1,8 +1,8 @@
 """`make vouch`: compute the golden verdicts again of all code that changed, and note which code they were made by.
 
 Where they are the same, versions stay and stored results live on. Where they are others, the version has to go up
-(`version=` in the catalogue, or `PROTOCOL` in `bench.versions`), with a line in the CHANGELOG; this then records the
-new ones. Nothing is written for code whose verdicts became others under the same version.
+(`version=` in the catalogue, or `PROTOCOL` in `bench.catalogue.versions`), with a line in the CHANGELOG; this then
+records the new ones. Nothing is written for code whose verdicts became others under the same version.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench import behaviour, matrix, selection, sources, versions
-from bench.catalogue import ATTACKS
-from bench.cell import Cell, Planned
+from bench.catalogue import ATTACKS, behaviour, resolve, selection, sources, versions
+from bench.catalogue.loading import load_attack, load_defense
+from bench.catalogue.request import Request
+from bench.catalogue.selection import Selection
+from bench.catalogue.versions import Unit
 from bench.datasets.examples import Examples
-from bench.datasets.load import load, threat
-from bench.documents import of_cell
-from bench.executors import choose
-from bench.executors.task import load_attack, load_defense
-from bench.outcome import Done, Failed
-from bench.request import Request
-from bench.run import run
-from bench.store import Store
+from bench.datasets.load import load
+from bench.datasets.threats import threat
+from bench.harness import matrix
+from bench.harness.executors import choose
+from bench.harness.run import run
+from bench.results.cell import Cell, Planned
+from bench.results.documents import of_cell
+from bench.results.outcome import Done, Failed
+from bench.results.store import Store
 from bench.types import ImageSpec
-from bench.versions import Unit
 
 GOLDEN = Path(__file__).parent / "golden" / "units.json"
 IMAGES, STOCHASTIC_IMAGES, DRAWS = 16, 4, 4
@@ -73,7 +75,7 @@ def golden(units: Sequence[Unit], jobs: int = 0) -> dict[str, dict[str, Any]]:
 
 def _answers(names: str) -> dict[str, Any]:
     examples = load("digits", "test", n=2)
-    refs = matrix.defenses(names, examples, None)
+    refs = selection.defenses(names, examples, None)
     return {ref.label: behaviour.of_defense(load_defense(ref, examples.spec), examples.spec) for ref in refs}
 
 
@@ -92,7 +94,7 @@ def _verdicts(names: Sequence[str], jobs: int) -> dict[str, dict[str, Any]]:
     plan: list[Planned] = []
     for request in asked:
         some = tuple(each for each in threats if each.family in _families(asked[request]))
-        plan += matrix.build(matrix.MatrixRequest("at,atop", request, some, draws=DRAWS), examples)
+        plan += matrix.build(Selection.of("at,atop", request, some), examples, draws=DRAWS)
     plan = [_shortened(each, examples) for each in plan if each.skip is None]
     found: dict[str, dict[str, Any]] = {name: {} for name in asked.values()}
     with TemporaryDirectory() as folder:
@@ -106,7 +108,7 @@ def _verdicts(names: Sequence[str], jobs: int) -> dict[str, dict[str, Any]]:
 
 def _proposals(unit: str) -> dict[str, Any]:
     """What an attack proposes that needs colors: the digits have none."""
-    _, ref = selection.attack(Request(unit.partition(" ")[2], {}))
+    _, ref = resolve.attack(Request(unit.partition(" ")[2], {}))
     (family,) = _families(unit)
     return {ref.label: behaviour.of_attack(load_attack(ref), family, ImageSpec((3, 8, 8), 10))}
 

@@ -13,20 +13,20 @@ from typing import Any
 
 from torch import Tensor
 
-from bench import repairs
-from bench.attacks.adapters import peer
-from bench.oracle import Oracle
-from bench.random import Stream
-from bench.types import ThreatModel
+from bench import _compat
+from bench.attacks.adapters import library
+from bench.oracle.oracle import Oracle
+from bench.oracle.randomness import Stream
+from bench.threats import ThreatModel
 
-# Its dependency visdom, a plotting server that no attack needs, does not build on Python 3.11 and below.
+# Without dependencies: visdom, a plotting server that no attack needs, does not build on Python 3.11 and below.
 INSTALL = "pip install --no-deps adv-lib"
 
 _RESERVED = (
     *("model", "inputs", "labels", "targeted", "norm", "distance"),
     *("callback", "return_unsuccessful", "return_targets", "proximal_operator"),
 )
-# How each attack is told the norm and eps; those not named are of one norm, or look for the smallest.
+# The parameters by which each attack receives the norm and eps; the other attacks have one norm, or minimize it.
 _NORMS = dict.fromkeys(("apgd", "apgd_targeted", "df", "fab", "fmn", "pdpgd"), "norm") | {"tr": "p"}
 _BOUNDS = {"apgd": "eps", "apgd_targeted": "eps", "fab": "epsilon", "pgd_linf": "epsilon"}
 _ORDERS = {"Linf": math.inf, "L2": 2, "L1": 1}
@@ -34,18 +34,18 @@ _DISTANCES = {"L2": "l2", "L1": "l1"}
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """What a user may set of an attack: `(type, default)` by name, Greek letters spelled out."""
+    """Return the parameters of an attack that a user may set: `(type, default)` by name, Greek letters spelled out."""
     reserved = {*_RESERVED, _NORMS.get(name, "norm"), "\u03b5"} | ({_BOUNDS[name]} if name in _BOUNDS else set())
-    return peer.settable(_function(name), reserved)
+    return library.settable(_function(name), reserved)
 
 
 @dataclass(frozen=True)
 class AdvLib:
-    """An attack of adv-lib with its own defaults; minimum-norm attacks are run without a bound.
+    """An attack of adv-lib with its own defaults; minimum-norm attacks run without a bound.
 
     Attributes:
         name: of a function in `adv_lib.attacks`.
-        parameters: of it, Greek letters spelled out: `alpha_init`.
+        parameters: of that function, with Greek letters spelled out: `alpha_init`.
     """
 
     name: str
@@ -60,23 +60,24 @@ class AdvLib:
             given[_BOUNDS[self.name]] = float(threat.eps)
         if "distance" in inspect.signature(function).parameters:
             given["distance"] = _DISTANCES[threat.family]
-        with peer.session(stream, "adv-lib"):
-            view = peer.view_of(oracle, x, y)
-            if "num_targets" in given:  # it would look for classes that there are not
-                given["num_targets"] = min(given["num_targets"], peer.classes_of(oracle, x, view) - 1)
-            x_adv = function(view, x, y, **peer.unspelled(function, given))
-        return peer.cut(x_adv, x, threat)
+        with library.session(stream, "adv-lib"):
+            view = library.view_of(oracle, x, y)
+            if "num_targets" in given:  # with fewer classes it would fail on targets that do not exist
+                given["num_targets"] = min(given["num_targets"], library.classes_of(oracle, x, view) - 1)
+            x_adv = function(view, x, y, **library.unspelled(function, given))
+        return library.cut(x_adv, x, threat)
 
 
 def _function(name: str) -> Any:  # noqa: ANN401  (a function of an untyped library)
-    repairs.torchvision()
+    _compat.torchvision()
+    # adv-lib imports visdom for plots alone: where it is not installed, an empty module stands in during the import.
     absent = "visdom" not in sys.modules and importlib.util.find_spec("visdom") is None
     if absent and "adv_lib.attacks" not in sys.modules:
         stand_in: Any = ModuleType("visdom")
         stand_in.Visdom = object
         sys.modules["visdom"] = stand_in
     try:
-        return getattr(peer.imported("adv_lib.attacks", INSTALL), name)
+        return getattr(library.imported("adv_lib.attacks", INSTALL), name)
     finally:
-        if absent:  # others look for it to learn what they may use
+        if absent:  # other libraries test for visdom to decide whether to use it
             sys.modules.pop("visdom", None)

@@ -1,8 +1,8 @@
 """AutoAttack as published, run by the `pyautoattack` distribution.
 
-AutoAttack (Croce and Hein, ICML 2020, arXiv:2003.01690) is the reference the other attacks here are
-held against. It draws from global generators, once per batch, so its points depend on the shard; the
-generators are seeded from the examples and put back afterwards.
+AutoAttack (Croce and Hein, ICML 2020, arXiv:2003.01690) is the reference for the attacks of this package.
+It draws from global generators, once per batch, so its points depend on the shard. The generators are
+seeded from the examples and restored afterwards.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.attacks.trajectory import require_at_least, require_family
+from bench.attacks.search import require_at_least, require_family
 from bench.errors import BenchError
-from bench.geometry import distance, per_row, project
-from bench.oracle import Oracle
-from bench.random import Stream, seed_of
-from bench.seeding import preserved_generators, seed_everything
-from bench.types import ThreatModel
+from bench.oracle.geometry import distance, per_row, project
+from bench.oracle.module import CountedModule
+from bench.oracle.oracle import Oracle
+from bench.oracle.randomness import Stream, preserved_generators, seed_everything, seed_of
+from bench.threats import ThreatModel
 
 _FAMILIES = ("Linf", "L2")
-_TARGETS = 9
+_TARGETS = 9  # of APGD-T and FAB-T in the published standard version
 _SMALLEST_L2_IMAGE = 5  # the L2 start of its Square divides by height // 5
 
 
 @dataclass(frozen=True)
 class AutoAttack:
-    """The `standard` version on deterministic defenses, `rand` on stochastic ones.
+    """AutoAttack in its `standard` version on deterministic defenses, and in its `rand` version on stochastic ones.
 
     Parts whose loss is not defined for the number of classes are left out: targeted DLR needs four
     classes, DLR three.
@@ -53,7 +53,7 @@ class AutoAttack:
             raise BenchError(f"AutoAttack's L2 Square needs images at least 5 pixels high, these have {x.shape[2]}")
         targets = min(_TARGETS, classes - 1)
         with _library(stream) as (pyautoattack, seed):
-            model = _Finite(oracle.module())
+            model = _Finite(CountedModule(oracle))
             attack = pyautoattack.AutoAttack(
                 model,
                 norm=threat.family,
@@ -72,7 +72,7 @@ class AutoAttack:
 
 
 class _Finite(nn.Module):
-    """Logits with not-a-number entries read as the lowest: the library would call such a row robust."""
+    """A model whose not-a-number logits become the lowest: the library would call such a row robust."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -83,14 +83,14 @@ class _Finite(nn.Module):
 
 
 def _fab(model: nn.Module, threat: ThreatModel, seed: int, device: torch.device, *, steps: int, targets: int) -> Any:  # noqa: ANN401
-    """The library's FAB, which would leave gradients on the defense's weights, with its own query."""
+    """Return the library's FAB with another gradient query: its own leaves gradients on the defense's weights."""
     from pyautoattack.fab_pt import FABAttack_PT
 
     class FAB(FABAttack_PT):  # type: ignore[misc]  # the library is not typed
         def get_diff_logits_grads_batch_targeted(
             self, imgs: Tensor, la: Tensor, la_target: Tensor
         ) -> tuple[Tensor, Tensor]:
-            """Logit of the target minus that of the label, `[B, 1]`, and its gradient, `[B, 1, ...]`."""
+            """Return the logit of the target minus that of the label, `[B, 1]`, and its gradient, `[B, 1, ...]`."""
             images = imgs.detach().requires_grad_()
             with torch.enable_grad():
                 logits = self.predict(images)
@@ -113,7 +113,7 @@ def _fab(model: nn.Module, threat: ThreatModel, seed: int, device: torch.device,
 
 @contextmanager
 def _library(stream: Stream) -> Iterator[tuple[Any, int]]:
-    """The library, silent, with a seed that depends on the examples alone; leaves no global changed."""
+    """Import the library, silent and with a seed that depends on the examples alone; restore all global state."""
     try:
         import pyautoattack
     except ImportError as error:
@@ -138,6 +138,6 @@ def _classes(oracle: Oracle, x: Tensor) -> int:
 
 
 def _within(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The library's points, rid of rounding; a row outside the ball is a failure and keeps its image."""
+    """Return the library's points without rounding errors; a row outside the ball has failed and keeps its image."""
     near = distance(x_adv, x, threat.family) <= float(threat.eps) * (1 + 1e-4)
     return torch.where(per_row(near, x), project(x_adv.detach().float(), x, threat), x)

@@ -9,22 +9,23 @@ from typing import Any
 
 from torch import Tensor
 
-from bench import repairs
-from bench.attacks.adapters import peer
-from bench.oracle import Oracle
-from bench.random import Stream
-from bench.types import ThreatModel
+from bench import _compat
+from bench.attacks.adapters import library
+from bench.oracle.oracle import Oracle
+from bench.oracle.randomness import Stream
+from bench.threats import ThreatModel
 
-# With its dependencies it would take `requests` back by four years.
+# With its dependencies pip would downgrade `requests` by four years.
 INSTALL = "pip install --no-deps torchattacks, then pip install --no-deps --force-reinstall robustbench"
 
 _RESERVED = ("self", "model", "eps", "max_epsilon", "norm", "seed", "verbose", "n_classes")
+# Real numbers whose defaults are written as whole ones.
 _REAL = ("c", "kappa", "decay", "scale", "lam", "amplification", "momentum")
 
 
 def parameters(name: str) -> dict[str, Any]:
-    """What a user may set of an attack: `(type, default)` by name."""
-    return peer.settable(_kind(name).__init__, _RESERVED, _REAL)
+    """Return the parameters of an attack that a user may set: `(type, default)` by name."""
+    return library.settable(_kind(name).__init__, _RESERVED, _REAL)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Torchattacks:
 
     Attributes:
         name: of a class in `torchattacks`.
-        parameters: of its constructor; `alpha` is absolute there, and here.
+        parameters: of its constructor; `alpha` is absolute, as in torchattacks.
     """
 
     name: str
@@ -41,28 +42,29 @@ class Torchattacks:
 
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         kind = _kind(self.name)
-        with peer.session(stream, "torchattacks") as seed:
-            view = peer.view_of(oracle, x, y)
+        with library.session(stream, "torchattacks") as seed:
+            view = library.view_of(oracle, x, y)
             there = inspect.signature(kind.__init__).parameters
             given = _set_by_harness(there, threat, seed)
             if "n_classes" in there:
-                given["n_classes"] = peer.classes_of(oracle, x, view)
+                given["n_classes"] = library.classes_of(oracle, x, view)
             x_adv = kind(view, **{**given, **self.parameters})(x, y)
-        return peer.cut(x_adv, x, threat)
+        return library.cut(x_adv, x, threat)
 
 
 def _set_by_harness(there: Mapping[str, inspect.Parameter], threat: ThreatModel, seed: int) -> dict[str, Any]:
-    """The arguments that the threat model and the examples decide."""
+    """Return the arguments that the threat model and the examples determine."""
     eps = float(threat.eps)
     given: dict[str, Any] = {"norm": threat.family, "seed": seed} if "norm" in there else {}
     for name in ("eps", "max_epsilon"):
         if name in there:
             given[name] = eps
             if "alpha" in there:
+                # The default step belongs to the default eps: unscaled it may be longer than the whole radius.
                 given["alpha"] = there["alpha"].default * eps / there[name].default
     return given
 
 
 def _kind(name: str) -> Any:  # noqa: ANN401  (a class of an untyped library)
-    repairs.torchvision()
-    return getattr(peer.imported("torchattacks", INSTALL), name)
+    _compat.torchvision()
+    return getattr(library.imported("torchattacks", INSTALL), name)

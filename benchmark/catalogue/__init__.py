@@ -1,4 +1,4 @@
-"""Everything registered, as data; nothing here imports torch."""
+"""The registries of attacks and defenses, as data; nothing here imports torch."""
 
 from bench.catalogue.attacks import ATTACKS, DEFAULT_ATTACKS
 from bench.catalogue.defenses import DEFAULT_DEFENSES, DEFENSES

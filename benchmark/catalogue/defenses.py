@@ -1,19 +1,19 @@
-"""Every defense, as data: adding one is one file in `defenses/` and one entry here."""
+"""Every registered defense, as data: adding one is one file in `defenses/` and one entry here."""
 
 from __future__ import annotations
 
-from bench.registry import DefenseEntry, Registry
+from bench.catalogue.registry import DefenseEntry, Registry
 
 DEFENSES: Registry[DefenseEntry] = Registry("defense", "bench.defenses")
 
-# What `bench run` takes where nobody names defenses; weights of these are shipped for every dataset that has any.
+# What `bench run` takes by default. Every dataset that has shipped weights at all has weights of these four.
 DEFAULT_DEFENSES = ("standard", "at", "ap", "atop")
 
 _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
 _NOISE = ("0.025", "0.05", "0.075", "0.1", "0.125", "0.15", "0.2", "0.25", "0.3", "0.4", "0.5")
 _PURIFIER = ("base", "derandomized", "bpda", "frozen")
-# Networks that weights are shipped for: what two CPU cores train, and the ResNet-18 of the literature.
+# Networks with shipped weights: a small one that two CPU cores can train, and the ResNet-18 of the literature.
 _SIZED = {"network": {"small": "", "resnet-18": "-resnet-18"}}
 _NETWORK = {"network": tuple(_SIZED["network"])}
 _CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
@@ -66,6 +66,7 @@ DEFENSES.add(
         spelled={
             "ft": {
                 "on": "atop{network}-rt{rt}",
+                # The ablation: without adversarial fine-tuning AToP's purifier is AP's.
                 "off": "ap{network}",
                 "clean": "atop-clean{network}-rt{rt}",
                 "paper": "atop-paper{network}-rt{rt}",
@@ -82,7 +83,7 @@ DEFENSES.add(
 DEFENSES.add(
     DefenseEntry(
         "diffpure",
-        "bench.defenses.diffusion:load",
+        "bench.defenses.diffpure:load",
         "2205.07460",
         "purification by a diffusion model: noise up to the level t, denoising, then the standard classifier",
         weights=("{classifier}", "diffpure"),

@@ -1,40 +1,32 @@
-"""The commands by name; each body is imported only when its command runs."""
+"""The commands by name; the body of each is imported only when it runs."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench import __version__
+from bench.cli.help import SETTINGS, Commands
+from bench.cli.options import completing, reading, running, shared
 
 if TYPE_CHECKING:
-    from bench.chosen import Chosen
+    from bench.api.results import Results
+else:
+    Results = object  # read when a command runs
 
 app = typer.Typer(
+    cls=Commands,
     help="Robust accuracy of adversarial training, purification and AToP, measured honestly.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 
-Results = Annotated[Path, typer.Option(help="Folder of stored verdicts.", envvar="BENCH_RESULTS", show_default=True)]
-# Not `results`: in a checkout of this repository, and in many others, that is a folder under version control.
-DEFAULT_RESULTS = Path("bench-results")
-# Of what is stored; every command that reads a results folder takes them.
-OfDefenses = Annotated[str, typer.Option("--defenses", help="Only these, with or without parameters: at,atop[rt=2].")]
-OfAttacks = Annotated[str, typer.Option("--attacks", help="Only these: pgd-20,autoattack.")]
-OfThreats = Annotated[str, typer.Option("--threat", help="Only these, a family or one of its sizes: Linf,L2:0.5.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
-OfDataset = Annotated[str, typer.Option("--dataset", help="Only this dataset.")]
-_DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PATH[resize=256,crop=224]'."
-Dataset = Annotated[str, typer.Option(help=f"digits, {_DATASETS}")]
-Data = Annotated[Path | None, typer.Option(help="Folder the datasets lie in; else $BENCH_DATA, else the user cache.")]
-Weights = Annotated[Path | None, typer.Option(help="Folder of your own weights, searched before the shipped ones.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,145 +37,84 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
+@running
 def run(
-    defenses: Annotated[
-        str | None, typer.Option(help="NAME,NAME[key=value],./file.py:function; all where no study says otherwise.")
-    ] = None,
-    attacks: Annotated[
-        str | None,
-        typer.Option(help="default, all, seen, unseen, none, lp, non-lp, score, decision, or names as for defenses."),
-    ] = None,
-    study: Annotated[
-        str, typer.Option(help="ladder, convergence, or your own FILE.toml; other options outrank it.")
-    ] = "",
-    dataset: Annotated[str | None, typer.Option(help=f"digits (the default), {_DATASETS}")] = None,
-    data: Data = None,
-    threat: Annotated[
-        str | None, typer.Option(help="FAMILY:EPS,... such as Linf:8/255,L2:0.5; else the usual ones.")
-    ] = None,
-    eps: Annotated[str | None, typer.Option(help="A sweep over eps of one family: 2/255,4/255,8/255.")] = None,
-    n: Annotated[int | None, typer.Option(help="How many test images, the same ones every time; 128.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run; 0.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Evaluation draws that judge a stochastic defense; 10.")] = None,
-    batch: Annotated[int, typer.Option(help="Images per shard; part of what a stochastic defense sees.")] = 128,
-    device: Device = "auto",
-    results: Results = DEFAULT_RESULTS,
-    weights: Weights = None,
-    executor: Annotated[str, typer.Option(help="auto, local or processes.")] = "auto",
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
     csv: Annotated[Path | None, typer.Option(help="Also write the leaderboard of this run to a CSV file.")] = None,
-    checks: Annotated[
-        str, typer.Option(help="auto: probes within a tenth of the run; all of them; none, and no preflight.")
-    ] = "auto",
-    corruptions: Annotated[
-        Path | None, typer.Option(help="Also a folder of corrupted images: CIFAR-10-C, or NAME/SEVERITY/CLASS/FILE.")
-    ] = None,
-    despite: Annotated[str, typer.Option(help="Compute cells in spite of these blocking checks: S05,S14.")] = "",
-    precision: Annotated[
-        str, typer.Option(help="float32: ask it as it is; auto: search in the fastest format here, confirm as it is.")
-    ] = "float32",
-    label: Annotated[
-        str, typer.Option(help="Call the defenses of this run NAME#LABEL: beside others of that name in one folder.")
-    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
+    **options: Any,  # noqa: ANN401  (those of `bench.catalogue.options`)
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
-    from bench.cli import matrix
+    from bench.cli.run import plan, run
 
-    chosen = {
-        "defenses": defenses,
-        "attacks": attacks,
-        "dataset": dataset,
-        "threat": threat,
-        "eps": eps,
-        "n": n,
-        "seed": seed,
-        "draws": draws,
-    }
-    request = matrix.RunOptions(
-        **matrix.settled(chosen, study),
-        study=study,
-        data=data,
-        batch=batch,
-        device=device,
-        results=results,
-        weights=weights,
-        executor=executor,
-        jobs=jobs,
-        csv=csv,
-        checks=checks,
-        despite=despite,
-        corruptions=corruptions,
-        precision=precision,
-        label=label,
-    )
-    return matrix.plan(request) if dry_run else matrix.fill(request)
-
-
-def _chosen(defenses: str, attacks: str, threat: str, dataset: str) -> Chosen:
-    from bench.chosen import Chosen
-
-    return Chosen(defenses, attacks, threat, dataset)
+    return plan(**options) if dry_run else run(csv, **options)
 
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="attacks, defenses, datasets or all.")] = "all",
+    kind: Annotated[
+        str, typer.Argument(autocompletion=completing("kind"), help="attacks, defenses, datasets, studies or all.")
+    ] = "all",
     json: AsJson = False,
 ) -> int:
     """List the registered defenses, attacks and datasets."""
-    from bench.cli import registered
+    from bench.cli.show import list_
 
-    return registered.list_(kind, json)
+    return list_(kind, json)
 
 
 @app.command()
+@shared
 def show(
-    name: Annotated[str, typer.Argument(help="A defense, an attack, or the file of a finished cell.")],
-    dataset: Dataset = "digits",
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=completing("show"), help="A defense, an attack, or the file of a finished cell."),
+    ],
+    dataset: str,
 ) -> int:
     """Show what a defense or an attack is, or who spent the passes of a cell."""
-    if name.endswith(".json"):
-        from bench.cli import cells
+    from bench.cli.show import show
 
-        return cells.show(Path(name))
-    from bench.cli import registered
-
-    return registered.show(name, dataset)
+    return show(name, dataset)
 
 
 @app.command()
+@shared
 def check(
-    defense: Annotated[str, typer.Argument(help="NAME, NAME[key=value] or ./file.py:function")],
-    dataset: Dataset = "digits",
-    data: Data = None,
-    n: Annotated[int, typer.Option(help="How many test images stand for the benchmark.")] = 128,
-    device: Device = "auto",
-    weights: Weights = None,
+    defense: Annotated[
+        str, typer.Argument(autocompletion=completing("defense"), help="NAME, NAME[key=value] or ./file.py:function")
+    ],
+    dataset: str,
+    data: Path | None,
+    n: int,
+    device: str,
+    weights: Path | None,
     json: Annotated[bool, typer.Option("--json", help="All rows, as JSON.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="What each finding means, and what to run next.")] = False,
 ) -> int:
     """Examine a defense before any attack (S01-S17); 1 when a check flags or blocks it."""
-    from bench.cli import checks
+    from bench.cli.check import check
 
-    return checks.check(defense, dataset, data, n, device, weights, json, explain)
+    return check(defense, json, explain, dataset=dataset, data=data, n=n, device=device, weights=weights)
 
 
 @app.command()
+@shared
 def train(
     name: Annotated[
         str,
         typer.Argument(
+            autocompletion=completing("recipe"),
             help="standard, at, at-l2, at-stadv, fgsm-rs, trades, ap, diffpure, atop, atop-clean or atop-paper; "
-            "standard-, at-, ap- and atop-resnet-18 for a GPU."
+            "standard-, at-, ap- and atop-resnet-18 for a GPU.",
         ),
     ],
-    dataset: Dataset = "digits",
-    data: Data = None,
+    *,
+    dataset: str,
+    data: Path | None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the recipe; repeatable.")] = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    weights: Weights = None,
+    seed: int,
+    device: str,
+    weights: Path | None,
     out: Annotated[Path, typer.Option(help="Folder the weights and their card go to, below DATASET/.")] = Path(
         "weights"
     ),
@@ -193,156 +124,181 @@ def train(
     ] = None,
 ) -> int:
     """Train a defense by its committed recipe and write weights and card; the same command goes on after a kill."""
-    from bench.cli import training
+    from bench.cli.train import train
 
-    return training.train(name, dataset, data, set_ or [], seed, device, weights, out, checkpoint_every, minutes)
+    return train(
+        name,
+        set_ or [],
+        out,
+        dataset=dataset,
+        data=data,
+        seed=seed,
+        device=device,
+        weights=weights,
+        checkpoint_every=checkpoint_every,
+        minutes=minutes,
+    )
 
 
 @app.command()
+@shared
 def download(
-    name: Annotated[str, typer.Argument(help="cifar10, cifar100, imagenette-160 or imagenette-320.")],
-    data: Data = None,
+    name: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completing("archive"), help="cifar10, cifar100, imagenette-160 or imagenette-320."
+        ),
+    ],
+    data: Path | None,
 ) -> int:
     """Download a dataset into the data folder; no other command uses the network for data."""
-    from bench.cli import downloads
+    from bench.cli.download import download
 
-    return downloads.download(name, data)
+    return download(name, data)
+
+
+def _known_format(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_format
+
+    require_format(**options)
+
+
+def _sound_promises(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.api import require_promises
+
+    require_promises(**options)
 
 
 @app.command()
+@partial(reading, require=_known_format)
 def table(
-    results: Results = DEFAULT_RESULTS,
-    format: Annotated[str, typer.Option(help="screen, grid, markdown or latex.")] = "screen",  # noqa: A002
+    results: Results,
+    format: Annotated[  # noqa: A002
+        str, typer.Option(autocompletion=completing("format"), help="screen, grid, markdown or latex.")
+    ] = "screen",
     checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
-    defenses: OfDefenses = "",
-    attacks: OfAttacks = "",
-    threat: OfThreats = "",
-    dataset: OfDataset = "",
     json: AsJson = False,
 ) -> int:
     """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
-    from bench.cli import outputs
+    from bench.cli import report
 
-    chosen = _chosen(defenses, attacks, threat, dataset)
     if checks:
-        return outputs.findings(results, chosen)
-    return outputs.table(results, chosen, format, cost=cost, as_json=json)
+        return report.findings(results)
+    return report.table(results, format, cost=cost, as_json=json)
 
 
-folder = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder.")
+folder = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder."
+)
 app.add_typer(folder, name="results")
 
 
 @folder.command("list")
+@shared
 def results_list(
-    results: Results = DEFAULT_RESULTS,
+    results: Path,
     json: AsJson = False,
 ) -> int:
     """List the runs that filled a folder: when, what, and by which code."""
-    from bench.cli import folder
+    from bench.cli.results import list_
 
-    return folder.list_(results, json)
+    return list_(results, json)
 
 
 @folder.command("verify")
-def results_verify(results: Results = DEFAULT_RESULTS) -> int:
+@shared
+def results_verify(results: Path) -> int:
     """Read every document of a folder; 1 when one is not as it was written."""
-    from bench.cli import folder
+    from bench.cli.results import verify
 
-    return folder.verify(results)
+    return verify(results)
 
 
 @folder.command("prune")
+@shared
 def results_prune(
-    results: Results = DEFAULT_RESULTS,
+    results: Path,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> int:
     """Remove documents that no run asked for, and temporary files and locks of runs that died."""
-    from bench.cli import folder
+    from bench.cli.results import prune
 
-    return folder.prune(results, dry_run)
+    return prune(results, dry_run)
 
 
 @app.command()
+@reading
 def curve(
-    results: Results = DEFAULT_RESULTS,
+    results: Results,
     points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
     csv: Annotated[Path | None, typer.Option(help="Also write every point with its interval to a CSV file.")] = None,
-    defenses: OfDefenses = "",
-    attacks: OfAttacks = "",
-    threat: OfThreats = "",
-    dataset: OfDataset = "",
 ) -> int:
     """Print robust accuracy against eps, of minimum-norm attacks and of sweeps."""
-    from bench.cli import outputs
+    from bench.cli import report
 
-    return outputs.curve(results, _chosen(defenses, attacks, threat, dataset), points, csv)
+    return report.curve(results, points, csv)
 
 
 @app.command()
+@reading
 def leaderboard(
-    results: Results = DEFAULT_RESULTS,
+    results: Results,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
-    defenses: OfDefenses = "",
-    attacks: OfAttacks = "",
-    threat: OfThreats = "",
-    dataset: OfDataset = "",
     json: AsJson = False,
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
-    from bench.cli import outputs
+    from bench.cli import report
 
-    return outputs.leaderboard(results, _chosen(defenses, attacks, threat, dataset), csv, as_json=json)
+    return report.leaderboard(results, csv, as_json=json)
 
 
 @app.command()
+@partial(reading, require=_sound_promises)
 def gate(
     baseline: Annotated[Path, typer.Option(help="Results folder to compare with.")],
-    results: Results = DEFAULT_RESULTS,
+    results: Results,
     alpha: Annotated[float, typer.Option(help="False-alarm rate of the whole gate.")] = 0.01,
     min_effect: Annotated[
         float, typer.Option(help="Smallest drop that can fail, as a share: 0.01 is one point.")
     ] = 0.01,
     must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
     allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
-    defenses: OfDefenses = "",
-    attacks: OfAttacks = "",
-    threat: OfThreats = "",
-    dataset: OfDataset = "",
     json: AsJson = False,
 ) -> int:
     """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
-    from bench.cli import outputs
+    from bench.cli import report
 
-    chosen = _chosen(defenses, attacks, threat, dataset)
     promises = (alpha, min_effect, must_detect, allow_underpowered)
-    return outputs.gate(baseline, results, chosen, *promises, as_json=json)
+    return report.gate(baseline, results, *promises, as_json=json)
 
 
 @app.command()
+@shared
 def doctor(
-    data: Data = None,
+    data: Path | None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what has to import torchvision.")] = False,
 ) -> int:
     """Say what is installed, what is found and what is repaired, with the command that mends the rest."""
-    from bench.cli import health
+    from bench.cli.doctor import doctor
 
-    return health.doctor(data, quick)
+    return doctor(data, quick)
 
 
 @app.command()
+@shared
 def selftest(
+    *,
     attacks: Annotated[str, typer.Option(help="Only these attacks; all of the golden ones where empty.")] = "",
-    device: Device = "auto",
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one per core.")] = 0,
+    device: str,
+    jobs: int,
     golden: Annotated[Path | None, typer.Option(help="Golden verdicts of your own; else the shipped ones.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write golden verdicts instead of comparing.")] = None,
 ) -> int:
     """Run known attacks on shipped defenses and fail if any became weaker than its golden verdicts."""
-    from bench.cli import health
+    from bench.cli.selftest import selftest
 
-    return health.selftest(attacks, device, jobs, golden, record)
+    return selftest(golden, record, attacks, device=device, jobs=jobs)
 
 
 @app.command()
@@ -354,3 +310,34 @@ def audit(
     from bench.cli.audit import audit
 
     return audit(claim, json)
+
+
+@app.command("test-plugin")
+@shared
+def plugin(
+    target: Annotated[
+        str,
+        typer.Argument(help="./mine.py:attack, ./mine.py:build, with parameters in brackets, or a registered name."),
+    ],
+    *,
+    dataset: str,
+    threat: Annotated[str, typer.Option(help="Try an attack under these: Linf,L2:0.5; else all it is for.")] = "",
+    data: Path | None,
+    device: str,
+    weights: Path | None,
+    json: AsJson = False,
+) -> int:
+    """Hold an attack or a defense of yours to the contracts that ours keep; 1 when one is broken."""
+    from bench.cli.test_plugin import hold_to_contracts
+
+    return hold_to_contracts(target, json, dataset=dataset, threat=threat, data=data, device=device, weights=weights)
+
+
+@app.command("example")
+def example_(
+    kind: Annotated[str, typer.Argument(help="attack or defense.")],
+) -> int:
+    """Print a complete file to begin with: bench example attack > mine.py."""
+    from bench.cli.show import example
+
+    return example(kind)

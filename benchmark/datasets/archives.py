@@ -1,4 +1,4 @@
-"""What to unpack below the data folder for a dataset, and the line that says so where it is missing."""
+"""The published archives of the datasets, and the error that names them where images are missing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Archive:
 
     Attributes:
         url: where its authors publish it.
-        md5: what torchvision expects of it.
-        folder: what it unpacks to.
+        md5: its MD5, as torchvision expects it.
+        folder: the folder it unpacks to.
     """
 
     url: str
@@ -32,6 +32,7 @@ class Archive:
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
 _FASTAI = "https://s3.amazonaws.com/fast-ai-imageclas/"
 
+# MD5 defends against truncated and mixed-up files only; the examples' own SHA-256 is what a verdict is keyed by.
 ARCHIVES: Mapping[str, Archive] = {
     "cifar10": Archive(f"{_TORONTO}cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
     "cifar100": Archive(f"{_TORONTO}cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python"),
@@ -41,7 +42,7 @@ ARCHIVES: Mapping[str, Archive] = {
 
 
 def missing(name: str, part: str, data: Path, places: str) -> BenchError:
-    """The error where the images of a part of a dataset are in none of the `places` below `data`."""
+    """Return the error for a part of a dataset whose images are in none of the `places` below `data`."""
     archive = ARCHIVES[name]
     return BenchError(
         f"no {name} {part} images in {data} (looked for {places}): set --data or $BENCH_DATA to the folder that holds "

@@ -1,7 +1,7 @@
 """The pickled batches that CIFAR is published in, read without executing anything.
 
-A pickle is a program. Only the few calls that rebuild an array of bytes are answered here, by stand-ins
-of our own; a file that asks for any other is refused.
+A pickle is a program. Our stand-ins answer the few calls that rebuild an array of bytes; a file that
+asks for any other call is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 _SHAPE = (3, 32, 32)
 
-# What reading a truncated or foreign pickle can end in.
+# The errors that reading a truncated or foreign pickle can raise.
 _BROKEN = (
     *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, TypeError, ValueError),
     *(MemoryError, OverflowError, RecursionError),
@@ -29,7 +29,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Batch:
-    """One file of a CIFAR.
+    """One file of CIFAR-10 or CIFAR-100.
 
     Attributes:
         pixels: uint8 `[n, 3, 32, 32]`.
@@ -43,20 +43,20 @@ class Batch:
 
 
 class DamagedError(Exception):
-    """A batch cannot be read; says which and why."""
+    """A batch cannot be read; the message says which and why."""
 
 
 def read(file: Path, md5: str, *, labels: str, classes: int) -> Batch:
-    """Read a batch that has this MD5.
+    """Read a batch and check its MD5.
 
     Args:
         file: a dictionary with `data` and the labels, pickled by Python 2 or 3.
-        md5: of the published file, in hexadecimal.
+        md5: that of the published file, in hexadecimal.
         labels: the key of the labels: `labels` or `fine_labels`.
-        classes: how many there are.
+        classes: the number of classes.
 
     Raises:
-        DamagedError: no such file, another MD5, or not a batch of such images.
+        DamagedError: the file is missing, has another MD5, or is not a batch of such images.
     """
     if not file.is_file():
         raise DamagedError(f"{file} is missing (expected md5 {md5})")
@@ -70,9 +70,9 @@ def read(file: Path, md5: str, *, labels: str, classes: int) -> Batch:
 
 
 def parse(content: bytes, *, labels: str, classes: int) -> Batch:
-    """Read the content of a batch; as `read`."""
+    """Parse the content of a batch, with the arguments and errors of `read`."""
     try:
-        # Python 2 pickled text as bytes: names and pixels alike.
+        # Python 2 pickled text as bytes, so keys and file names come as bytes, too.
         found = _Reader(io.BytesIO(content), encoding="bytes").load()
         entries = {_text(key): value for key, value in found.items()}
         pixels = entries["data"].pixels().reshape(-1, *_SHAPE)
@@ -94,17 +94,17 @@ def _text(value: str | bytes) -> str:
 
 
 class _Kind:
-    """Stands for `numpy.dtype`: the code of a type, such as `u1`."""
+    """A stand-in for `numpy.dtype`: the code of a type, such as `u1`."""
 
     def __init__(self, code: str | bytes, *rest: object) -> None:
         self.code = _text(code)
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and alignment say nothing of single bytes."""
+        """Ignore byte order and alignment, which single bytes do not have."""
 
 
 class _Pixels:
-    """Stands for `numpy.ndarray`: shape, type and bytes as they were pickled."""
+    """A stand-in for `numpy.ndarray`: shape, type and bytes as they were pickled."""
 
     def __init__(self, *rest: object) -> None:
         self.state: tuple[Any, ...] = ()
@@ -116,6 +116,7 @@ class _Pixels:
         _, shape, kind, is_fortran, content = self.state
         if kind.code != "u1":
             raise ValueError(f"its images are {kind.code}, not bytes")
+        # Checked before the reshape: a forged shape must not ask for memory that its bytes do not fill.
         if len(shape) != 2 or shape[1] != math.prod(_SHAPE) or len(content) != math.prod(shape):
             raise ValueError(f"its images are {list(shape)}, not [n, {math.prod(_SHAPE)}]")
         found: NDArray[np.uint8] = np.frombuffer(content, np.uint8)
@@ -123,12 +124,13 @@ class _Pixels:
 
 
 def _encoded(text: str, encoding: str | bytes) -> bytes:
-    """Stands for `codecs.encode`, by which Python 3 writes bytes into pickles that Python 2 reads."""
+    """Encode text as `codecs.encode` does, by which Python 3 writes bytes into pickles that Python 2 can read."""
     if _text(encoding) not in ("latin1", "latin-1"):
         raise ValueError(f"unknown encoding {encoding!r}")
     return text.encode("latin-1")
 
 
+# numpy 2 renamed `core` to `_core`; pickles carry the name of the numpy that wrote them.
 _STAND_INS = {
     "numpy.core.multiarray._reconstruct": _Pixels,
     "numpy._core.multiarray._reconstruct": _Pixels,
@@ -139,7 +141,7 @@ _STAND_INS = {
 
 
 class _Reader(pickle.Unpickler):
-    """Rebuilds plain containers, and arrays of bytes through the stand-ins."""
+    """An unpickler that rebuilds plain containers, and arrays of bytes by the stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  (whatever the pickle names)
         try:

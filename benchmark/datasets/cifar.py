@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), as torchvision stores them or as image folders.
 
 Both layouts hold the same images under the same ids, so they give the same examples in the same
-order and the same digest. The pickled batches are checked by MD5 and read without executing them.
+order and the same digest. Pickled batches are checked by MD5 and read without executing them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bench.datasets.folder import refuse_other_names, scan, subfolders
 from bench.datasets.listing import Listing, Rows, held_out
 from bench.errors import BenchError
 
+# The official names, written out: the meta files that hold them may be missing, and are pickles, too.
 _TEN = "airplane automobile bird cat deer dog frog horse ship truck"
 _HUNDRED = (
     "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
@@ -33,10 +34,10 @@ _HUNDRED = (
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two datasets.
+    """CIFAR-10 or CIFAR-100.
 
     Attributes:
-        classes: the official names, which sort alphabetically into the official labels.
+        classes: the official names, whose alphabetical order is that of the official labels.
         labels: the key of these labels in a batch.
         files: the batches of each part in their order, with the MD5 that torchvision expects.
     """
@@ -51,6 +52,7 @@ class Cifar:
         return ARCHIVES[self.name]
 
 
+# The MD5 of every file, as in torchvision's `CIFAR10` and `CIFAR100`.
 _FILES_TEN = {
     "train": (
         ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
@@ -73,7 +75,8 @@ CIFARS = {
 
 
 def place(dataset: Cifar, part: str, data: Path) -> Path | None:
-    """Where `part` (`train` or `test`) of a dataset lies below `data`; `None` where it is missing."""
+    """Return where `part` (`train` or `test`) of a dataset lies below `data`; `None` where it is missing."""
+    # The published archive first: only it has the published order, which corruptions in .npy files follow.
     unpacked = data / dataset.archive.folder
     if unpacked.is_dir():
         return unpacked
@@ -86,9 +89,9 @@ def place(dataset: Cifar, part: str, data: Path) -> Path | None:
 
 
 def listing(dataset: Cifar, split: str, data: Path) -> tuple[Listing, Rows]:
-    """The images of a split and the order of its rows.
+    """List the images of a split, and return the order of its rows with them.
 
-    `test` is the official one; `validation` is a fixed, balanced 2,000 of the official training
+    `test` is the official test set; `validation` is a fixed, balanced 2,000 of the official training
     images, and `train` the other 48,000.
     """
     part = "test" if split == "test" else "train"
@@ -120,7 +123,7 @@ def _from_folder(dataset: Cifar, folder: Path) -> Listing:
 
 
 def _from_batches(dataset: Cifar, part: str, folder: Path) -> Listing:
-    """The batches of one part; the other part may be missing."""
+    """Read the batches of one part; the other part may be missing."""
     try:
         read = [
             batches.read(folder / file, md5, labels=dataset.labels, classes=len(dataset.classes))
@@ -132,6 +135,7 @@ def _from_batches(dataset: Cifar, part: str, folder: Path) -> Listing:
     y = np.concatenate([batch.labels for batch in read])
     names = [name for batch in read for name in batch.names]
     ids = [f"{dataset.classes[label]}/{name}" for label, name in zip(y, names, strict=False)]
+    # A batch without file names, or with names that repeat, still needs stable ids.
     if len(set(ids)) != len(y):
         ids = [f"{part}-{index:05d}" for index in range(len(y))]
 

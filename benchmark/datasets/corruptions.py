@@ -1,9 +1,9 @@
-"""Common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv:1903.12261): the same images, made worse.
+"""Common corruptions (Hendrycks and Dietterich, ICLR 2019, arXiv:1903.12261) of test images.
 
-Two layouts: CIFAR-10-C and CIFAR-100-C as published, `NAME.npy` with the test images at severity 1,
-then at severity 2 and so on, beside `labels.npy`; and folders of images as in ImageNet-C,
-`NAME/SEVERITY/CLASS/FILE`, each under the path of the image it was made from. Nobody chooses these
-images to fool a defense: they are a shift of the data, never an attack.
+Two layouts are read. CIFAR-10-C and CIFAR-100-C as published: `NAME.npy` holds the test images at
+severity 1, then at severity 2 and so on, and `labels.npy` lies in the same folder. Folders of images as
+in ImageNet-C: `NAME/SEVERITY/CLASS/FILE`, each file under the path of the image it was made from. Nobody
+chooses these images to fool a defense: they are a shift of the data, never an attack.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from bench.errors import BenchError, unknown
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _LABELS = "labels"
+# Tried after the id as it is: ImageNet-C keeps JPEG names, and ids have no suffix.
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".JPEG")
 
 
 def names(folder: Path) -> list[str]:
-    """The corruptions a folder holds, in alphabetical order.
+    """List the corruptions that a folder holds, in alphabetical order.
 
     Raises:
-        BenchError: there is no such folder, or none of the two layouts in it.
+        BenchError: there is no such folder, or it has neither layout.
     """
     if not folder.is_dir():
         raise BenchError(
@@ -46,13 +47,13 @@ def names(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Shift:
-    """One corruption of a folder.
+    """One corruption, at all severities.
 
     Attributes:
-        folder: where it lies.
+        folder: the folder of all corruptions.
         name: `fog`, for `fog.npy` or `fog/`.
         data: the folder below which CIFAR itself lies, whose order a `.npy` file follows; empty for
-            the usual place.
+            the default of `data_folder`.
     """
 
     folder: str
@@ -60,10 +61,10 @@ class Shift:
     data: str = ""
 
     def images(self, examples: Examples, severity: int) -> NDArray[np.float32]:
-        """The corrupted versions of some test images, float32 `[B, C, H, W]` in [0, 1], in their order.
+        """Read the corrupted versions of some test images, float32 `[B, C, H, W]` in [0, 1], in their order.
 
         Raises:
-            BenchError: a file is missing or damaged, or is not of these images.
+            BenchError: a file is missing or damaged, or was made from other images.
         """
         if severity not in SEVERITIES:
             raise unknown("severity", str(severity), [str(each) for each in SEVERITIES])
@@ -83,6 +84,7 @@ class Shift:
                 f"{file} holds {stored.dtype}{list(stored.shape)}, not uint8[{size * len(SEVERITIES)}, H, W, C]"
             )
         rows = np.array([place[name] for name in examples.ids]) + size * (severity - 1)
+        # Equal labels are the only evidence that the rows are in the published order.
         if len(labels) < len(stored) or not np.array_equal(np.asarray(labels)[rows], examples.y):
             raise BenchError(
                 f"the labels beside {file} are not those of {examples.dataset}: is it made from other images?"
@@ -110,7 +112,7 @@ class Shift:
 
 
 def _open(file: Path) -> NDArray[np.generic]:
-    """An array on disk; never a pickle, which could execute code."""
+    """Map an array on disk into memory; never a pickle, which could execute code."""
     try:
         found: NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -120,7 +122,7 @@ def _open(file: Path) -> NDArray[np.generic]:
 
 
 def _file(root: Path, name: str) -> Path:
-    """The corrupted image of an id, whatever the format it is kept in."""
+    """Return the file of an id's corrupted image, whatever its image format."""
     found = [path for suffix in ("", *_SUFFIXES) if (path := root / f"{name}{suffix}").is_file()]
     if not found:
         raise BenchError(f"{root} holds no {name}: every test image needs its corrupted version there")
@@ -128,13 +130,14 @@ def _file(root: Path, name: str) -> Path:
 
 
 def _places(examples: Examples, data: Path | None) -> dict[str, int]:
-    """The position of each test image in the published order, by id."""
+    """Return the position of each test image in the published order, by id."""
     if examples.dataset not in CIFARS or examples.split != "test":
         raise BenchError(
             f"NAME.npy follows the test images of cifar10 or cifar100, not {examples.dataset} {examples.split}"
         )
     cifar = CIFARS[examples.dataset]
     folder = data_folder(data)
+    # An image folder of CIFAR will not do: its order is alphabetical.
     if not (folder / cifar.archive.folder).is_dir():
         raise BenchError(
             f"NAME.npy follows the order of {cifar.archive.folder}/, which {folder} lacks: "

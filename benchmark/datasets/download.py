@@ -1,4 +1,4 @@
-"""Fetch a dataset where there is a network; nothing else in this package ever does."""
+"""Downloads of datasets; nothing else in `bench.datasets` uses the network."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from bench.errors import BenchError, one_line, unknown
 def download(name: str, data: Path | None = None) -> tuple[Path, bool]:
     """Download the archive of a dataset through torchvision, check its MD5 and unpack it.
 
-    An archive that lies in the data folder already, whoever put it there, is unpacked and not fetched
-    again. What was unpacked appears under its name at once and whole, or not at all.
+    An archive that is in the data folder already, whoever put it there, is unpacked and not fetched
+    again. The unpacked folder appears under its name whole, or not at all.
 
     Returns:
         The folder of the dataset, and whether it is new.
 
     Raises:
-        BenchError: nothing can be downloaded under that name, there is no network, the file is another
-            than the published one, or the data folder cannot be written.
+        BenchError: the name has no download, there is no network, the file is not the published one, or
+            the data folder cannot be written.
     """
     archive = _archive(name)
     folder = data_folder(data)
@@ -43,6 +43,11 @@ def download(name: str, data: Path | None = None) -> tuple[Path, bool]:
     return target, True
 
 
+def archive_of(name: str, folder: Path) -> Path:
+    """Return the archive that a dataset in a folder was unpacked from."""
+    return folder.parent / ARCHIVES[name].file
+
+
 def _archive(name: str) -> Archive:
     if name == "digits":
         raise BenchError("dataset 'digits' comes with scikit-learn: there is nothing to download")
@@ -54,9 +59,10 @@ def _archive(name: str) -> Archive:
 
 
 def _fetch(name: str, archive: Archive, folder: Path) -> None:
-    from bench import repairs
+    # Not at the top: torchvision imports torch, and listing what can be downloaded must not.
+    from bench import _compat
 
-    tools: Any = repairs.torchvision().datasets.utils
+    tools: Any = _compat.torchvision().datasets.utils
     try:
         tools.download_url(archive.url, str(folder), archive.file, archive.md5)
     except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
@@ -68,11 +74,11 @@ def _fetch(name: str, archive: Archive, folder: Path) -> None:
 
 
 def _unpack(archive: Archive, folder: Path) -> None:
-    """Unpack beside the place and move: a folder that is there is complete."""
+    """Unpack under a temporary name and move the result: a folder under its own name is complete."""
     beside = folder / f".{archive.folder}.{os.getpid()}.part"
     try:
         with tarfile.open(folder / archive.file) as file:
-            # Its MD5 is that of the published file; the filter is there where Python has it.
+            # The MD5 says that this is the published archive; the filter is a second guard where Python has it.
             safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             file.extractall(beside, **safe)  # noqa: S202
         (beside / archive.folder).replace(folder / archive.folder)
@@ -84,6 +90,6 @@ def _unpack(archive: Archive, folder: Path) -> None:
 
 
 def _let_pass_no_space(error: Exception) -> None:
-    """A full disk is told as such, in one place for all commands."""
+    """Raise the error again if the disk is full: the command line reports that for all commands."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         raise error

@@ -19,7 +19,7 @@ class Examples:
     """Images with labels.
 
     Attributes:
-        dataset: name of the dataset, as in a path.
+        dataset: the name of the dataset, as it appears in a path.
         split: `train`, `validation` or `test`.
         ids: one stable id per image, the same on every machine.
         x: float32 `[n, C, H, W]` in [0, 1].
@@ -38,7 +38,7 @@ class Examples:
         return len(self.ids)
 
     def first(self, n: int) -> Examples:
-        """The first `n` examples: always the same ones, balanced over the classes."""
+        """Return the first `n` examples: always the same ones, balanced over the classes."""
         if not 1 <= n <= len(self):
             raise BenchError(f"n={n} is out of range: {self.dataset} {self.split} holds 1 to {len(self)} images")
         return self.part(0, n)
@@ -50,7 +50,8 @@ class Examples:
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:
-        """Per example its id and the first 64 bits of the SHA-256 of label and pixels: `id:hash`."""
+        """Return per example its id and the first 64 bits of the SHA-256 of label and pixels: `id:hash`."""
+        # Little-endian on every machine, because the bytes are hashed.
         labels = np.ascontiguousarray(self.y, dtype="<i8")
         pixels = np.ascontiguousarray(self.x, dtype="<f4")
         return tuple(
@@ -60,7 +61,7 @@ class Examples:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over ids, labels and pixels, in order."""
+        """Return the SHA-256 over ids, labels and pixels, in order."""
         sha = hashlib.sha256()
         for name in self.ids:
             sha.update(name.encode() + b"\n")
@@ -70,11 +71,12 @@ class Examples:
 
 
 def spread(ids: Sequence[str], y: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A fixed order in which every prefix is balanced over the classes as well as can be.
+    """Return a fixed order in which every prefix is balanced over the classes as well as can be.
 
     Within a class the examples are ordered by the SHA-256 of their ids, then the classes take
-    turns; so the order depends on the ids alone, and the first 128 are the first 128 of any 512.
+    turns; so the order depends on ids and labels alone, and the first 128 are the first 128 of any 512.
     """
+    # Hashes instead of a seeded shuffle, whose result could change with the version of a library.
     keys = [hashlib.sha256(name.encode()).digest() for name in ids]
     turn = np.empty(len(ids), dtype=np.int64)
     for label in np.unique(y):

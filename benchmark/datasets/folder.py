@@ -1,8 +1,8 @@
 """Image folders in the layout of torchvision's `ImageFolder`: one folder per class.
 
 Classes sort alphabetically into labels. The id of an image is its path below the split without the
-suffix, such as `airplane/aeroplane_s_000002`, so the same images as PNG or WebP are the same ids.
-Hidden files and files that are no images are passed over.
+suffix, such as `airplane/aeroplane_s_000002`, so the same images as PNG or WebP have the same ids.
+Hidden files and files that are not images are skipped.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ _FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")
 _GRAY = ("1", "L", "LA", "La")
 # `1`, `class10`, `3-dog`.
 _NUMBERED = re.compile(r"(?P<before>[^0-9]*)(?P<number>[0-9]+)[^0-9]*")
+# Modes that Pillow converts to RGB without loss of bits; 16-bit and float modes are missing on purpose.
 _COLOR = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr")
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders directly below `folder`, alphabetically; none where there is no folder."""
+    """List the visible folders directly below `folder`, alphabetically; none where `folder` does not exist."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.is_dir()]
+    # macOS puts `__MACOSX` into the archives it makes; it would pass for a class.
     found = [folder / name for name in names if name[0] != "." and name != "__MACOSX"]
     return sorted(found, key=lambda path: unicodedata.normalize("NFC", path.name))
 
 
 def refuse_other_names(folder: Path, names: Sequence[str], classes: Sequence[str], dataset: str) -> None:
-    """Refuse class folders that are not those of a dataset: labels are positions in the alphabet."""
+    """Refuse class folders that are not those of the dataset: a label is a position in their alphabetical order."""
     odd = sorted(set(names) ^ set(classes))
     if odd:
         what = f"holds {odd[0]!r}, no class of" if odd[0] in names else f"lacks the class folder {odd[0]!r} of"
@@ -55,9 +57,9 @@ def refuse_other_names(folder: Path, names: Sequence[str], classes: Sequence[str
 
 
 def out_of_number(names: Sequence[str]) -> tuple[str, str] | None:
-    """Two class names in the order of text that their numbers have the other way round: `10` before `2`.
+    """Find two class names that sort as text against the order of their numbers: `10` before `2`.
 
-    `None` where the classes are not numbered, each by one number behind the same letters, or where both orders agree.
+    `None` where both orders agree, or where the classes are not numbered: each by one number, after the same letters.
     """
     found = [_NUMBERED.fullmatch(name) for name in names]
     numbered = [match for match in found if match is not None]
@@ -72,10 +74,10 @@ def scan(folder: Path, *, mode: str | None = None, framing: Framing = PLAIN) -> 
     Args:
         folder: holds one folder per class.
         mode: `"L"` (one channel) or `"RGB"`; by default that of the first image.
-        framing: what is done to every image; without it all must have the size of the first.
+        framing: how every image is resized and cropped; without it all must have the size of the first.
 
     Raises:
-        BenchError: no folder, fewer than two classes, a class without images, two images of one id.
+        BenchError: no folder, fewer than two classes, a class without images, or two images with one id.
     """
     if not folder.is_dir():
         raise BenchError(f"{folder} is not a folder: name one that holds a folder of images per class")
@@ -100,7 +102,7 @@ def scan(folder: Path, *, mode: str | None = None, framing: Framing = PLAIN) -> 
 
 
 def first_size(folder: Path, framing: Framing = PLAIN) -> tuple[int, int, int]:
-    """`(channels, height, width)` of the first image below a folder of class folders, framed."""
+    """Return `(channels, height, width)` of the first image below a folder of class folders, after framing."""
     for path in subfolders(folder):
         for first in _images(path)[:1]:
             mode, size = _header(first)
@@ -112,9 +114,10 @@ def first_size(folder: Path, framing: Framing = PLAIN) -> tuple[int, int, int]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Every image at any depth below a class folder, in a fixed order."""
+    """List the images at any depth below a class folder, in a fixed order."""
     found = []
     for place, inner, files in os.walk(folder):
+        # In place: `os.walk` descends into what is left of this list.
         inner[:] = [name for name in inner if name[0] != "."]
         found += [Path(place, name) for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
     return sorted(found, key=lambda path: unicodedata.normalize("NFC", path.as_posix()))
@@ -141,7 +144,7 @@ def _kinds() -> str:
 
 
 def _decode(paths: Sequence[Path], first: Path, mode: str | None, framing: Framing) -> NDArray[np.uint8]:
-    """Decode images that framing makes one size to uint8 `[n, C, H, W]`; the first of the folder sets size and mode."""
+    """Decode and frame images, uint8 `[n, C, H, W]`; the folder's first image sets their size and mode."""
     own_mode, size = _header(first)
     mode = mode or own_mode
     width, height = framing.size(size, first)
@@ -153,7 +156,7 @@ def _decode(paths: Sequence[Path], first: Path, mode: str | None, framing: Frami
 
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:
-    """`"L"` or `"RGB"`, and `(width, height)`, without decoding any pixel."""
+    """Read the mode, `"L"` or `"RGB"`, and `(width, height)` of an image without decoding its pixels."""
     image = _open(path)
     with image:
         return _mode(image, path), image.size
@@ -185,7 +188,7 @@ def _mode(image: Image, path: Path) -> str:
 
 
 def _pixels(path: Path, mode: str, framing: Framing, first: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """One image as uint8 `[H, W]` or `[H, W, 3]`; of an animation, the first frame."""
+    """Decode one image to uint8 `[H, W]` or `[H, W, 3]`; of an animation, the first frame."""
     from PIL import Image
 
     with _open(path) as image:
@@ -194,7 +197,7 @@ def _pixels(path: Path, mode: str, framing: Framing, first: Path, size: tuple[in
         if _mode(image, path) == "RGB" and mode == "L":
             raise BenchError(f"image {path} is in color where {first} is gray: convert one of them")
         try:
-            # Converted first: colors can be averaged, positions in a palette cannot.
+            # Converted before it is resized: colors can be averaged, indices into a palette cannot.
             return np.asarray(framing.apply(_opaque(image, path).convert(mode)))
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
             raise _unreadable(path, error) from None
@@ -209,10 +212,10 @@ def _uneven(path: Path, size: tuple[int, int], first: Path, other: tuple[int, in
 
 
 def _opaque(image: Image, path: Path) -> Image:
-    """The image itself, unless it can be seen through.
+    """Return the image without its alpha channel; refuse an image with real transparency.
 
-    An alpha channel that is opaque everywhere says nothing and is dropped. Real transparency is
-    refused: what color lies behind the image is a choice that nobody made.
+    An alpha channel that is opaque everywhere carries nothing. Behind real transparency the
+    background's color would be our choice, and part of the image.
     """
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")

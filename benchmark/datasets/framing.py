@@ -1,9 +1,9 @@
-"""How images of any size become images of one size: the shorter side resized, the center cropped.
+"""Framing: images of any size become one size by resizing the shorter side and cropping the center.
 
-Both are those of torchvision's `Resize` and `CenterCrop` on PIL images: the evaluation transforms of
+Both steps are torchvision's `Resize` and `CenterCrop` on PIL images: the evaluation transforms of
 ImageNet, and of AToP (arXiv:2401.16352) on ImageNette. Pillow resamples 8-bit images with fixed-point
-weights, so the same decoded image gives the same pixels on every machine. Where another JPEG decoder
-gives other pixels, the digest of the examples tells.
+weights, so the same decoded image gives the same pixels on every machine. Where a JPEG decoder gives
+other pixels, the digest of the examples differs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.errors import BenchError, unknown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Beyond this a side is a typing error that would fill the memory.
+# A longer side is a typing error that would fill the memory.
 LARGEST = 4096
 
 _KEYS = ("resize", "crop")
@@ -28,11 +28,11 @@ _BRACKETS = re.compile(r"(?P<name>.+)\[(?P<parameters>[^\[\]]*)\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Framing:
-    """What is done to every image of a dataset.
+    """The resizing and cropping of every image of a dataset.
 
     Attributes:
-        resize: the shorter side, in pixels, to which an image is scaled, its aspect kept; bilinear
-            with antialiasing. `None` leaves the size as it is.
+        resize: the length, in pixels, to which the shorter side is scaled, keeping the aspect ratio;
+            bilinear with antialiasing. `None` leaves the size unchanged.
         crop: the side, in pixels, of the square that is then cut out of the center; `None` for none.
     """
 
@@ -49,11 +49,11 @@ class Framing:
 
     @property
     def slug(self) -> str:
-        """What it adds to the name of a dataset in a path: `-resize256-crop224`."""
+        """Return the suffix that the framing adds to a dataset's name in a path: `-resize256-crop224`."""
         return "".join(f"-{key}{side}" for key in _KEYS if (side := getattr(self, key)) is not None)
 
     def size(self, size: tuple[int, int], path: Path) -> tuple[int, int]:
-        """`(width, height)` of what an image of that size becomes.
+        """Return the `(width, height)` that framing gives an image of `size`.
 
         Raises:
             BenchError: the image at `path` is smaller than the crop.
@@ -68,7 +68,7 @@ class Framing:
         return self.crop, self.crop
 
     def apply(self, image: Image) -> Image:
-        """Resize and crop an image of 8 bits per channel that is no smaller than the crop."""
+        """Resize and crop an image with 8 bits per channel that is at least as large as the crop."""
         from PIL.Image import Resampling
 
         wanted = self._resized(image.size)
@@ -83,6 +83,7 @@ class Framing:
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
         if self.resize is None:
             return size
+        # The longer side is rounded down, as torchvision's `Resize` does.
         width, height = size
         if width <= height:
             return self.resize, self.resize * height // width
@@ -93,12 +94,12 @@ PLAIN = Framing()
 
 
 def split(name: str) -> tuple[str, Framing]:
-    """The name of a dataset without its parameters, and what they ask for.
+    """Split a dataset's name into the bare name and the framing that its parameters ask for.
 
     Brackets without `=`, and those of a folder that exists, belong to the name.
 
     Raises:
-        BenchError: a parameter is unknown or no number of pixels.
+        BenchError: a parameter is unknown or not a number of pixels.
     """
     match = _BRACKETS.fullmatch(name)
     if match is None or "=" not in match["parameters"] or _is_folder(name):

@@ -18,7 +18,7 @@ from bench.datasets.folder import refuse_other_names, scan, subfolders
 from bench.datasets.framing import PLAIN, Framing
 from bench.datasets.listing import Listing, Rows, held_out
 
-# The folders and what is in them, in the order of the labels.
+# The folders (WordNet ids) and their classes, in the order of the labels.
 CLASSES: Mapping[str, str] = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -35,10 +35,10 @@ CLASSES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Imagenette:
-    """One of the two sizes.
+    """Imagenette at one of its two sizes.
 
     Attributes:
-        side: what its images are resized and cropped to, in pixels, unless the user says otherwise.
+        side: the side, in pixels, to which its images are resized and cropped by default.
     """
 
     name: str
@@ -52,29 +52,30 @@ IMAGENETTES = {
 
 
 def framed(dataset: Imagenette, asked: Framing) -> tuple[Framing, int]:
-    """What is done to the images of a dataset, always to a square, and its side."""
+    """Return the framing of a dataset's images, always to a square, and the side of that square."""
     resize = asked.resize or dataset.side
+    # A user who asks for a smaller resize alone gets a square of that side: crops cannot be larger.
     side = asked.crop or min(dataset.side, resize)
     return Framing(resize, side), side
 
 
 def label(dataset: Imagenette, asked: Framing) -> str:
-    """The name of these images in a path: another framing is another dataset."""
+    """Return the name of these images in a path: another framing is another dataset."""
     framing, _ = framed(dataset, asked)
     return dataset.name if framing == Framing(dataset.side, dataset.side) else f"{dataset.name}{framing.slug}"
 
 
 def place(dataset: Imagenette, part: str, data: Path) -> Path | None:
-    """Where `part` (`train` or `test`) lies below `data`; `None` where it is missing."""
+    """Return where `part` (`train` or `test`) lies below `data`; `None` where it is missing."""
     folder = data / ARCHIVES[dataset.name].folder / ("val" if part == "test" else "train")
     return folder if folder.is_dir() else None
 
 
 def listing(dataset: Imagenette, split: str, data: Path, asked: Framing = PLAIN) -> tuple[Listing, Rows]:
-    """The images of a split and the order of its rows.
+    """List the images of a split, and return the order of its rows with them.
 
     Raises:
-        BenchError: they are not there, or not in the folders of the ten classes.
+        BenchError: the images are missing, or not in the folders of the ten classes.
     """
     framing, _ = framed(dataset, asked)
     part = "test" if split == "test" else "train"
@@ -82,6 +83,7 @@ def listing(dataset: Imagenette, split: str, data: Path, asked: Framing = PLAIN)
     if folder is None:
         unpacked = ARCHIVES[dataset.name].folder
         raise missing(dataset.name, part, data, f"{unpacked}/{'val' if part == 'test' else 'train'}/")
+    # A subset or another ImageNet folder would shift every label.
     refuse_other_names(folder, [path.name for path in subfolders(folder)], tuple(CLASSES), dataset.name)
     found = replace(scan(folder, mode="RGB", framing=framing), classes=tuple(CLASSES.values()))
     return found, (found.order() if part == "test" else held_out(found, split))

@@ -1,4 +1,4 @@
-"""A split before any pixel is decoded, so that reading 128 of 50,000 images costs 128 images."""
+"""Listings of images that decode on demand, so that reading 128 of 50,000 images costs 128 images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.datasets.examples import Examples, spread
 from bench.errors import BenchError
 from bench.types import ImageSpec
 
-# Held out of `train` where a dataset brings no validation images of its own.
+# Images held out of `train` where a dataset has no validation images of its own.
 VALIDATION = 2000
 
 Rows = NDArray[np.int64]
@@ -27,7 +27,7 @@ class Listing:
         ids: one stable, unique id per image.
         y: int64 `[N]`.
         classes: names in label order.
-        decode: the images at some rows, uint8 `[n, C, H, W]`.
+        decode: maps rows to their images, uint8 `[n, C, H, W]`.
     """
 
     ids: Sequence[str]
@@ -39,25 +39,25 @@ class Listing:
         return len(self.ids)
 
     def order(self) -> Rows:
-        """All rows in the order of `spread`: every prefix is balanced over the classes."""
+        """Return all rows in the order of `spread`: every prefix is balanced over the classes."""
         return spread(self.ids, self.y)
 
     def read(self, rows: Rows, n: int | None, *, dataset: str, split: str) -> Examples:
-        """The first `n` of these rows, decoded; all of them where `n` is `None`."""
+        """Decode the first `n` of these rows; all of them where `n` is `None`."""
         if n is not None:
             if not 1 <= n <= len(rows):
                 raise BenchError(f"n={n} is out of range: {dataset} {split} holds 1 to {len(rows)} images")
             rows = rows[:n]
         pixels = self.decode(rows.tolist())
         x = pixels.astype(np.float32)
-        x /= np.float32(255)  # in place: a training set of photographs fills gigabytes once
+        x /= np.float32(255)  # in place: a training set of photographs fills gigabytes, and should do so once
         _, channels, height, width = x.shape
         spec = ImageSpec((channels, height, width), len(self.classes))
         return Examples(dataset, split, [self.ids[row] for row in rows], x, self.y[rows], spec)
 
 
 def held_out(listing: Listing, split: str) -> Rows:
-    """`validation` or the rest of `train`, out of a listing that holds both.
+    """Return the rows of `validation`, or the rest as `train`, from a listing that holds both.
 
     Validation is the first 2,000 images of the `spread` order, or a tenth of a smaller set: fixed,
     balanced over the classes, and never part of `train`.
@@ -68,15 +68,15 @@ def held_out(listing: Listing, split: str) -> Rows:
 
 
 def hashed(listing: Listing, split: str) -> Rows:
-    """The rows of one split, out of a listing that knows no splits.
+    """Return the rows of one split from a listing without splits.
 
     The SHA-256 of an image's id alone decides: two in ten are `test`, one is `validation`, seven are
-    `train`. So an image keeps its split when others are added or removed, and what a defense was
-    trained on never becomes what it is judged on.
+    `train`. So an image keeps its split when others are added or removed, and a training image never
+    becomes a test image.
     """
     buckets = {"test": (0, 1), "validation": (2,), "train": (3, 4, 5, 6, 7, 8, 9)}[split]
     rows = np.array([row for row, name in enumerate(listing.ids) if _bucket(name) in buckets], dtype=np.int64)
-    # Spread among themselves: what is left of the order of all images is not balanced.
+    # Spread anew: the order of all images, restricted to one split, is not balanced.
     return rows[spread([listing.ids[row] for row in rows], listing.y[rows])]
 
 

@@ -1,13 +1,11 @@
-"""Datasets by name: which exist, where they lie, and the threat models they are studied under."""
+"""Datasets by name: where they lie, and how a split of them is read."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import re
-from fractions import Fraction
 from pathlib import Path
 
 from bench.datasets import imagenette
@@ -20,29 +18,26 @@ from bench.datasets.imagenette import IMAGENETTES
 from bench.datasets.listing import Listing, Rows, hashed, held_out
 from bench.datasets.names import FOLDER_PREFIX, known
 from bench.errors import BenchError, unknown
-from bench.families import FAMILIES
-from bench.types import ThreatModel
 
 SPLITS = ("train", "validation", "test")
 
-# The families a dataset is studied under unless the user names others.
-HEADLINE = ("Linf", "L2", "stadv")
 
 _DIGITS = re.compile("[0-9]+")
+# The first that exists is the test set: ImageNet publishes its test images as `val/`.
 _TEST_FOLDERS = ("test", "val", "validation")
 _VALIDATION_FOLDERS = ("validation", "val")
 
 
 def load(name: str, split: str, *, n: int | None = None, data: Path | None = None) -> Examples:
-    """The first `n` examples of a split, or all of them.
+    """Load the first `n` examples of a split, or all of them.
 
     The order is that of `spread` over ids that are the same on every machine, so 128 examples are
-    the beginning of any 512 and each class has its share. Only what is asked for is decoded.
+    the beginning of any 512 and each class has its share. Only these examples are decoded.
 
     Args:
         name: one of `known()`, with `[resize=...,crop=...]` where its images come in several sizes.
         split: `train`, `validation` or `test`.
-        n: how many examples, at least 1.
+        n: the number of examples, at least 1.
         data: the folder below which CIFAR and Imagenette lie; by default that of `data_folder`.
 
     Raises:
@@ -70,10 +65,10 @@ def load(name: str, split: str, *, n: int | None = None, data: Path | None = Non
 
 
 def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:
-    """`count` images of a dataset that are not among the first `n` of its test split.
+    """Load `count` images of a dataset that are not among the first `n` of its test split.
 
-    Best from a split that no look-up of test images can hold: the validation split, else the training
-    split; else what is left of the test split. `None` where there are none.
+    They come from a split that a look-up table of test images cannot hold: the validation split, else the
+    training split; else from the rest of the test split. `None` where there are none.
     """
     for split in ("validation", "train"):
         with contextlib.suppress(BenchError):
@@ -84,9 +79,9 @@ def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Exampl
 
 
 def order_of_classes(name: str) -> str | None:
-    """What to know of the labels of an image folder whose classes are numbered `1`, `2`, ..., `10`.
+    """Warn of the labels of an image folder whose classes are numbered `1`, `2`, ..., `10`.
 
-    `None` for every other dataset, and where text and numbers sort alike.
+    `None` for every other dataset, and where the names sort alike as text and as numbers.
     """
     base, _ = _named(name)
     if not base.startswith(FOLDER_PREFIX):
@@ -105,54 +100,38 @@ def order_of_classes(name: str) -> str | None:
     )
 
 
-def threat(family: str, name: str) -> ThreatModel:
-    """The usual threat model of a family for a dataset: that of `bench.families` for images of its size.
-
-    Two families follow the size of the image beyond that. L2 keeps the mean squared change per value
-    of CIFAR's 0.5, so it grows with the root of their number; stAdv keeps the share of the image,
-    1/40 of its shorter side: the bound 0.05 of Laidlaw et al. (ICLR 2021, arXiv:2006.12655) on
-    coordinates from -1 to 1.
-    """
-    shape = _shape(name)
-    if name != "digits":
-        if family == "L2":
-            return ThreatModel(family, Fraction(max(1, round(5 * math.sqrt(math.prod(shape) / 3072))), 10))
-        if family == "stadv":
-            return ThreatModel(family, Fraction(min(shape[1:]), 40))
-    return ThreatModel.parse(f"{family}:{FAMILIES[family].usual(shape)}")
-
-
 def data_folder(data: Path | None = None) -> Path:
-    """Where datasets are looked for: `data`, else `$BENCH_DATA`, else `atop-bench` in the user's cache."""
+    """Return the folder of the datasets: `data`, else `$BENCH_DATA`, else `atop-bench` in the user's cache."""
     return data_folders(data)[0][1]
 
 
 def data_folders(data: Path | None = None) -> list[tuple[str, Path]]:
-    """Every place that is set and where it was set, the one that counts first."""
+    """List every folder that is set, with the place where it was set; the first one counts."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     places = [("--data", data), ("$BENCH_DATA", os.environ.get("BENCH_DATA")), ("cache", Path(cache, "atop-bench"))]
     return [(origin, Path(path).expanduser()) for origin, path in places if path]
 
 
 def folder_slug(folder: Path) -> str:
-    """The name of an image folder in a path: `imagefolder-pets`, safe on every file system."""
+    """Return the name of an image folder in a path: `imagefolder-pets`, safe on every file system."""
     name = folder.resolve().name
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", name)[:48].strip("-.")
+    # A name in another script may have no safe letter at all.
     if not safe:
         safe = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
     return f"imagefolder-{safe}"
 
 
 def _named(name: str) -> tuple[str, Framing]:
-    """The name of a dataset without its parameters, and what they ask for."""
+    """Split a dataset's name into the bare name and its framing; refuse framing where all images have one size."""
     base, framing = split_name(name)
     if framing != PLAIN and (base == "digits" or base in CIFARS):
         raise BenchError(f"dataset {name!r}: the images of {base} have one size and take no parameters; write {base}")
     return base, framing
 
 
-def _shape(name: str) -> tuple[int, int, int]:
-    """`(channels, height, width)` of a dataset's images, at the cost of one header."""
+def shape_of(name: str) -> tuple[int, int, int]:
+    """Return `(channels, height, width)` of a dataset's images; at most the header of one file is read."""
     base, framing = _named(name)
     if base == "digits":
         return 1, 8, 8
@@ -177,18 +156,18 @@ def _image_folder(name: str) -> Path:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The folders that hold class folders: `train/`, `test/`... where given, else the folder itself."""
+    """List the folders that hold class folders: `train/`, `test/`... where given, else the folder itself."""
     parts = [folder / name for name in ("train", *_TEST_FOLDERS)]
     # A class may be called "train": then it holds images, not folders.
     return [part for part in parts if subfolders(part)] or [folder]
 
 
 def _split_of(folder: Path, split: str, framing: Framing) -> tuple[Listing, Rows]:
-    """The listing a split is taken from, and its rows.
+    """Return the listing that holds a split, and the rows of the split in it.
 
-    With `train/` and `test/` folders each split is its own; without `test/`, `val/` is the test set,
-    as in ImageNet. A `validation` that has no folder is held out of `train`. Class folders alone are
-    split by the hash of each id.
+    With `train/` and `test/` folders each is a split; without `test/`, `val/` is the test set, as in
+    ImageNet. A `validation` that has no folder is held out of `train`. Class folders alone are split by
+    the hash of each id.
     """
     parts = {part.name: part for part in _parts(folder)}
     if folder in parts.values():
@@ -205,13 +184,14 @@ def _split_of(folder: Path, split: str, framing: Framing) -> tuple[Listing, Rows
         )
     _refuse_other_classes(list(parts.values()))
     found = scan(parts[own], framing=framing)
+    # Held out even when only `train` is loaded: no validation image may be trained on.
     if own == "train" and validation is None:
         return found, held_out(found, split)
     return found, found.order()
 
 
 def _refuse_other_classes(parts: list[Path]) -> None:
-    """Labels are positions in the alphabet, so every part must hold the same classes."""
+    """Refuse parts with different classes: a label is a position in the alphabetical order of a part's folders."""
     expected = {path.name for path in subfolders(parts[0])}
     for part in parts[1:]:
         odd = expected ^ {path.name for path in subfolders(part)}

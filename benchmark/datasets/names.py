@@ -1,13 +1,13 @@
-"""The datasets by name, as data: listing them imports nothing."""
+"""The names of the datasets, as data: listing them imports nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# A folder of class folders follows this.
+# Followed by the path of a folder of class folders.
 FOLDER_PREFIX = "imagefolder:"
 
-# What `load` understands, and what it is; `PATH` stands for a folder.
+# The names that `load` understands, with a summary of each; `PATH` stands for a folder.
 SUMMARIES: Mapping[str, str] = {
     "digits": "8x8 gray handwritten digits, 10 classes; needs no files",
     "cifar10": "32x32 photographs, 10 classes",
@@ -20,5 +20,9 @@ SUMMARIES: Mapping[str, str] = {
 
 
 def known() -> tuple[str, ...]:
-    """The names `load` understands, without their parameters."""
+    """Return the names that `load` understands, without their parameters."""
     return tuple(name for name in SUMMARIES if "[" not in name)
+
+
+# What images are called that somebody hands over, of no dataset that has a name.
+OWN = "own"

@@ -1,5 +1,5 @@
 """Defenses of other libraries: RobustBench's zoo, and networks of torchvision, timm and the Hugging Face hub.
 
-Each library has a module with `find`, which says what a name needs before anything is computed, and
-`facts`, which says what is known of a name. Weights are data here: no code in a file of them is run.
+Each library has a module with `find`, which resolves a name to files and settings before anything is
+computed, and `facts`, which describes a name. Files of weights are data: no code in them is ever run.
 """

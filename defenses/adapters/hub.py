@@ -1,4 +1,4 @@
-"""Networks of anyone on the Hugging Face hub: a file of weights, and the network of timm or torchvision it is of."""
+"""Networks from the Hugging Face hub: a file of weights for a network of timm or torchvision."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.defenses.adapters import normalization, snapshots
-from bench.defenses.adapters.found import Found, Wanted
 from bench.defenses.adapters.torchvision import other_size
+from bench.defenses.adapters.wanted import Found, Wanted
 from bench.errors import BenchError
 
-_FILE = "model.safetensors"
+_FILE = "model.safetensors"  # the name in timm's own uploads
 
 
 def find(wanted: Wanted) -> Found:
-    """The weights of a repository, and what its `config.json` says unless the parameters do.
+    """Find the weights of a repository, and the settings in its `config.json` that the parameters leave open.
 
-    The file is that of timm's own uploads: `architecture` is a network of timm, and `pretrained_cfg`
-    holds mean, standard deviation and size of the images.
+    That file has the format of timm's own uploads: `architecture` is a network of timm, and
+    `pretrained_cfg` holds mean, standard deviation and size of the images.
     """
     repo, label = wanted.name, f"hf:{wanted.name}"
     if repo.count("/") != 1:
@@ -27,7 +27,7 @@ def find(wanted: Wanted) -> Found:
     file = wanted.parameters.get("file", _FILE)
     path, commit = snapshots.fetch(repo, file, revision)
     arch = wanted.parameters.get("arch")
-    # The same commit for both files, whatever was asked for.
+    # Both files come from the same commit, even if the branch moves in between.
     told = {} if arch else _told(repo, commit or revision)
     arch = arch or f"timm:{told['architecture']}"
     norm = normalization.settled(wanted.parameters, _normalization(told), wanted.spec.shape[0], label)
@@ -37,7 +37,7 @@ def find(wanted: Wanted) -> Found:
 
 
 def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Where it is; nothing is asked of the network."""
+    """Return the file, the address and the network of a repository, without any access to it."""
     return {
         "file": parameters.get("file", _FILE),
         "from": f"https://huggingface.co/{name}",

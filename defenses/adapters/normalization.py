@@ -1,4 +1,4 @@
-"""Normalization as a part of the network: what comes in are images in [0, 1]."""
+"""Normalization as a part of the network, so that its inputs are images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, unknown
 
-# Mean and standard deviation per channel, as in the recipes that networks are usually trained with.
+# Mean and standard deviation per channel, as in the usual training recipes.
 PRESETS: dict[str, tuple[str, str]] = {
     "imagenet": ("0.485/0.456/0.406", "0.229/0.224/0.225"),
     "cifar10": ("0.4914/0.4822/0.4465", "0.2471/0.2435/0.2616"),
@@ -21,7 +21,7 @@ PRESETS: dict[str, tuple[str, str]] = {
 
 
 class Normalized(nn.Module):
-    """Maps images `[B, C, H, W]` in [0, 1] to what `network` says of `(x - mean) / std`."""
+    """A module that maps images `[B, C, H, W]` in [0, 1] to the output of `network` at `(x - mean) / std`."""
 
     mean: Tensor
     std: Tensor
@@ -38,10 +38,10 @@ class Normalized(nn.Module):
 
 
 def asked_for(parameters: Mapping[str, str], channels: int, label: str) -> dict[str, str] | None:
-    """`{"mean": ..., "std": ...}` as the parameters say; `None` where they say nothing.
+    """Return `{"mean": ..., "std": ...}` from the parameters; `None` if they set neither.
 
     Raises:
-        BenchError: an unknown preset, half of a pair, or numbers that fit no image of so many channels.
+        BenchError: the preset is unknown, one of the pair is missing, or the numbers do not fit the channels.
     """
     preset = parameters.get("norm")
     mean, std = parameters.get("mean"), parameters.get("std")
@@ -64,10 +64,10 @@ def asked_for(parameters: Mapping[str, str], channels: int, label: str) -> dict[
 def settled(
     parameters: Mapping[str, str], known: Mapping[str, str] | None, channels: int, label: str
 ) -> dict[str, str]:
-    """What the parameters ask for, else what is known of the weights.
+    """Return the normalization in the parameters, else the known one of the weights.
 
     Raises:
-        BenchError: as `asked_for`; or nothing is known, and to guess would judge another network.
+        BenchError: as `asked_for`; or none is known, and a guess would evaluate another network.
     """
     chosen = asked_for(parameters, channels, label) or known
     if chosen is None:
@@ -77,7 +77,7 @@ def settled(
 
 
 def numbers(text: str) -> list[float]:
-    """`0.5/0.5/0.5` as numbers."""
+    """Parse numbers such as `0.5/0.5/0.5`."""
     try:
         values = [float(part) for part in text.split("/")]
         if not all(map(math.isfinite, values)):
@@ -88,5 +88,5 @@ def numbers(text: str) -> list[float]:
 
 
 def written(values: Sequence[float]) -> str:
-    """Numbers as text that `numbers` reads."""
+    """Write numbers as text that `numbers` reads."""
     return "/".join(f"{float(value)!r}" for value in values)

@@ -1,7 +1,7 @@
-"""Checkpoints of other people: safetensors, or torch files, of which the tensors alone are read.
+"""Checkpoints of other people: safetensors, or torch files from which only tensors are read.
 
-A torch file is a pickle, and a pickle may hold code. It is read by torch's restricted unpickler
-(`weights_only=True`), which builds tensors and plain containers and refuses everything else.
+A torch file is a pickle, and a pickle may hold code. Torch's restricted unpickler (`weights_only=True`)
+reads it, which builds tensors and plain containers and refuses everything else.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.defenses import checkpoints
+from bench.defenses import weights_file
 from bench.errors import BenchError, one_line
 
-# How files begin that torch.save wrote: a zip archive, or (before torch 1.6) a pickle.
+# First bytes of a file by torch.save: a zip archive, or (before torch 1.6) a pickle.
 _TORCH = (b"PK\x03\x04", b"\x80")
-# Where training scripts put the state dict in what they save, the likeliest first.
+# Keys under which training scripts save the state dict, the likeliest first.
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-# What wrappers put before every name; a state dict may carry several of them.
+# Prefixes that wrappers add to every name; a state dict may have several of them.
 _PREFIXES = ("module.", "model.", "state_dict.", "_orig_mod.", "net.")
 _CLEAN = "torch.save(model.state_dict(), FILE) writes one that holds tensors alone"
 _FIT = "check the name of the network, and that it was trained for these classes"
 
 
 def read(path: Path) -> Any:  # noqa: ANN401  (whatever its author saved: containers of tensors and numbers)
-    """The content of a checkpoint; nothing in it is executed.
+    """Read the content of a checkpoint without executing anything in it.
 
     Raises:
-        BenchError: what is wrong with the file, in one line.
+        BenchError: the file is missing, damaged, or holds more than tensors; the message says which.
     """
-    content = checkpoints.read_bytes(path)
+    content = weights_file.read_bytes(path)
     if not content.startswith(_TORCH):
-        return checkpoints.read_state(path)
+        return weights_file.read_state(path)
     try:
         return _load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  (a damaged file may raise anything)
@@ -52,13 +52,13 @@ def read(path: Path) -> Any:  # noqa: ANN401  (whatever its author saved: contai
         ) from None
 
 
-# Kept here: `reading_only` puts `read` in its place.
+# Kept under another name, because `reading_only` replaces `torch.load` by `read`.
 _load = torch.load
 
 
 @contextlib.contextmanager
 def reading_only() -> Iterator[None]:
-    """Let nobody unpickle anything else: whoever calls `torch.load` in the block calls `read`."""
+    """Replace `torch.load` by `read` in the block, so that no library unpickles anything but tensors."""
 
     def load(file: Any, *_: object, **__: object) -> Any:  # noqa: ANN401  (the signature is torch's)
         return read(Path(file))
@@ -69,7 +69,7 @@ def reading_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: object) -> Iterator[None]:  # noqa: ANN401  (a module)
-    """Put `value` in the place of an attribute for as long as the block runs."""
+    """Replace an attribute by `value` while the block runs."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -79,19 +79,19 @@ def replaced(owner: Any, name: str, value: object) -> Iterator[None]:  # noqa: A
 
 
 def load_into(network: nn.Module, path: Path) -> None:
-    """Fill a network from a checkpoint, whatever its author wrapped it in.
+    """Load the weights of a checkpoint into a network, whatever wrapper its author used.
 
     Raises:
-        BenchError: the file is damaged, holds code, NaN or no state dict, or is of another network.
+        BenchError: the file is damaged, holds code, NaN or no state dict, or belongs to another network.
     """
     state = _matching(_state_dict(read(path), path), network.state_dict())
-    checkpoints.require_finite(state, path)
-    checkpoints.fill(network, state, path, _FIT)
+    weights_file.require_finite(state, path)
+    weights_file.fill(network, state, path, _FIT)
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:  # noqa: ANN401  (whatever was saved)
-    """The tensors by name, from the state dict itself or from where a training script put it."""
-    for _ in range(2):
+    """Return the tensors by name, from the state dict itself or from the entry where a training script put it."""
+    for _ in range(2):  # the state dict may be the content itself, or one entry of it
         if not isinstance(content, Mapping):
             break
         if content and all(isinstance(value, Tensor) for value in content.values()):
@@ -105,7 +105,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:  # noqa: ANN401 
 
 
 def _matching(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state without the prefixes that wrappers have put before all of its names."""
+    """Return the state without the prefixes that wrappers have added to all of its names."""
     while not set(wanted) & set(state):
         prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None)
         if prefix is None:

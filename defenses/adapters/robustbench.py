@@ -1,8 +1,8 @@
-"""Models of RobustBench's zoo (Croce et al., NeurIPS 2021, arXiv:2010.09670) by the names it has for them.
+"""Models of RobustBench's zoo (Croce et al., NeurIPS 2021, arXiv:2010.09670) by their names there.
 
-Every model of the zoo takes images in [0, 1]. Its own loader puts them together, because each release
-knows the exceptions of its models; but it downloads nothing and unpickles nothing: files are fetched
-here, before the run, and only tensors are read from them.
+Every model of the zoo takes images in [0, 1]. RobustBench's own loader builds them, because each release
+has its exceptions for some models. But the loader downloads and unpickles nothing: this module fetches the
+files before the run and reads only tensors from them.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import repairs
-from bench.defenses.adapters.found import Found, Wanted, declared
+from bench import _compat
+from bench.defenses.adapters.wanted import Found, Wanted, declared
 from bench.errors import BenchError, one_line, unknown
 from bench.types import Card, Defense, ImageSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Classes of the data sets the zoo has models for.
+# Number of classes of the data sets in the zoo.
 _CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
-# The sizes of the zoo's leaderboards, which its models were trained for.
+# The eps of the zoo's leaderboards, for which its models were trained.
 _BOUNDS = {"Linf": {"cifar10": "8/255", "cifar100": "8/255", "imagenet": "4/255"}, "L2": dict.fromkeys(_CLASSES, "0.5")}
 
 
 def find(wanted: Wanted) -> Found:
-    """The checkpoints of a model, in RobustBench's layout: `MODELS/DATASET/THREAT/NAME.pt`.
+    """Find the checkpoints of a model, in RobustBench's layout: `MODELS/DATASET/THREAT/NAME.pt`.
 
-    MODELS is `robustbench` in the folder of `--weights`, else in the user's cache of atop-bench; what is
-    in neither is downloaded to the first of them.
+    MODELS is `robustbench` in the folder of `--weights`, else in the user's cache of atop-bench; files
+    that are in neither are downloaded to the first of them.
     """
     dataset = _dataset(wanted)
     threat = wanted.parameters.get("threat", "Linf")
     label = f"robustbench:{wanted.name}"
     _refuse_other_images(dataset, wanted.spec, label)
     folders = [folder / dataset / threat for folder in _models(wanted.folder)]
-    # That needs no import of the zoo, which takes seconds.
+    # A file on disk needs no import of the zoo, which takes seconds.
     files = [folder / f"{wanted.name}.pt" for folder in folders if (folder / f"{wanted.name}.pt").is_file()][:1]
     if not files:
         files = [_provided(folders, file, url, label) for file, url in _sources(wanted.name, dataset, threat).items()]
@@ -60,10 +60,10 @@ def find(wanted: Wanted) -> Found:
 def load(
     *, checkpoints: Mapping[str, Path], spec: ImageSpec, name: str, dataset: str, threat: str, **told: str
 ) -> Defense:
-    """The model, put together by RobustBench from the files that `find` has found.
+    """Load the model with RobustBench's loader from the files that `find` has found.
 
     Raises:
-        BenchError: an unknown name, or a file that is damaged, of another model, or holds NaN or code.
+        BenchError: the name is unknown, or a file is damaged, belongs to another model, or holds NaN or code.
     """
     entry = _entry(name, dataset, threat)
     first = next(iter(checkpoints.values()))
@@ -74,7 +74,7 @@ def load(
                 model = _from_timm(name, dataset, threat, first)
             else:
                 utils = importlib.import_module("robustbench.utils")
-                # As text: one release takes parts out of the name of the threat.
+                # The threat as text, not as RobustBench's enumeration: one release cuts parts out of its name.
                 model = utils.load_model(name, first.parents[2], dataset, threat)
     except BenchError:
         raise
@@ -88,7 +88,7 @@ def load(
 
 
 def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Which leaderboards have a model of this name, and where its files come from and go to."""
+    """Return the leaderboards that have a model of this name, with the addresses and places of its files."""
     found = {}
     for (dataset, threat), models in _zoo().items():
         if name in models and parameters.get("threat", threat) == threat:
@@ -123,7 +123,7 @@ def _refuse_other_images(dataset: str, spec: ImageSpec, label: str) -> None:
 
 
 def _refuse_other_size(entry: Mapping[str, Any], spec: ImageSpec, name: str) -> None:
-    """Models for ImageNet say in a word what their images are cropped to: `Res256Crop224`."""
+    """Raise a `BenchError` for images of another size than an ImageNet model's crop, as in `Res256Crop224`."""
     crop = re.search(r"Crop(\d+)", str(entry.get("preprocessing", "")))
     if crop is not None and spec.shape[1:] != (int(crop[1]), int(crop[1])):
         raise BenchError(
@@ -133,7 +133,7 @@ def _refuse_other_size(entry: Mapping[str, Any], spec: ImageSpec, name: str) -> 
 
 
 def _trained_on(name: str, dataset: str, threat: str) -> str | None:
-    """The threat of its leaderboard; those of the corruptions say in their names if there was another."""
+    """Return the threat of the model's leaderboard, or for corruptions the threat in its name, if any."""
     if name.startswith("Standard"):
         return ""
     family = threat if threat in _BOUNDS else name.rpartition("_")[2]
@@ -141,14 +141,14 @@ def _trained_on(name: str, dataset: str, threat: str) -> str | None:
 
 
 def _models(folder: Path | None) -> list[Path]:
-    """Where the zoo's files are looked for, the folder that downloads go to first."""
+    """Return the folders that may hold the zoo's files, first the one for downloads."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "atop-bench").expanduser()
     return [root / "robustbench" for root in (folder, cache) if root is not None]
 
 
 def _zoo() -> dict[tuple[str, str], Mapping[str, Mapping[str, Any]]]:
-    """The models of the installed RobustBench by data set and threat, as text."""
-    repairs.robustbench()
+    """Return the models of the installed RobustBench by data set and threat, as text."""
+    _compat.robustbench()
     zoo = importlib.import_module("robustbench.model_zoo").model_dicts
     return {
         (dataset.value, threat.value): models
@@ -162,7 +162,7 @@ def _entry(name: str, dataset: str, threat: str) -> dict[str, Any]:
     zoo = _zoo()
     models = zoo.get((dataset, threat), {})
     if name not in models:
-        # The same model of another leaderboard is the likeliest slip.
+        # The likeliest slip is a model of another leaderboard, first of all one of the same data set.
         other = min(
             (key for key, found in zoo.items() if name in found), key=lambda key: key[0] != dataset, default=None
         )
@@ -176,7 +176,7 @@ def _entry(name: str, dataset: str, threat: str) -> dict[str, Any]:
 
 
 def _sources(name: str, dataset: str, threat: str) -> dict[str, str]:
-    """The files a model is made of, and where each can be fetched."""
+    """Return the files of a model, each with the address from which it can be fetched."""
     ids = _entry(name, dataset, threat).get("gdrive_id")
     if ids is None:  # newer releases leave some models to timm
         timm = importlib.import_module("timm")
@@ -202,7 +202,7 @@ def _timm_name(name: str, dataset: str, threat: str) -> str:
 
 
 def _provided(folders: list[Path], file: str, url: str, label: str) -> Path:
-    """A file of the zoo, from one of the folders or else from the network."""
+    """Return a file of the zoo, from one of the folders or else from the network."""
     from bench.defenses.adapters.download import fetch
 
     for folder in folders:
@@ -221,7 +221,7 @@ def _provided(folders: list[Path], file: str, url: str, label: str) -> Path:
 
 
 def _from_timm(name: str, dataset: str, threat: str, path: Path) -> nn.Module:
-    """A model that RobustBench leaves to timm, filled from a file here instead of from the network."""
+    """Build a model that RobustBench leaves to timm, with weights from a local file instead of the network."""
     timm = importlib.import_module("timm")
     model: nn.Module = timm.create_model(
         _timm_name(name, dataset, threat),
@@ -234,8 +234,8 @@ def _from_timm(name: str, dataset: str, threat: str, path: Path) -> nn.Module:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The zoo calls its libraries by names they have deprecated, and draws weights that are replaced."""
-    from bench.seeding import preserved_generators
+    """Silence deprecation warnings of the zoo's libraries, and restore the generators of its random weights."""
+    from bench.oracle.randomness import preserved_generators
 
     with preserved_generators(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -244,10 +244,10 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _harmless(entry: dict[str, Any], checkpoints: Mapping[str, Path]) -> Iterator[None]:
-    """Let RobustBench's loader read tensors from files that are there, and nothing else.
+    """Restrict RobustBench's loader to tensors in local files.
 
-    Its network begins with NaN everywhere: for some models it loads files that lack a part, and what
-    no file has filled must not pass for trained.
+    The network starts with NaN everywhere. For some models the loader accepts files that lack a part, and
+    a parameter without weights must not pass for a trained one.
     """
     from bench.defenses.adapters.pickles import reading_only, replaced
 
@@ -273,7 +273,7 @@ def _harmless(entry: dict[str, Any], checkpoints: Mapping[str, Path]) -> Iterato
         for name in ("download_gdrive", "download_gdrive_new"):
             if hasattr(utils, name):
                 stack.enter_context(replaced(utils, name, refuse))
-        if hasattr(utils, "timm"):  # newer releases ask timm first, which would fetch another file
+        if hasattr(utils, "timm"):  # newer releases try timm first, which would fetch another file
             stack.enter_context(replaced(utils.timm, "is_model", lambda name: False))
         if build is not None:
             entry["model"] = hollow

@@ -1,7 +1,7 @@
-"""Files of the Hugging Face hub, each of one commit that is told.
+"""Files of the Hugging Face hub, each with the commit it comes from.
 
-What is in the cache is taken as it is, so the same command is the same file until the user fetches a
-newer one or names another revision; the network is asked only for what is missing, and never while
+A cached file is used without a check for a newer one, so the same command uses the same file until the user
+fetches a newer one or names another revision. Only missing files are downloaded, and none while
 `HF_HUB_OFFLINE` is set.
 """
 
@@ -14,17 +14,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.attacks.adapters.peer import imported
+from bench.attacks.adapters.library import imported
 from bench.errors import BenchError, one_line
 
 INSTALL = "pip install 'atop-bench[hf]'"
 
 
 def fetch(repo: str, file: str, revision: str | None) -> tuple[Path, str]:
-    """A file of a repository, from the cache or else from the network, and the commit it is of.
+    """Return a file of a repository, from the cache or else from the network, and its commit.
 
     Raises:
-        BenchError: it is not in the cache and cannot be fetched.
+        BenchError: the file is not in the cache and cannot be fetched.
     """
     hub = imported("huggingface_hub", INSTALL)
     try:
@@ -50,12 +50,12 @@ def _downloaded(hub: Any, repo: str, file: str, revision: str | None) -> Path:  
 
 
 def _require_network(endpoint: str) -> None:
-    """Say at once that there is no network, where the hub's client would try for half a minute."""
-    if not urllib.request.getproxies():
+    """Raise an `OSError` at once if there is no network; the hub's client would try for half a minute."""
+    if not urllib.request.getproxies():  # behind a proxy the name need not resolve here
         socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, None)
 
 
 def _commit(path: Path) -> str:
-    """The commit in the path of a cached file: `.../snapshots/COMMIT/FILE`."""
+    """Return the commit in the path of a cached file: `.../snapshots/COMMIT/FILE`."""
     parts = path.parts
     return parts[parts.index("snapshots") + 1] if "snapshots" in parts else ""

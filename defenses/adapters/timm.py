@@ -1,4 +1,4 @@
-"""Networks of timm (Wightman, PyTorch Image Models) by the names it has for them."""
+"""Networks of timm (Wightman, PyTorch Image Models) by their names there."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from torch import nn
 
-from bench import repairs
-from bench.attacks.adapters.peer import imported
+from bench import _compat
+from bench.attacks.adapters.library import imported
 from bench.defenses.adapters import normalization, snapshots
-from bench.defenses.adapters.found import Found, Wanted
 from bench.defenses.adapters.torchvision import other_size, users_file
+from bench.defenses.adapters.wanted import Found, Wanted
 from bench.errors import BenchError, unknown
-from bench.seeding import preserved_generators
+from bench.oracle.randomness import preserved_generators
 from bench.types import ImageSpec
 
 INSTALL = "pip install 'atop-bench[timm]'"
 
 
 def build(name: str, spec: ImageSpec) -> nn.Module:
-    """The untrained network of this name, for as many channels and classes as the dataset has."""
+    """Build the untrained network of this name for the channels and classes of the dataset."""
     timm = _timm(name)
-    with preserved_generators():
+    with preserved_generators():  # building draws initial weights, which a file replaces
         try:
             built: nn.Module = timm.create_model(
                 name, pretrained=False, num_classes=spec.classes, in_chans=spec.shape[0]
@@ -34,13 +34,13 @@ def build(name: str, spec: ImageSpec) -> nn.Module:
 
 
 def find(wanted: Wanted) -> Found:
-    """The weights the user names, else those that timm publishes for this name on the Hugging Face hub."""
+    """Find the user's weights, else those that timm publishes for this name on the Hugging Face hub."""
     label = f"timm:{wanted.name}"
     channels = wanted.spec.shape[0]
     given = wanted.parameters.get("weights")
     if given is not None:
         norm = normalization.settled(wanted.parameters, None, channels, label)
-        arch = wanted.name.partition(".")[0]  # what follows a dot names timm's own weights
+        arch = wanted.name.partition(".")[0]  # the part after a dot names timm's own weights
         return Found({arch: users_file(given, label)}, {"arch": f"timm:{arch}", **norm})
     published = _published(wanted.name)
     if published is None or not published.hf_hub_id:
@@ -53,7 +53,7 @@ def find(wanted: Wanted) -> Found:
 
 
 def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What timm says of a network."""
+    """Return what timm publishes about a network."""
     del parameters
     published = _published(name)
     if published is None or not published.hf_hub_id:
@@ -67,8 +67,8 @@ def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def _timm(name: str) -> Any:  # noqa: ANN401  (an untyped library)
-    """The module `timm`, which has a network of this name."""
-    repairs.torchvision()
+    """Import `timm` and check that it has a network of this name."""
+    _compat.torchvision()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         timm = imported("timm", INSTALL)
@@ -81,7 +81,7 @@ def _timm(name: str) -> Any:  # noqa: ANN401  (an untyped library)
 
 
 def _published(name: str) -> Any:  # noqa: ANN401  (a record of an untyped library)
-    """What timm knows of the weights of a network; `None` where there are none."""
+    """Return timm's record of the weights of a network; `None` if there are none."""
     return _timm(name).models.get_pretrained_cfg(name)
 
 

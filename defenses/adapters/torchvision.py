@@ -1,4 +1,4 @@
-"""Networks of torchvision by the names it has for them."""
+"""Networks of torchvision by their names there."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench import repairs
+from bench import _compat
 from bench.defenses.adapters import normalization
-from bench.defenses.adapters.found import Found, Wanted
+from bench.defenses.adapters.wanted import Found, Wanted
 from bench.errors import BenchError, unknown
-from bench.seeding import preserved_generators
+from bench.oracle.randomness import preserved_generators
 from bench.types import ImageSpec
 
 
 def build(name: str, spec: ImageSpec) -> nn.Module:
-    """The untrained classifier of this name, for as many classes as the dataset has."""
+    """Build the untrained classifier of this name for the classes of the dataset."""
     models = _models(name)
     with preserved_generators(), warnings.catch_warnings():
-        # Some initialize themselves in a way that will change; they are filled from a file anyway.
+        # Some warn that their initialization will change; the weights come from a file anyway.
         warnings.simplefilter("ignore")
         built: nn.Module = models.get_model(name, weights=None, num_classes=spec.classes)
     return built
 
 
 def find(wanted: Wanted) -> Found:
-    """The weights the user names, else those that torchvision has in its cache."""
+    """Find the user's weights, else those in torchvision's cache."""
     label = f"torchvision:{wanted.name}"
     channels = wanted.spec.shape[0]
     given = wanted.parameters.get("weights")
@@ -50,7 +50,7 @@ def find(wanted: Wanted) -> Found:
 
 
 def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What torchvision says of a network."""
+    """Return what torchvision publishes about a network."""
     del parameters
     weights = _weights(name)
     if weights is None:
@@ -67,7 +67,11 @@ def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def users_file(text: str, label: str) -> Path:
-    """The file of weights a user names."""
+    """Return the path of the user's file of weights.
+
+    Raises:
+        BenchError: there is no such file.
+    """
     path = Path(text).expanduser()
     if not path.is_file():
         raise BenchError(f"{label}: no file of weights {text!r}: check the path")
@@ -75,15 +79,15 @@ def users_file(text: str, label: str) -> Path:
 
 
 def other_size(size: int, spec: ImageSpec) -> tuple[str, ...]:
-    """A note where images are not of the size that the weights were trained at."""
+    """Return a note if the images have another size than those of the weights' training."""
     if size in (0, spec.shape[1]):
         return ()
     return (f"its weights were trained at {size} pixels a side, these images have {spec.shape[1]}; nothing is resized",)
 
 
 def _models(name: str) -> Any:  # noqa: ANN401  (an untyped module)
-    """`torchvision.models`, which has a classifier of this name."""
-    models = repairs.torchvision().models
+    """Return `torchvision.models` after a check that it has a classifier of this name."""
+    models = _compat.torchvision().models
     known = models.list_models(module=models)
     if name not in known:
         raise unknown("network of torchvision", name, known)
@@ -91,7 +95,7 @@ def _models(name: str) -> Any:  # noqa: ANN401  (an untyped module)
 
 
 def _weights(name: str) -> Any:  # noqa: ANN401  (a member of an untyped enumeration)
-    """The weights torchvision would take for a network; `None` where it has none."""
+    """Return torchvision's default weights of a network; `None` if it has none."""
     kinds = list(_models(name).get_model_weights(name))
     return _models(name).get_model_weights(name).DEFAULT if kinds else None
 

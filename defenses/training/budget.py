@@ -1,8 +1,8 @@
-"""How long a training may take, and how many epochs fit into that.
+"""The time budget of a training, and the number of epochs that fit into it.
 
-A learning rate that falls to zero at the end has to know the end before it begins. So a training with a
-budget times a few updates first, on the images and with the network it is about, and plans its epochs by
-them. Where it is late all the same, it stops, and goes on from its notes when it is started again.
+A learning rate that falls to zero at the end needs the number of updates from the beginning. So a training
+with a budget first times a few updates of its network on its images, and plans its epochs accordingly. If it
+is late all the same, it stops, and the next call continues from its notes.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 
 import torch
 
-# Updates that are timed, after others in which kernels are chosen and memory is claimed.
+# Untimed updates, in which kernels are chosen and memory is allocated, and timed ones.
 WARM, TIMED = 3, 5
-# The share of the time that updates are planned for; the rest is for looks after each epoch and for judging the end.
+# The share of the time for updates; the rest is for the accuracies after each epoch and for the card at the end.
 SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The time of one sitting; it begins to run when the budget is made.
+    """The time of one call; it starts when the budget is created.
 
     Attributes:
-        seconds: how many there are.
-        clock: what says how late it is, in seconds.
-        began: when the sitting began.
+        seconds: the length of the call.
+        clock: returns the time in seconds.
+        began: the time at which the call began.
     """
 
     seconds: float
@@ -39,11 +39,11 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds that are left; negative where it is late."""
+        """Return the seconds that are left; negative after the end."""
         return self.began + self.seconds - self.clock()
 
     def epochs(self, update: float, per_epoch: int, most: int) -> int:
-        """How many epochs fit into what is left, at least one and at most `most`.
+        """Return the number of epochs that fit into the time left, at least one and at most `most`.
 
         Args:
             update: seconds of one update.
@@ -54,11 +54,11 @@ class Budget:
 
 
 def seconds_per_update(update: Callable[[int], object], device: torch.device, clock: Callable[[], float]) -> float:
-    """The mean time of an update, after a few that do not count.
+    """Return the mean time of an update in seconds, after a few that do not count.
 
     Args:
-        update: makes the update of this number.
-        device: where it is made.
+        update: makes the update with this number.
+        device: the device of the training.
         clock: as in `Budget`.
     """
     for number in range(WARM):
@@ -72,5 +72,5 @@ def seconds_per_update(update: Callable[[int], object], device: torch.device, cl
 
 
 def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
+    if device.type == "cuda":  # launches return at once, so the clock would stop before the work is done
         torch.cuda.synchronize(device)

@@ -1,4 +1,8 @@
-"""Training of classifiers: standard, adversarial with PGD (Madry et al., arXiv:1706.06083), and TRADES."""
+"""Training of classifiers: standard, adversarial with PGD, and TRADES.
+
+PGD training is that of Madry et al. (ICLR 2018, arXiv:1706.06083), TRADES that of Zhang et al. (ICML 2019,
+arXiv:1901.08573).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.defenses.training.craft import craft
-from bench.defenses.training.journal import Journal
+from bench.defenses.training.adversarial import craft
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import ClassifierRecipe
-from bench.types import ThreatModel
+from bench.defenses.training.resume import Journal
+from bench.threats import ThreatModel
 
 Losses = tuple[Tensor, Mapping[str, Tensor]]
 
@@ -21,7 +25,7 @@ Losses = tuple[Tensor, Mapping[str, Tensor]]
 def train_classifier(
     model: nn.Module, x: Tensor, y: Tensor, recipe: ClassifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
 ) -> Learned:
-    """Train in place; the model is left in eval mode."""
+    """Train the model in place and leave it in eval mode."""
     threat = ThreatModel.parse(recipe.threat)
     attack = partial(
         craft,
@@ -34,7 +38,7 @@ def train_classifier(
 
     def madry(images: Tensor, labels: Tensor) -> Losses:
         if recipe.steps:
-            # In eval mode, so that the batch statistics of half-made examples are not learned.
+            # In eval mode, so that normalization does not learn the batch statistics of unfinished examples.
             model.eval()
             images = attack(images, labels)
         model.train()
@@ -43,6 +47,7 @@ def train_classifier(
 
     def trades(images: Tensor, labels: Tensor) -> Losses:
         model.eval()
+        # The inner maximization compares with fixed clean answers; the outer loss below moves both.
         with torch.no_grad():
             answers = F.softmax(model(images), dim=1)
         attacked = attack(

@@ -1,4 +1,4 @@
-"""The examples a training works on."""
+"""The examples of a training, and their random augmentation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from bench.types import ImageSpec
 
 
-class Examples(Protocol):
-    """Images with labels, as every dataset gives them."""
+class LabelledImages(Protocol):
+    """Images with labels, in the form of every dataset."""
 
     @property
     def dataset(self) -> str: ...
@@ -33,13 +33,13 @@ class Examples(Protocol):
     def digest(self) -> str: ...
 
 
-def tensors(examples: Examples, device: str, n: int | None = None) -> tuple[Tensor, Tensor]:
-    """The first `n` images and labels, or all, on a device."""
+def tensors(examples: LabelledImages, device: str, n: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return the first `n` images and labels, or all, on a device."""
     return torch.tensor(examples.x[:n], device=device), torch.tensor(examples.y[:n], device=device)
 
 
 def shift(x: Tensor, pixels: int) -> Tensor:
-    """Each image moved by its own random offset of up to `pixels` along both axes; zeros come in."""
+    """Move each image by its own random offset of up to `pixels` along both axes and fill with zeros."""
     if pixels == 0:
         return x
     batch, _, height, width = x.shape
@@ -53,6 +53,6 @@ def shift(x: Tensor, pixels: int) -> Tensor:
 
 
 def flip(x: Tensor) -> Tensor:
-    """Each image mirrored left to right with a chance of one half."""
+    """Mirror each image left to right with a probability of one half."""
     chosen = torch.rand(len(x), device=x.device) < 0.5
     return torch.where(chosen[:, None, None, None], x.flip(3), x)

@@ -1,4 +1,7 @@
-"""Training of a diffusion model: it learns to tell the noise in an image (arXiv:2006.11239, algorithm 1)."""
+"""Training of a diffusion model, which learns to predict the noise in an image.
+
+It follows algorithm 1 of Ho et al. (DDPM, NeurIPS 2020, arXiv:2006.11239).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.defenses.purifiers.diffusion import Schedule
-from bench.defenses.training.journal import Journal
+from bench.defenses.networks.denoiser import Schedule
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import Optimization
+from bench.defenses.training.resume import Journal
 
 
 def train_diffusion(
@@ -25,18 +28,18 @@ def train_diffusion(
     highest: float = 1.0,
     journal: Journal | None = None,
 ) -> Learned:
-    """Train in place on clean images; the network is left in eval mode.
+    """Train the denoiser in place on clean images and leave it in eval mode.
 
     Args:
-        denoiser: maps noisy images and their levels to the noise, as `bench.defenses.diffusion.build` makes it.
+        denoiser: maps noisy images and their levels to the noise, as from `bench.defenses.diffpure.build`.
         schedule: the noise levels.
         x: images `[n, C, H, W]` in [0, 1].
-        y: labels, which are not looked at.
+        y: labels, which are not used.
         settings: epochs, batch size and learning rate.
         on_epoch: called after every epoch.
-        highest: the share of the levels to learn, from the lowest up. Purification goes up to t* alone,
-            and a network that learns no more than that learns it sooner.
-        journal: where progress is noted and taken up again.
+        highest: the share of the levels to learn, from the lowest up. Purification goes only up to t*,
+            and a network that learns no higher levels learns these sooner.
+        journal: notes from which a killed training resumes.
     """
 
     def step(images: Tensor, _: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -51,9 +54,9 @@ def train_diffusion(
 
 
 def noise_loss(denoiser: nn.Module, schedule: Schedule, x: Tensor, highest: float = 1.0) -> Tensor:
-    """The mean squared error of the predicted noise, each image at a random level of its own; a scalar.
+    """Return the mean squared error of the predicted noise, each image at its own random level; a scalar.
 
-    It is 1 for a network that always answers 0.
+    The expected error of a network that always predicts 0 is 1.
     """
     most = max(1, round(highest * schedule.levels))
     levels = torch.randint(1, most + 1, (len(x),), device=x.device)

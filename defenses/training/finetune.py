@@ -1,11 +1,11 @@
-"""Adversarial fine-tuning of the purifier: the second half of AToP (arXiv:2401.16352, section 3.2).
+"""Adversarial fine-tuning of the purifier: the second half of AToP.
 
-The paper minimizes a pixel loss plus lambda times the cross-entropy of the frozen classifier on
-purified adversarial examples. The recipe `atop-paper` does it as the authors' code does: FGSM on the
-classifier alone, and a pixel loss that draws the purified image to the adversarial one. The recipe
-`atop` departs from that in both, because the defense is judged by adaptive attacks here: its examples
-are crafted through the whole pipeline, transform included, and its pixel loss draws to the clean
-image. `atop-clean` is the ablation without adversarial examples.
+Lin et al., ICLR 2024, arXiv:2401.16352, section 3.2. The paper minimizes a pixel loss plus lambda times the
+cross-entropy of the frozen classifier on purified adversarial examples. The recipe `atop-paper` follows the
+authors' code: FGSM on the classifier alone, and a pixel loss between the purified and the adversarial image.
+The recipe `atop` differs in both, because adaptive attacks judge the defense here: its examples are crafted
+through the whole pipeline, transform included, and its pixel loss compares with the clean image.
+`atop-clean` is the ablation without adversarial examples.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.defenses.purified import Purified
-from bench.defenses.training.craft import craft
+from bench.defenses.purification import Purified
+from bench.defenses.training.adversarial import craft
 from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
-from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import FineTuningRecipe
-from bench.types import ThreatModel
+from bench.defenses.training.resume import Journal
+from bench.threats import ThreatModel
 
 
 def fine_tune(
@@ -34,7 +34,7 @@ def fine_tune(
 ) -> Learned:
     """Train `pipeline.purifier` in place; the classifier is frozen and in eval mode throughout."""
     threat = ThreatModel.parse(recipe.threat)
-    # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through to the purifier.
+    # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through the classifier to the purifier.
     pipeline.eval().classifier.requires_grad_(False)
     pipeline.purifier.requires_grad_(True)
     critic = Adversarial.of(recipe.gan_weight, x)
@@ -52,6 +52,7 @@ def fine_tune(
                 step_size=recipe.step_size,
                 random_start=recipe.random_start,
             )
+        # A fresh draw of the transform: at evaluation, too, the defense draws anew after the attack.
         covered = pipeline.transform(attacked)
         stages = repaint_stages(pipeline.purifier, covered)
         target = images if recipe.target == "clean" else attacked

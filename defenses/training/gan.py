@@ -1,7 +1,7 @@
-"""The adversarial (GAN) loss of an inpainter: hinge loss against SN-PatchGAN (arXiv:1806.03589).
+"""The adversarial (GAN) loss of an inpainter: hinge loss against SN-PatchGAN (Yu et al., ICCV 2019, arXiv:1806.03589).
 
-In the authors' code of AToP the generator's hinge term never reaches the generator. Here it does, and
-a test holds it. A training step reads:
+In the authors' code of AToP (arXiv:2401.16352) the generator's hinge term never reaches the generator. Here
+it does, and a test checks it. A training step is:
 
     covered = transform(images)
     stages, mask = repaint_stages(purifier, covered), covered.masks.sum(0)
@@ -19,24 +19,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.defenses.purifiers.discriminator import PatchDiscriminator
-from bench.defenses.training.workers import Workers
+from bench.defenses.networks.discriminator import PatchDiscriminator
+from bench.defenses.training.distributed import Workers
 from bench.defenses.transforms import Covered
 from bench.errors import BenchError
 
-BETAS = (0.5, 0.999)
+BETAS = (0.5, 0.999)  # of Adam, as in the authors' code of AToP
 
 
 class Adversarial:
     """A discriminator with its optimizer: Adam with betas of 0.5 and 0.999, as in the authors' code.
 
-    The discriminator's first weights come from torch's global generator.
+    The discriminator's initial weights come from torch's global generator.
 
     Args:
         shape: `(C, H, W)` of the images.
         width: channels of the discriminator's first layer.
         learning_rate: of the discriminator, constant.
-        device: where it lies.
+        device: of the discriminator.
     """
 
     def __init__(
@@ -52,38 +52,39 @@ class Adversarial:
 
     @classmethod
     def of(cls, weight: float, x: Tensor) -> Adversarial | None:
-        """One for images like `x` `[n, C, H, W]`; `None` where its loss would weigh nothing."""
+        """Return a discriminator for images like `x` `[n, C, H, W]`; `None` if its loss has no weight."""
         if weight > 0 and Workers.here().count > 1:
             raise BenchError(f"gan_weight={weight}: a discriminator learns in one process: leave torchrun out")
         channels, height, width = x.shape[1:]
         return cls((channels, height, width), device=x.device) if weight > 0 else None
 
     def generator_loss(self, painted: Tensor, mask: Tensor) -> Tensor:
-        """What the inpainter minimizes to be taken for real: the negative mean score, a scalar.
+        """Return the generator's hinge loss, the negative mean score of painted images, a scalar.
 
-        Its gradient reaches whatever painted; the discriminator is left as it is, to its last buffer.
+        Its gradient reaches the inpainter; the discriminator stays unchanged, its buffers included.
 
         Args:
-            painted: `[B, C, H, W]` in [0, 1], attached to the inpainter.
-            mask: `[B, 1, H, W]`, 1 where a pixel was missing.
+            painted: `[B, C, H, W]` in [0, 1], attached to the inpainter's graph.
+            mask: `[B, 1, H, W]`, 1 at pixels that were missing.
         """
+        # Frozen, not detached: the gradient passes through the discriminator to the painted images.
         with _untouched(self.discriminator):
             scores: Tensor = self.discriminator(painted, mask)
             return -scores.mean()
 
     def learn(self, real: Tensor, painted: Tensor, mask: Tensor) -> Tensor:
-        """One step of the discriminator; nothing flows back into the inpainter.
+        """Take one step of the discriminator; no gradient reaches the inpainter.
 
         Args:
-            real: what images should look like, `[B, C, H, W]` in [0, 1].
-            painted: what the inpainter made of them, likewise.
-            mask: `[B, 1, H, W]`, 1 where a pixel was missing.
+            real: the target images, `[B, C, H, W]` in [0, 1].
+            painted: the inpainter's versions of them, `[B, C, H, W]` in [0, 1].
+            mask: `[B, 1, H, W]`, 1 at pixels that were missing.
 
         Returns:
-            The hinge loss before the step, a detached scalar: 1 where it knows nothing.
+            The hinge loss before the step, a detached scalar: 1 for a discriminator without knowledge.
         """
         self.discriminator.train()
-        # Painted ones may ask for gradients, of an attack or of the inpainter.
+        # Detached: painted images may belong to the graph of an attack or of the inpainter.
         both = torch.cat([real, painted]).detach()
         with torch.enable_grad():
             real_scores, painted_scores = self.discriminator(both, torch.cat([mask, mask]).detach()).chunk(2)
@@ -95,18 +96,18 @@ class Adversarial:
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training resumes from: weights and buffers of the discriminator, and its optimizer."""
+        """Return the state from which a training resumes: discriminator, buffers included, and optimizer."""
         return {"discriminator": self.discriminator.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Restore a `state_dict`."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 @contextmanager
 def _untouched(network: nn.Module) -> Iterator[None]:
-    """The network in eval mode, where spectral norm iterates no further, and without gradients of its own."""
+    """Put the network into eval mode, where spectral norm does not iterate, and freeze its parameters, for a block."""
     mode = network.training
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.eval()
@@ -121,10 +122,10 @@ def _untouched(network: nn.Module) -> Iterator[None]:
 
 
 def repaint_stages(purifier: nn.Module, covered: Covered) -> tuple[Tensor, ...]:
-    """What every stage of a purifier painted, `[B, C, H, W]` each; the last is the purified image.
+    """Return the output of every stage of a purifier, `[B, C, H, W]` each; the last is the purified image.
 
-    As `bench.defenses.purified.repaint`, which yields the last alone: under several masks each one
-    gives the pixels it covered. A purifier without `stages` has one.
+    `bench.defenses.purification.repaint` returns only the last one. With several masks each one yields the
+    pixels it covered. A purifier without a method `stages` has one stage.
     """
     image, masks = covered
     images, all_masks = image.repeat(len(masks), 1, 1, 1), masks.flatten(0, 1)
@@ -136,5 +137,5 @@ def repaint_stages(purifier: nn.Module, covered: Covered) -> tuple[Tensor, ...]:
 
 
 def pixel_loss(stages: tuple[Tensor, ...], target: Tensor) -> Tensor:
-    """The L1 distance to the target, `[B, C, H, W]`, summed over the stages of a purifier."""
+    """Return the mean absolute difference from the target `[B, C, H, W]`, summed over the stages, a scalar."""
     return torch.stack([(stage - target).abs().mean() for stage in stages]).sum()

@@ -1,4 +1,4 @@
-"""The optimization loop that all trainings share."""
+"""The optimization loop of all trainings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from bench.defenses.training.budget import seconds_per_update
 from bench.defenses.training.data import flip, shift
-from bench.defenses.training.journal import Journal, generators, restore_generators
+from bench.defenses.training.distributed import Workers
 from bench.defenses.training.recipe import Optimization
-from bench.defenses.training.workers import Workers
+from bench.defenses.training.resume import Journal, generators, restore_generators
 from bench.errors import BenchError
 
 # step(x [B, C, H, W], y [B]) -> the loss to minimize, and its parts by name for the log
@@ -26,18 +26,18 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 
 WARM_UP = 0.3  # the share of updates in which the learning rate rises
-MOMENTUM = 0.9  # of SGD, after Nesterov
+MOMENTUM = 0.9  # of SGD with Nesterov momentum
 
 
 class Stateful(Protocol):
-    """What a training moves beside its network, such as a discriminator with an optimizer of its own."""
+    """A further part that a training changes, such as a discriminator with its optimizer."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...  # noqa: ANN401  (torch's modules return a report)
 
 
 def one_cycle(progress: float) -> float:
-    """The factor on the learning rate: up in a line, down in a cosine (arXiv:1708.07120).
+    """Return the factor on the learning rate: a linear rise, then a cosine (Smith and Topin, arXiv:1708.07120).
 
     Args:
         progress: the share of updates done, in [0, 1].
@@ -49,13 +49,13 @@ def one_cycle(progress: float) -> float:
 
 @dataclass
 class _Position:
-    """Where a training stands: all of it that is neither network nor optimizer.
+    """The progress of a training: its state without network and optimizer.
 
     Attributes:
-        done: updates.
-        epochs: how many it will have been in the end; 0 until that is planned.
-        order: of the images in this epoch.
-        sums: of the losses in this epoch, by name.
+        done: updates done.
+        epochs: epochs in all; 0 before they are planned.
+        order: order of the images in this epoch.
+        sums: sums of the losses in this epoch, by name.
     """
 
     done: int = 0
@@ -66,10 +66,10 @@ class _Position:
 
 @dataclass(frozen=True)
 class Learned:
-    """How far a training came.
+    """The progress of a training at its end.
 
     Attributes:
-        epochs: how many it is, by its recipe or as planned by its budget.
+        epochs: epochs in all, from the recipe or as planned by the budget.
         done: updates made.
         total: updates in all.
     """
@@ -96,21 +96,22 @@ def fit(
 ) -> Learned:
     """Minimize the loss of `step` over shuffled batches on a one-cycle schedule.
 
-    Where several processes train (`bench.defenses.training.workers`), each is given its share of a batch.
-    Where the journal has a budget, the epochs are planned by it, and a training that is late stops.
+    If several processes train (`bench.defenses.training.distributed`), each takes its share of a batch. If
+    the journal has a budget, it determines the number of epochs, and a training that is late stops.
 
     Args:
-        network: what is trained, in place; with `settings.ema` it ends as the average of its weights.
+        network: trained in place; with `settings.ema` it ends as the average of its weights.
         step: the loss of a batch.
         x: images `[n, C, H, W]`.
         y: labels `[n]`.
         settings: epochs, batch size, learning rate, ...
         on_epoch: called after every epoch.
-        journal: where progress is noted every so many updates, and taken up again.
-        beside: what else `step` changes, to be noted along.
+        journal: notes, written every so many updates, from which a killed training resumes.
+        beside: further parts that `step` changes, to be noted as well.
 
     Raises:
-        BenchError: the loss is not finite.
+        BenchError: the loss is not finite, the batch does not divide among the processes, or there are
+            several processes and a budget.
     """
     workers = Workers.here()
     batch = min(settings.batch_size, len(x))
@@ -119,7 +120,7 @@ def fit(
     if budget is not None and workers.count > 1:
         raise BenchError("--minutes plans for one process: leave it or torchrun out")
     # The last, smaller batch of an epoch is left out: batch statistics of a few images are noise.
-    # Shuffling sees to it that no example is left out for good.
+    # Because of the shuffling, no example is left out in every epoch.
     per_epoch = len(x) // batch
     optimizer = _optimizer(network, settings)
     moved: dict[str, Stateful] = {"network": network, "optimizer": optimizer, **(beside or {})}
@@ -148,6 +149,7 @@ def fit(
         at.epochs = settings.epochs
         if budget is not None:
             first = torch.arange(batch, device=x.device)
+            # Rehearsed: the timed updates must leave no trace in the weights, the optimizer or the generators.
             with _rehearsed(moved, x.device):
                 seconds = seconds_per_update(lambda _: update(first, 0.0), x.device, budget.clock)
             at.epochs = budget.epochs(seconds, per_epoch, settings.epochs)
@@ -163,6 +165,7 @@ def fit(
         parts = update(workers.share(at.order[start : start + batch].to(x.device)), at.done / total)
         at.done += 1
         for name, value in parts.items():
+            # Summed on the device: reading a loss after every update would make a GPU wait.
             at.sums[name] = at.sums.get(name, 0) + value.detach().float()
         if at.done % per_epoch == 0:
             workers.average_statistics(network)
@@ -185,11 +188,11 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """A moving average that is short at first, so that the weights a network began with are soon forgotten."""
+    """Return an update of a moving average that is short at first and soon forgets the initial weights."""
 
     @torch.no_grad()
     def average(kept: Tensors, current: Tensors, count: Tensor | int) -> None:
-        # A tensor, so that a GPU is not waited for.
+        # A tensor, so that the host does not wait for a GPU.
         share = 1 - torch.as_tensor((1 + count) / (10 + count)).clamp_max(decay)
         for old, new in zip(kept, current, strict=True):
             if old.is_floating_point():
@@ -202,7 +205,7 @@ def _average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
 
 @contextmanager
 def _rehearsed(moved: Mapping[str, Stateful], device: torch.device) -> Iterator[None]:
-    """Whatever is learned inside is forgotten afterwards, and the generators draw again what they drew."""
+    """Run a block and restore the network, the other parts and the random generators afterwards."""
     before = {name: copy.deepcopy(part.state_dict()) for name, part in moved.items()}
     drawn = generators(device)
     yield
@@ -225,7 +228,7 @@ def _note(journal: Journal, at: _Position, moved: Mapping[str, Stateful], device
 
 
 def _resume(journal: Journal | None, moved: Mapping[str, Stateful], device: torch.device) -> _Position:
-    """Put everything where the last note says it stood; the beginning where there is none."""
+    """Restore the state of the last note and return its position; the beginning if there is no note."""
     note = journal.read() if journal is not None else None
     if note is None:
         return _Position()

@@ -1,4 +1,4 @@
-"""Pre-training of a purifier (AP): it learns to repaint noisy, covered images and sees no attack."""
+"""Pre-training of a purifier (AP in Lin et al., arXiv:2401.16352): it repaints covered images and sees no attack."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
-from bench.defenses.training.journal import Journal
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import PurifierRecipe
+from bench.defenses.training.resume import Journal
 from bench.defenses.transforms import Covered, RandomTransform
 
-WHOLE = 0.5  # the share of inputs with nothing covered: a purifier without random transform sees those
+WHOLE = 0.5  # the share of inputs without a mask: the inputs of a purifier without random transform
 
 
 def train_purifier(
     purifier: nn.Module, x: Tensor, y: Tensor, recipe: PurifierRecipe, on_epoch: OnEpoch, journal: Journal | None = None
 ) -> Learned:
-    """Train in place on the L1 distance between the repainted and the clean image, at every stage."""
+    """Train a purifier in place on the L1 distance between the repainted and the clean image, at every stage."""
     cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
     critic = Adversarial.of(recipe.gan_weight, x)
 
@@ -41,7 +41,7 @@ def train_purifier(
 
 
 def corrupt(x: Tensor, noise: float, cover: RandomTransform) -> tuple[Tensor, Tensor]:
-    """Images with Gaussian noise of a strength of their own, up to `noise`, and masks for a part of them.
+    """Add Gaussian noise of a random strength up to `noise` to each image, and draw masks for a part of them.
 
     Returns:
         The noisy images `[B, C, H, W]` in [0, 1], and the masks `[B, 1, H, W]`.

@@ -1,22 +1,16 @@
-"""Hyper-parameters of a training: TOML files in `recipes/`, and `key=value` changes to them."""
+"""Hyper-parameters of a training: TOML files in `defenses/training/recipes`, and `key=value` changes to them."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from bench.errors import BenchError, unknown
-from bench.families import LP_FAMILIES
-from bench.types import ThreatModel
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bench.threats import LP_FAMILIES, ThreatModel
 
 FOLDER = Path(__file__).parent / "recipes"
 FALLBACK = "default"
@@ -24,20 +18,20 @@ FALLBACK = "default"
 
 @dataclass(frozen=True, kw_only=True)
 class Optimization:
-    """What every training has.
+    """The hyper-parameters of every training.
 
     Attributes:
         epochs: passes over the training images.
         batch_size: images per update.
         learning_rate: the peak of the one-cycle schedule.
         weight_decay: decoupled for `adamw`, added to the gradient for `sgd`.
-        shift: images are moved at random by up to so many pixels.
-        flip: images are mirrored at random.
+        shift: largest random shift of an image along each axis, in pixels.
+        flip: whether images are mirrored at random.
         validation_threat: the threat model of the quick robust accuracy in the card; empty for none.
-        ema: decay of the moving average of the weights that is kept in their place; 0 keeps the last ones.
-        amp: forwards in bfloat16 where that loses nothing (`torch.autocast`).
+        ema: decay of the moving average of the weights, which becomes the result; 0 keeps the last weights.
+        amp: whether forwards run in mixed precision with bfloat16 (`torch.autocast`).
         optimizer: `adamw`, or `sgd` with Nesterov's momentum of 0.9, as is usual for large residual networks.
-        half: whether the weights are rounded to half precision in the end, and written so: half the bytes.
+        half: whether the final weights are rounded to half precision and written so, in half the bytes.
     """
 
     epochs: int
@@ -55,7 +49,7 @@ class Optimization:
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """Who crafts the training examples.
+    """The adversary that crafts the training examples.
 
     Attributes:
         threat: a threat model of an Lp family, of `stadv` or of `recolor`.
@@ -76,13 +70,14 @@ class Adversary:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(Optimization, Adversary):
-    """Standard and adversarial training; they differ in `steps` and `loss` alone.
+    """The recipe of a standard or adversarial training; these differ only in `steps` and `loss`.
 
     Attributes:
-        architecture: a name in `bench.defenses.networks.CLASSIFIERS`.
-        width: its channels.
+        architecture: a name in `bench.defenses.networks.by_name.CLASSIFIERS`.
+        width: channels of the network.
         loss: `cross-entropy` of the adversarial examples (Madry et al., arXiv:1706.06083), or `trades`
-            (Zhang et al., arXiv:1901.08573): that of the clean ones, and how far the answers move.
+            (Zhang et al., arXiv:1901.08573): the cross-entropy of the clean ones plus the KL divergence
+            between the answers to both.
         beta: the weight of the second part of `trades`.
     """
 
@@ -94,10 +89,10 @@ class ClassifierRecipe(Optimization, Adversary):
 
 @dataclass(frozen=True, kw_only=True)
 class Repainting:
-    """What a purifier is asked for beside the task at hand.
+    """The adversarial (GAN) loss that a purifier may have in addition to its task.
 
     Attributes:
-        gan_weight: the weight of the hinge loss of a discriminator that learns along; 0 for none.
+        gan_weight: the weight of the hinge loss of a discriminator that trains along with it; 0 for none.
     """
 
     gan_weight: float = 0.0
@@ -105,11 +100,11 @@ class Repainting:
 
 @dataclass(frozen=True, kw_only=True)
 class PurifierRecipe(Optimization, Repainting):
-    """Purifier pre-training on clean images alone.
+    """The recipe of a purifier's pre-training on clean images.
 
     Attributes:
-        architecture: a name in `bench.defenses.networks.PURIFIERS`.
-        width: its channels.
+        architecture: a name in `bench.defenses.networks.by_name.PURIFIERS`.
+        width: channels of the network.
         noise: the largest standard deviation of the noise on the input.
         missing_rate: the share of blocks hidden from half of the inputs.
     """
@@ -126,11 +121,11 @@ class PurifierRecipe(Optimization, Repainting):
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionRecipe(Optimization):
-    """Training of a diffusion model on clean images alone.
+    """The recipe of a diffusion model's training on clean images.
 
     Attributes:
         width: channels at full resolution, a multiple of 8.
-        highest: the share of the noise levels that is learned, from the lowest up.
+        highest: the share of the noise levels to learn, from the lowest up.
     """
 
     width: int
@@ -143,14 +138,14 @@ class DiffusionRecipe(Optimization):
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuningRecipe(Optimization, Adversary, Repainting):
-    """Fine-tuning of a purifier before a frozen classifier.
+    """The recipe of a purifier's fine-tuning before a frozen classifier.
 
     Attributes:
         rt: the random transform: `none`, `1`, `2` or `3`.
-        classification_weight: lambda, the weight of the cross-entropy beside the pixel loss.
-        attacked: whom the examples are crafted on: `pipeline`, the whole defense, or `classifier`, which
-            knows nothing of the purifier.
-        target: the image that the pixel loss draws to: `clean`, or `adversarial`, the one that came in.
+        classification_weight: lambda, the weight of the cross-entropy relative to the pixel loss.
+        attacked: the model on which the examples are crafted: `pipeline`, the whole defense, or
+            `classifier`, without the purifier.
+        target: the image with which the pixel loss compares: `clean`, or `adversarial`, the input itself.
     """
 
     rt: str
@@ -175,10 +170,10 @@ KINDS: dict[str, type[Recipe]] = {
     "atop-paper": FineTuningRecipe,
 }
 
-# Larger networks that some trainings have a recipe for, too: `at-resnet-18` is the training `at` of one.
+# Larger networks for which some trainings have a recipe: `at-resnet-18` is the training `at` of a ResNet-18.
 NETWORKS = ("resnet-18",)
 
-# The names a value is one of, where they are known here.
+# Allowed values of the parameters that are names, as far as they are known in this module.
 CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "loss": ("cross-entropy", "trades"),
@@ -192,10 +187,10 @@ _SHARES = ("missing_rate", "noise", "ema", "highest")
 
 
 def training_of(name: str) -> tuple[str, str]:
-    """What `name` trains, a key of `KINDS`, and the suffix of a larger network: `("at", "-resnet-18")`.
+    """Split a name into its training, a key of `KINDS`, and the suffix of a larger network: `("at", "-resnet-18")`.
 
     Raises:
-        BenchError: no such training.
+        BenchError: there is no such training.
     """
     for suffix in ("", *(f"-{network}" for network in NETWORKS)):
         training = name.removesuffix(suffix)
@@ -206,10 +201,10 @@ def training_of(name: str) -> tuple[str, str]:
 
 
 def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe:
-    """The recipe of training `name` for a dataset, or the default one, with some values changed.
+    """Read the recipe of training `name` for a dataset, else the default one, and change some values.
 
     Raises:
-        BenchError: no such training, no such key, or a value of the wrong type or out of range.
+        BenchError: there is no such training or key, or a value has the wrong type or is out of range.
     """
     kind = KINDS[training_of(name)[0]]
     values = tomllib.loads(_file(name, dataset).read_text(encoding="utf-8"))
@@ -224,22 +219,22 @@ def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe
 
 
 def starts_from(name: str) -> tuple[str, ...]:
-    """The checkpoints that training `name` begins with.
+    """Return the names of the checkpoints from which training `name` starts.
 
     Raises:
-        BenchError: no such training.
+        BenchError: there is no such training.
     """
     training, suffix = training_of(name)
     kind = KINDS[training]
     if kind is ClassifierRecipe:
         return ()
-    # What stands behind a purifier judges it, and fine-tuning needs both.
+    # The accuracy of a purifier is measured before a classifier, and fine-tuning also starts from a purifier.
     return (f"standard{suffix}", f"ap{suffix}") if kind is FineTuningRecipe else (f"standard{suffix}",)
 
 
 def _file(name: str, dataset: str) -> Path:
     own = FOLDER / dataset / f"{name}.toml"
-    # A dataset may be named by a path (`imagefolder:/data/birds`), which is no folder of ours.
+    # The name of a dataset may contain a path (`imagefolder:/data/birds`), which must not be looked up here.
     return own if dataset.replace("-", "_").isidentifier() and own.is_file() else FOLDER / FALLBACK / f"{name}.toml"
 
 
@@ -262,7 +257,7 @@ def _value(key: str, text: str, kind: type) -> Any:  # noqa: ANN401  (int, float
 
 
 def _check(recipe: Recipe) -> None:
-    """Bounds that hold for every recipe; names of networks and transforms are checked where they are known."""
+    """Raise a `BenchError` if a value is out of range; networks and transforms are checked where they are built."""
     values = dataclasses.asdict(recipe)
     for key in _AT_LEAST_ONE:
         if key in values and values[key] < 1:

@@ -1,4 +1,4 @@
-"""One training from recipe to checkpoint: what `bench train` does."""
+"""One training from recipe to checkpoint, for `bench train`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.defenses import checkpoints as files
-from bench.defenses import diffusion, networks
-from bench.defenses.purified import Purified
-from bench.defenses.purifiers.diffusion import Diffusion
+from bench.defenses import diffpure
+from bench.defenses import weights_file as files
+from bench.defenses.networks import by_name
+from bench.defenses.networks.denoiser import Diffusion
+from bench.defenses.purification import Purified
 from bench.defenses.training.budget import Budget
 from bench.defenses.training.classifier import train_classifier
-from bench.defenses.training.data import Examples, tensors
+from bench.defenses.training.data import LabelledImages, tensors
 from bench.defenses.training.diffusion import train_diffusion
+from bench.defenses.training.distributed import Workers, device_of, gathered
 from bench.defenses.training.finetune import fine_tune
-from bench.defenses.training.journal import EVERY, Journal
-from bench.defenses.training.judge import TrainingProgress, quick_check, rounded, seeded, standard_accuracy, watch
 from bench.defenses.training.loop import Learned, OnEpoch
 from bench.defenses.training.purifier import train_purifier
 from bench.defenses.training.recipe import (
@@ -35,11 +35,12 @@ from bench.defenses.training.recipe import (
     starts_from,
     training_of,
 )
-from bench.defenses.training.workers import Workers, device_of, gathered
+from bench.defenses.training.resume import EVERY, Journal
+from bench.defenses.training.validation import TrainingProgress, quick_check, rounded, seeded, standard_accuracy, watch
 from bench.defenses.transforms import random_transform
 from bench.errors import BenchError, unknown
-from bench.families import FAMILIES
-from bench.types import Defense, ImageSpec, ThreatModel
+from bench.threats import FAMILIES, ThreatModel
+from bench.types import Defense, ImageSpec
 
 SUMMARIES = {
     "standard": "classifier trained without adversarial examples",
@@ -58,7 +59,7 @@ SUMMARIES = {
 
 @dataclass(frozen=True)
 class _Job:
-    """What is trained, and the defense in which it is judged."""
+    """The network to train, and the defense in which it is judged."""
 
     weights: str
     architecture: Mapping[str, Any]
@@ -69,8 +70,8 @@ class _Job:
 
 def train(
     name: str,
-    train: Examples,
-    validation: Examples,
+    train: LabelledImages,
+    validation: LabelledImages,
     *,
     out: Path,
     checkpoints: Mapping[str, Path],
@@ -79,35 +80,34 @@ def train(
     device: str = "cpu",
     on_progress: Callable[[TrainingProgress], None] | None = None,
     command: str = "",
-    test: Examples | None = None,
+    test: LabelledImages | None = None,
     every: int = EVERY,
     budget: Budget | None = None,
 ) -> Path:
     """Train and write `<out>/<weights>.safetensors` with its card, also as one of several processes.
 
-    The same seed on the same machine, with the same number of threads, gives the same bytes, also
-    where the training was killed and is begun again. The random generators of the caller are left as
-    they were.
+    The same seed on the same machine, with the same number of threads, gives the same bytes, even if the
+    training was killed and resumed. The random generators of the caller stay unchanged.
 
-    With a budget, epochs are planned by what an update takes, and the card says how many they were. One that
-    is late all the same stops: the weights as they are then are written, the card says `unfinished`, and the
-    next call goes on.
+    With a budget, the time of an update determines the number of epochs, and the card records it. A
+    training that is late all the same stops and writes its current weights; the card says `unfinished`,
+    and the next call continues.
 
     Args:
         name: as in `bench.defenses.training.recipe.training_of`.
-        train: what is learned.
-        validation: what progress is measured on; nothing is learned or selected from it here.
+        train: the training examples.
+        validation: the examples on which progress is measured; nothing is learned or selected from them.
         out: the folder to write to.
-        checkpoints: what this training starts from: `ap` needs `standard`, `atop` needs
+        checkpoints: the checkpoints from which this training starts: `ap` needs `standard`, `atop` needs
             `standard` and `ap`.
         seed: of initialization, order and noise.
         overrides: recipe values to change, as `key: text`.
         device: `cpu`, `cuda`, ...
         on_progress: called after every epoch.
-        command: what the card says to type to repeat this training.
-        test: only for the standard accuracy in the card; without it, `validation` serves.
-        every: updates between two notes of where the training stands.
-        budget: how long it may take.
+        command: the command in the card that repeats this training.
+        test: examples only for the standard accuracy in the card, which else is that of `validation`.
+        every: updates between two notes of the state.
+        budget: the time of this call.
 
     Returns:
         The path of the weights.
@@ -116,7 +116,7 @@ def train(
     _check_fits(recipe, train.spec)
     began = time.perf_counter()
     device = device_of(device)
-    # Each process draws random numbers of its own; the first one's are those of a process alone.
+    # Each process draws its own random numbers; those of the first are the same as without other processes.
     scope = (seed, name, train.digest)
     with gathered(device) as workers, seeded(*scope, *([workers.rank] if workers.rank else [])), _tuned(device):
         job = _prepare(recipe, name, checkpoints, train.spec, device)
@@ -133,7 +133,7 @@ def train(
         return path
     seconds = time.perf_counter() - began
     with seeded(seed, name, "judge"):
-        # Judged as it will be read.
+        # Rounded before the card's accuracies, which so belong to the weights in the file.
         in_half = rounded(job.network, job.defense, recipe, validation, seed, device) if recipe.half else None
         card = {
             "name": job.weights,
@@ -169,8 +169,10 @@ def _check_fits(recipe: Recipe, spec: ImageSpec) -> None:
         raise BenchError(f"threat={threat!r}: {refused}; choose another one with --set threat=FAMILY:EPS")
 
 
-def _identity(job: _Job, recipe: Recipe, train: Examples, seed: int, device: str, workers: Workers) -> dict[str, Any]:
-    """All that the weights depend on: a training with other facts is another training."""
+def _identity(
+    job: _Job, recipe: Recipe, train: LabelledImages, seed: int, device: str, workers: Workers
+) -> dict[str, Any]:
+    """Return everything on which the weights depend: a training with other facts is another training."""
     return {
         "recipe": asdict(recipe),
         "architecture": dict(job.architecture),
@@ -186,28 +188,28 @@ def _identity(job: _Job, recipe: Recipe, train: Examples, seed: int, device: str
 
 def _prepare(recipe: Recipe, name: str, checkpoints: Mapping[str, Path], spec: ImageSpec, device: str) -> _Job:
     if isinstance(recipe, ClassifierRecipe):
-        if recipe.architecture not in networks.CLASSIFIERS:
-            raise unknown("classifier architecture", recipe.architecture, networks.CLASSIFIERS)
+        if recipe.architecture not in by_name.CLASSIFIERS:
+            raise unknown("classifier architecture", recipe.architecture, by_name.CLASSIFIERS)
         architecture = {"name": recipe.architecture, "width": recipe.width}
-        model = networks.build(architecture, spec).to(device)
+        model = by_name.build(architecture, spec).to(device)
         return _Job(name, architecture, model, Defense(model), {})
     standard, *pretrained = starts_from(name)
-    classifier, _ = networks.restore(standard, checkpoints, spec)
+    classifier, _ = by_name.restore(standard, checkpoints, spec)
     parents = {standard: files.sha256(Path(checkpoints[standard]))}
     if isinstance(recipe, DiffusionRecipe):
-        architecture = diffusion.architecture(spec, recipe.width)
-        denoiser, schedule = diffusion.build(architecture, spec)
-        defense = diffusion.defend(classifier.to(device), denoiser.to(device), schedule, t=0.1, steps=10)
+        architecture = diffpure.architecture(spec, recipe.width)
+        denoiser, schedule = diffpure.build(architecture, spec)
+        defense = diffpure.defend(classifier.to(device), denoiser.to(device), schedule, t=0.1, steps=10)
         return _Job(name, architecture, denoiser.network, defense, parents)
     if isinstance(recipe, PurifierRecipe):
-        if recipe.architecture not in networks.PURIFIERS:
-            raise unknown("purifier architecture", recipe.architecture, networks.PURIFIERS)
+        if recipe.architecture not in by_name.PURIFIERS:
+            raise unknown("purifier architecture", recipe.architecture, by_name.PURIFIERS)
         architecture = {"name": recipe.architecture, "width": recipe.width}
-        purifier = networks.build(architecture, spec)
+        purifier = by_name.build(architecture, spec)
         rt, weights = "none", name
     else:
         (before,) = pretrained
-        purifier, card = networks.restore(before, checkpoints, spec)
+        purifier, card = by_name.restore(before, checkpoints, spec)
         architecture = card["architecture"]
         parents[before] = files.sha256(Path(checkpoints[before]))
         rt, weights = recipe.rt, f"{name}-rt{recipe.rt}"
@@ -233,7 +235,7 @@ def _learn(job: _Job, x: Tensor, y: Tensor, recipe: Recipe, on_epoch: OnEpoch, j
 
 @contextmanager
 def _tuned(device: str) -> Iterator[None]:
-    """Let cuDNN choose its kernels by timing them: batches of a training have one size."""
+    """Let cuDNN choose its kernels by timing them, which pays because all batches have one size."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.startswith("cuda")
     try:
@@ -242,7 +244,7 @@ def _tuned(device: str) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def _describe(examples: Examples) -> dict[str, Any]:
+def _describe(examples: LabelledImages) -> dict[str, Any]:
     return {
         "dataset": examples.dataset,
         "split": examples.split,

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 import bench.defenses
 from bench.catalogue import DEFENSES
-from bench.checks.preflight import preflight
+from bench.catalogue.registry import load
+from bench.checks.before.preflight import preflight
 from bench.datasets.digits import digits
-from bench.registry import load
 from bench.types import Defense
 
 CHECKPOINTS = {

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from bench.catalogue.loading import load_defense
+from bench.catalogue.request import Request
+from bench.catalogue.resolve import defense
 from bench.datasets.load import beyond, load
-from bench.executors.task import load_defense
-from bench.request import Request
-from bench.selection import defense
 from bench.types import Defense
 
 pytestmark = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.random import seed_of
+from bench.oracle.randomness import seed_of
 
 # What a defense could know of an examination beforehand: the seed of a draw, were it always the same.
 GUESSED = {seed_of("preflight", draw) % 2**63 for draw in range(8)}

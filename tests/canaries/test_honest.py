@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.checks.preflight import preflight
+from bench.checks.before.preflight import preflight
 from bench.datasets.digits import digits
-from bench.defenses.classifiers.resnet import ResNet
+from bench.defenses.networks.resnet import ResNet
 from bench.types import Defense
 
 SHIPPED = {

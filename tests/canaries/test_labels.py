@@ -9,7 +9,7 @@ from scipy.stats import binom
 from torch import nn
 from torch.nn import functional as F
 
-from bench.checks.preflight import preflight
+from bench.checks.before.preflight import preflight
 from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
 from bench.types import Defense, ImageSpec

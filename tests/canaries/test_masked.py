@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.attacks.pgd import PGD
+from bench.attacks.lp.pgd import PGD
 
 EPS = 0.2
 ROW, COLUMN = torch.arange(8)[:, None].expand(8, 8), torch.arange(8)[None].expand(8, 8)

@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.datasets.pickled import COUNT, HUNDRED, TEN, announce, shuffled, write_batch
+
 Pixels = Callable[[str, int], NDArray[np.uint8]]
 Write = Callable[..., Path]
 
@@ -41,3 +43,24 @@ def write(pixels: Pixels) -> Write:
         return root
 
     return make
+
+
+@pytest.fixture
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same small CIFAR-10 in torchvision's files, shuffled, and a CIFAR-100 of four images a class."""
+    root = tmp_path / "batches" / "cifar-10-batches-py"
+    root.mkdir(parents=True)
+    rows = shuffled(TEN, COUNT)
+    halves = {"data_batch_1": rows[: len(rows) // 2], "data_batch_2": rows[len(rows) // 2 :]}
+    announce(
+        monkeypatch,
+        "cifar10",
+        train=[(name, write_batch(root / name, "train", half, TEN, "labels")) for name, half in halves.items()],
+        test=[("test_batch", write_batch(root / "test_batch", "test", rows, TEN, "labels"))],
+    )
+    root = tmp_path / "batches" / "cifar-100-python"
+    root.mkdir()
+    rows = shuffled(HUNDRED, 4)
+    parts = {part: write_batch(root / part, part, rows, HUNDRED, "fine_labels") for part in ("train", "test")}
+    announce(monkeypatch, "cifar100", **{part: [(part, md5)] for part, md5 in parts.items()})
+    return tmp_path / "batches"

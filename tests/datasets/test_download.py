@@ -64,21 +64,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
-@pytest.mark.slow
-def test_archives_are_those_of_torchvision() -> None:
-    """URL, MD5 and folder of each."""
-    from bench import repairs
-
-    datasets = repairs.torchvision().datasets
-    cifars = [datasets.CIFAR10, datasets.CIFAR100]
-    theirs = [(kind.url, kind.tgz_md5, kind.base_folder, kind.filename) for kind in cifars]
-    for size in ("160px", "320px"):
-        url, md5 = datasets.Imagenette._ARCHIVES[size]
-        theirs.append((url, md5, Path(url).stem, Path(url).name))
-
-    assert [(each.url, each.md5, each.folder, each.file) for each in ARCHIVES.values()] == theirs
-
-
 def test_a_download_is_checked_unpacked_and_said(published: Archive, tmp_path: Path, capsys: Any) -> None:
     """The folder appears under its name; nothing else but the archive stays."""
     data = tmp_path / "my data"

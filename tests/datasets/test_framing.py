@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.datasets.framing import PLAIN, Framing, split
-from bench.datasets.load import HEADLINE, load, threat
+from bench.datasets.load import load
+from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
 
 SIZES = [(40, 30), (30, 40), (37, 53), (64, 64), (24, 24), (200, 24)]
@@ -38,9 +39,9 @@ def uneven(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_pixels_are_those_of_torchvision(framing: Framing, size: tuple[int, int]) -> None:
     """`Resize` and `CenterCrop` on PIL images, as every evaluation on ImageNet has them."""
-    from bench import repairs
+    from bench import _compat
 
-    repairs.torchvision()
+    _compat.torchvision()
     from torchvision import transforms
 
     image = photograph(size)

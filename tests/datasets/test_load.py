@@ -3,17 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.datasets.load import HEADLINE, data_folder, known, load, threat
+from bench.datasets.load import data_folder, load
 from bench.errors import BenchError
-
-
-def test_known_names_are_listed() -> None:
-    """What `--dataset` understands."""
-    assert known() == ("digits", "cifar10", "cifar100", "imagenette-160", "imagenette-320", "imagefolder:PATH")
 
 
 @pytest.mark.parametrize(
@@ -62,40 +56,6 @@ def test_a_wrong_name_is_answered_with_the_nearest_one(name: str, split: str, me
         load(name, split)
 
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("digits", ["Linf:0.2", "L2:1", "stadv:0.4"]),
-        ("cifar10", ["Linf:8/255", "L2:0.5", "stadv:0.8"]),
-        ("cifar100", ["Linf:8/255", "L2:0.5", "stadv:0.8"]),
-        ("imagenette-160", ["Linf:4/255", "L2:2.5", "stadv:4"]),
-        ("imagenette-320", ["Linf:4/255", "L2:4", "stadv:6.4"]),
-        ("imagenette-320[crop=224]", ["Linf:4/255", "L2:3.5", "stadv:5.6"]),
-    ],
-)
-def test_threats_of_the_named_datasets(name: str, expected: list[str]) -> None:
-    """The threat models a study takes where the user names none."""
-    assert [str(threat(family, name)) for family in HEADLINE] == expected
-
-
-@pytest.mark.parametrize(
-    ("side", "expected"),
-    [
-        (32, ["Linf:8/255", "L2:0.5", "stadv:0.8"]),
-        (64, ["Linf:8/255", "L2:1", "stadv:1.6"]),
-        (224, ["Linf:4/255", "L2:3.5", "stadv:5.6"]),
-    ],
-)
-@pytest.mark.parametrize("layout", ["", "test"])
-def test_threats_of_an_image_folder_follow_its_size(
-    tmp_path: Path, write: Any, side: int, expected: list[str], layout: str
-) -> None:
-    """At 32x32 they are CIFAR's; L2 and the displacement grow with the image, Linf is ImageNet's above 64."""
-    write(tmp_path / layout, count=1, size=side)
-
-    assert [str(threat(family, f"imagefolder:{tmp_path}")) for family in HEADLINE] == expected
 
 
 def test_the_data_folder_is_the_argument_then_the_variable_then_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

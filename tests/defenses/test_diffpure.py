@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 import bench.defenses
-from bench import matrix, repairs, selection
-from bench.catalogue import DEFENSES
+from bench import _compat
+from bench.catalogue import DEFENSES, resolve, selection
+from bench.catalogue.request import Request
 from bench.datasets.digits import digits
-from bench.defenses import checkpoints as files
-from bench.defenses import diffusion
+from bench.defenses import diffpure
+from bench.defenses import weights_file as files
 from bench.errors import BenchError
-from bench.request import Request
+from bench.oracle.variants import offered, variant
 from bench.types import ImageSpec
-from bench.variants import offered, variant
 
 DIGITS = ImageSpec((1, 8, 8), 10)
 CIFAR = ImageSpec((3, 32, 32), 10)
@@ -30,7 +30,7 @@ STANDARD = Path(bench.defenses.__file__).parent / "weights" / "digits" / "standa
 
 @pytest.fixture(scope="module", autouse=True)
 def library():
-    repairs.torchvision()
+    _compat.torchvision()
     return pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'atop-bench[diffusion]'")
 
 
@@ -38,8 +38,8 @@ def library():
 def checkpoints(tmp_path):
     """The shipped classifier and an untrained diffusion model, as `bench train` would write it."""
     torch.manual_seed(0)
-    description = diffusion.architecture(DIGITS, 8)
-    denoiser, _ = diffusion.build(description, DIGITS)
+    description = diffpure.architecture(DIGITS, 8)
+    denoiser, _ = diffpure.build(description, DIGITS)
     path = tmp_path / "diffpure.safetensors"
     files.write(path, denoiser.network.state_dict(), {"name": "diffpure", "architecture": description})
     return {"standard": STANDARD, "diffpure": path}
@@ -49,7 +49,7 @@ def checkpoints(tmp_path):
 def folder(tmp_path, library):
     """A pipeline as diffusers saves it: network and scheduler in folders of their own."""
     torch.manual_seed(1)
-    network = library.UNet2DModel.from_config(diffusion.architecture(DIGITS, 8)["unet"])
+    network = library.UNet2DModel.from_config(diffpure.architecture(DIGITS, 8)["unet"])
     scheduler = library.DDPMScheduler(num_train_timesteps=500, beta_start=2e-4, beta_end=0.03)
     network.save_pretrained(tmp_path / "model" / "unet", safe_serialization=True)
     scheduler.save_pretrained(tmp_path / "model" / "scheduler")
@@ -60,7 +60,7 @@ def folder(tmp_path, library):
 def test_the_network_predicts_noise_for_images_of_any_size_each_for_itself(spec):
     """Sides that cannot be halved are extended and cropped; an image alone gets the same answer."""
     torch.manual_seed(0)
-    denoiser, schedule = diffusion.build(diffusion.architecture(spec, 8), spec)
+    denoiser, schedule = diffpure.build(diffpure.architecture(spec, 8), spec)
     denoiser.double().train()
     x, times = torch.rand(3, *spec.shape, dtype=torch.float64), torch.tensor([0, 99, 400])
 
@@ -73,17 +73,17 @@ def test_the_network_predicts_noise_for_images_of_any_size_each_for_itself(spec)
 
 @pytest.mark.parametrize(("spec", "parameters"), [(DIGITS, 701_345), (CIFAR, 1_113_955)], ids=["digits", "cifar"])
 def test_the_network_is_as_large_as_the_docstring_says(spec, parameters):
-    denoiser, _ = diffusion.build(diffusion.architecture(spec, 32), spec)
+    denoiser, _ = diffpure.build(diffpure.architecture(spec, 32), spec)
 
     assert sum(parameter.numel() for parameter in denoiser.parameters()) == parameters
-    assert f"{round(parameters, -3):,}" in diffusion.architecture.__doc__
+    assert f"{round(parameters, -3):,}" in diffpure.architecture.__doc__
 
 
 def test_the_schedule_is_that_of_the_library(library):
     """Our levels are one more than its times: level 0 is the image itself."""
     theirs = library.DDPMScheduler().alphas_cumprod
 
-    _, schedule = diffusion.build(diffusion.architecture(DIGITS, 8), DIGITS)
+    _, schedule = diffpure.build(diffpure.architecture(DIGITS, 8), DIGITS)
 
     assert torch.allclose(torch.tensor(schedule.kept), theirs, rtol=1e-4)
 
@@ -93,7 +93,7 @@ def test_a_reverse_step_is_that_of_the_library(library, level, lower):
     """Told the same noise, its DDPM scheduler reaches the same mean, with and without skipped levels."""
     scheduler = library.DDPMScheduler(clip_sample=False, variance_type="fixed_small")
     scheduler.set_timesteps(timesteps=[level - 1, lower - 1])
-    _, schedule = diffusion.build(diffusion.architecture(DIGITS, 8), DIGITS)
+    _, schedule = diffpure.build(diffpure.architecture(DIGITS, 8), DIGITS)
     x, noise = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 4)
     torch.manual_seed(0)
     theirs = scheduler.step(noise, level - 1, x).prev_sample
@@ -106,7 +106,7 @@ def test_a_reverse_step_is_that_of_the_library(library, level, lower):
 
 def test_a_checkpoint_loads_as_a_frozen_stochastic_defense(checkpoints):
     """Base, purifier and derandomized variant are there, and a gradient flows through all of them."""
-    defense = diffusion.load(checkpoints=checkpoints, spec=DIGITS, t="0.1", steps="3")
+    defense = diffpure.load(checkpoints=checkpoints, spec=DIGITS, t="0.1", steps="3")
     x = torch.tensor(digits("validation").first(4).x).requires_grad_()
 
     defense.model(x).logsumexp(1).sum().backward()
@@ -123,7 +123,7 @@ def test_a_checkpoint_loads_as_a_frozen_stochastic_defense(checkpoints):
 
 def test_the_model_classifies_what_the_purifier_yields(checkpoints):
     """BPDA takes the two apart: with the same random numbers they are the defense to the bit."""
-    defense = diffusion.load(checkpoints=checkpoints, spec=DIGITS)
+    defense = diffpure.load(checkpoints=checkpoints, spec=DIGITS)
     x = torch.rand(4, 1, 8, 8)
 
     torch.manual_seed(5)
@@ -136,7 +136,7 @@ def test_the_model_classifies_what_the_purifier_yields(checkpoints):
 
 def test_without_noise_the_defense_is_the_classifier(checkpoints):
     """t = 0 is the undefended control, deterministic, here and in the catalogue."""
-    defense = diffusion.load(checkpoints=checkpoints, spec=DIGITS, t="0")
+    defense = diffpure.load(checkpoints=checkpoints, spec=DIGITS, t="0")
     x = torch.rand(4, 1, 8, 8)
 
     assert torch.equal(defense.model(x), defense.base(x))
@@ -150,7 +150,7 @@ def test_every_level_the_catalogue_offers_is_as_stochastic_as_it_says(checkpoint
     entry = DEFENSES.get("diffpure")
 
     for t in entry.choices["t"]:
-        defense = diffusion.load(checkpoints=checkpoints, spec=DIGITS, t=t, steps="1")
+        defense = diffpure.load(checkpoints=checkpoints, spec=DIGITS, t=t, steps="1")
 
         assert entry.is_stochastic({"t": t, "steps": "1"}) == defense.stochastic
 
@@ -160,14 +160,14 @@ def test_a_level_or_a_number_of_steps_out_of_range_is_named(checkpoints, changed
     ((key, value),) = changed.items()
 
     with pytest.raises(BenchError, match=rf"diffpure\[{key}={value}\]: {key} must be a"):
-        diffusion.load(checkpoints=checkpoints, spec=DIGITS, **changed)
+        diffpure.load(checkpoints=checkpoints, spec=DIGITS, **changed)
 
 
 def test_a_folder_of_the_library_loads_and_converts_to_a_checkpoint(folder, tmp_path):
     """Network and schedule are those of the folder, there and back again."""
-    denoiser, description = diffusion.from_folder(folder)
-    path = diffusion.convert(folder, tmp_path / "weights" / "digits" / "diffpure.safetensors")
-    again, schedule, card = diffusion.restore(path, DIGITS)
+    denoiser, description = diffpure.from_folder(folder)
+    path = diffpure.convert(folder, tmp_path / "weights" / "digits" / "diffpure.safetensors")
+    again, schedule, card = diffpure.restore(path, DIGITS)
     x, times = torch.rand(2, 1, 8, 8), torch.tensor([3, 400])
 
     assert torch.equal(denoiser(x, times), again(x, times))
@@ -176,13 +176,13 @@ def test_a_folder_of_the_library_loads_and_converts_to_a_checkpoint(folder, tmp_
     assert card["architecture"] == description
     assert card["trained_on"] == []
     assert not any(parameter.requires_grad for parameter in denoiser.parameters())
-    defense = diffusion.load(checkpoints={"standard": STANDARD, "diffpure": path}, spec=DIGITS)
+    defense = diffpure.load(checkpoints={"standard": STANDARD, "diffpure": path}, spec=DIGITS)
     assert defense.model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_a_folder_of_the_network_alone_has_the_schedule_of_the_source(folder):
     """`UNet2DModel.save_pretrained` writes no scheduler."""
-    _, description = diffusion.from_folder(folder / "unet")
+    _, description = diffpure.from_folder(folder / "unet")
 
     assert description["schedule"] == {"levels": 1000, "first": 1e-4, "last": 0.02}
 
@@ -228,7 +228,7 @@ def test_a_folder_that_cannot_be_trusted_is_refused_in_one_line(folder, break_, 
     break_(folder)
 
     with pytest.raises(BenchError, match=said) as caught:
-        diffusion.from_folder(folder)
+        diffpure.from_folder(folder)
 
     assert "\n" not in str(caught.value)
 
@@ -238,19 +238,19 @@ def test_a_folder_that_cannot_be_trusted_is_refused_in_one_line(folder, break_, 
     [
         ({"name": "unet", "width": 12}, "describes no diffusion model"),
         ({"name": "ddpm", "unet": {"block_out_channels": [7]}, "schedule": {}}, "cannot be built"),
-        (diffusion.architecture(CIFAR, 8), "takes 3 channels and predicts 3, the images have 1"),
+        (diffpure.architecture(CIFAR, 8), "takes 3 channels and predicts 3, the images have 1"),
     ],
     ids=["other", "broken", "color"],
 )
 def test_a_card_that_describes_another_network_is_named(architecture, said):
     with pytest.raises(BenchError, match=said):
-        diffusion.build(architecture, DIGITS)
+        diffpure.build(architecture, DIGITS)
 
 
 @pytest.mark.parametrize("width", [0, 4, 12])
 def test_a_width_that_groups_do_not_divide_is_named(width):
     with pytest.raises(BenchError, match=f"width={width} of a diffusion model must be a multiple of 8"):
-        diffusion.architecture(DIGITS, width)
+        diffpure.architecture(DIGITS, width)
 
 
 def test_without_the_library_one_line_says_how_to_install_it(monkeypatch):
@@ -264,17 +264,17 @@ def test_without_the_library_one_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", import_module)
 
     with pytest.raises(BenchError, match=r"not installed: pip install 'atop-bench\[diffusion\]'"):
-        diffusion.build(diffusion.architecture(DIGITS, 8), DIGITS)
+        diffpure.build(diffpure.architecture(DIGITS, 8), DIGITS)
 
 
 def test_all_leaves_out_what_has_no_shipped_weights():
     """`bench run` as it comes must not ask for diffusion weights; by name they are asked for."""
-    labels = [ref.label for ref in matrix.defenses("all", digits("test").first(8), None)]
+    labels = [ref.label for ref in selection.defenses("all", digits("test").first(8), None)]
 
     assert "diffpure" not in labels
     assert {"standard", "at", "ap", "atop", "trades", "at-l2"} <= set(labels)
     with pytest.raises(BenchError, match="no weights 'diffpure' for dataset 'digits'"):
-        selection.defense(Request("diffpure", {}), "digits", None)
+        resolve.defense(Request("diffpure", {}), "digits", None)
 
 
 def test_the_version_of_the_library_is_part_of_the_key(checkpoints, tmp_path, monkeypatch):
@@ -287,18 +287,18 @@ def test_the_version_of_the_library_is_part_of_the_key(checkpoints, tmp_path, mo
     digests = []
     for version in ("0.1", "0.2"):
         monkeypatch.setattr("importlib.metadata.version", lambda name, version=version: version)
-        digests.append(selection.defense(Request("diffpure", {}), "digits", tmp_path).digest)
+        digests.append(resolve.defense(Request("diffpure", {}), "digits", tmp_path).digest)
 
     assert digests[0] != digests[1]
 
 
 def test_any_classifier_can_be_put_behind_a_diffusion_model(folder):
     """As a user's own file does it: `defend` needs no checkpoint of ours."""
-    denoiser, description = diffusion.from_folder(folder)
-    _, schedule = diffusion.build(description, DIGITS)
+    denoiser, description = diffpure.from_folder(folder)
+    _, schedule = diffpure.build(description, DIGITS)
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
-    defense = diffusion.defend(classifier, denoiser, schedule, t=0.1, steps=2)
+    defense = diffpure.defend(classifier, denoiser, schedule, t=0.1, steps=2)
 
     assert defense.stochastic
     assert defense.model(torch.rand(2, 1, 8, 8)).shape == (2, 10)

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.defenses.classifiers.small_cnn import SmallCNN
 from bench.defenses.inference import for_inference
+from bench.defenses.networks.small_cnn import SmallCNN
 
 
 def trained_like(module):

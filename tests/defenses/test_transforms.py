@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.defenses.purified import repaint
 from bench.defenses.transforms import TRANSFORMS, random_transform
 from bench.errors import BenchError
 
@@ -49,21 +48,6 @@ def test_the_masks_of_rt3_cover_every_pixel_exactly_once(shape):
     masks = TRANSFORMS["3"](torch.rand(8, *shape)).masks
 
     assert torch.equal(masks.sum(0), torch.ones(8, 1, *shape[1:]))
-
-
-def test_rt3_combines_the_repainted_part_of_each_mask():
-    """A pixel of the result was painted under the mask that covered it, not under another one."""
-
-    def tell_mask(image, mask):
-        # Paints each missing pixel with the share of covered pixels in its own upper half.
-        return mask[:, :, :4].mean((1, 2, 3), keepdim=True).expand_as(image)
-
-    covered = TRANSFORMS["3"](torch.rand(8, 1, 8, 8))
-
-    combined = repaint(tell_mask, covered)
-
-    for painted, mask in zip([tell_mask(covered.image, mask) for mask in covered.masks], covered.masks, strict=True):
-        assert torch.equal(combined[mask.bool()], painted[mask.bool()])
 
 
 @pytest.mark.parametrize("rt", TRANSFORMS)

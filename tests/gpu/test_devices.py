@@ -14,26 +14,26 @@ import pytest
 import torch
 
 import bench.defenses
-from bench import matrix
 from bench.attacks.losses import LOSSES
 from bench.catalogue import ATTACKS
-from bench.checks import ability
-from bench.checks.preflight import preflight
-from bench.checks.threat import Violation
-from bench.conversion import Engine, converted
+from bench.catalogue.loading import load_attack, load_defense
+from bench.catalogue.request import Request
+from bench.catalogue.resolve import attack, defense
+from bench.catalogue.selection import Selection
+from bench.checks.before.preflight import preflight
 from bench.datasets.digits import digits
 from bench.datasets.examples import Examples
 from bench.defenses.training.run import train
-from bench.evaluate import evaluate
-from bench.executors.task import Task, compute, load_attack, load_defense
-from bench.families import FAMILIES
-from bench.formats import FORMATS, PLAIN, Plan
-from bench.oracle import Oracle
-from bench.planner import plan
-from bench.request import Request
-from bench.selection import attack, defense
-from bench.types import Defense, ImageSpec, ThreatModel
-from bench.variants import beside
+from bench.harness import ability, matrix
+from bench.harness.conversion import SearchModels, converted
+from bench.harness.evaluate import evaluate
+from bench.harness.format_choice import choose_formats
+from bench.harness.formats import FORMATS, PLAIN, SearchFormats
+from bench.harness.task import Task, compute
+from bench.harness.verify import Violation
+from bench.oracle.oracle import Oracle
+from bench.threats import FAMILIES, ThreatModel
+from bench.types import Defense, ImageSpec
 from tests.gpu.conftest import REAL
 
 pytestmark = pytest.mark.cuda
@@ -78,7 +78,8 @@ def subject(entry, family):
     name = "atop" if purified and entry.needs != "source" else "at"
     whole = load_defense(defense(Request(name, {}), "digits", None), part.spec)
     if entry.needs == "source":
-        whole = beside(whole, load_defense(defense(Request("standard", {}), "digits", None), part.spec))
+        other = load_defense(defense(Request("standard", {}), "digits", None), part.spec)
+        whole = replace(whole, transfer_source=other)
     if FAMILIES[family].colors:
         return Defense(Gray(whole.model).eval()), tinted(part)
     return whole, part
@@ -88,8 +89,8 @@ def asked(name, family, part, *, stochastic):
     """The cell of an attack, and the attack."""
     _, ref = attack(Request(name, {}), "digits", None)
     text = SIZES.get(family) or f"{family}:{FAMILIES[family].usual(part.spec.shape)}"
-    request = matrix.MatrixRequest("at", "fgsm", (ThreatModel.parse("Linf:0.2"),), batch=N)
-    (planned,) = matrix.build(request, digits("test").first(N))
+    request = Selection.of("at", "fgsm", (ThreatModel.parse("Linf:0.2"),))
+    (planned,) = matrix.build(request, digits("test").first(N), batch=N)
     cell = planned.cell
     cell = replace(
         cell,
@@ -108,7 +109,7 @@ def judged(name, family, device, every=1):
         pytest.importorskip(package)
     whole, part = subject(entry, family)
     cell, built = asked(name, family, part, stochastic=whole.stochastic)
-    return whole, evaluate(cell, whole, built, part, device=device, engine=Engine(every=every))
+    return whole, *evaluate(cell, whole, built, part, device=device, search_models=SearchModels(every=every))
 
 
 def for_every_attack(test):
@@ -118,10 +119,10 @@ def for_every_attack(test):
 @for_every_attack
 def test_every_attack_gives_the_verdicts_of_the_cpu(device, name, family):
     """Looking every eight queries at what is broken; on a real GPU up to a borderline example, and up to its draws."""
-    whole, there = judged(name, family, device, every=8)
-    _, here = judged(name, family, "cpu")
+    whole, there, images = judged(name, family, device, every=8)
+    _, here, _ = judged(name, family, "cpu")
 
-    assert np.isfinite(there.x_adv).all()
+    assert np.isfinite(images.x_adv).all()
     if not REAL:
         assert there.verdicts.adversarial.tolist() == here.verdicts.adversarial.tolist()
         assert there.verdicts.clean.tolist() == here.verdicts.clean.tolist()
@@ -138,10 +139,10 @@ def test_the_same_cell_is_the_same_bytes(device, name):
     """Determinism on one machine: verdicts, points and the ledger."""
     family = ATTACKS.get(name).families[0]
 
-    _, first = judged(name, family, device, every=8)
-    _, again = judged(name, family, device, every=8)
+    _, first, images = judged(name, family, device, every=8)
+    _, again, others = judged(name, family, device, every=8)
 
-    assert first.x_adv.tobytes() == again.x_adv.tobytes()
+    assert images.x_adv.tobytes() == others.x_adv.tobytes()
     assert first.verdicts.adversarial.tolist() == again.verdicts.adversarial.tolist()
     assert first.cost == again.cost
 
@@ -175,8 +176,8 @@ def test_every_attack_is_asked_there_whether_it_can_attack(device, monkeypatch):
 
 def test_a_gpu_stops_at_most_eight_queries_late(device):
     """What is broken is asked about until the next look, and no longer."""
-    _, late = judged("pgd-20", "Linf", device, every=8)
-    _, prompt = judged("pgd-20", "Linf", device, every=1)
+    _, late, _ = judged("pgd-20", "Linf", device, every=8)
+    _, prompt, _ = judged("pgd-20", "Linf", device, every=1)
 
     extra = np.array(late.ledger.forwards) - np.array(prompt.ledger.forwards)
     assert late.verdicts.adversarial.tolist() == prompt.verdicts.adversarial.tolist()
@@ -234,18 +235,18 @@ def test_every_format_answers_there_and_the_planner_chooses_one(device):
         other = converted(whole.model, layout, x[:2])(x)
         assert other.is_cuda
         assert torch.allclose(other, logits, atol=0.5 if layout.half else 1e-3)
-    assert plan(whole, x, seconds=0.1).search in FORMATS
+    assert choose_formats(whole, x, seconds=0.1).search in FORMATS
     whole.model.to("cpu")
 
 
 def test_a_task_is_computed_in_another_format_on_the_device(device):
     """As the executor does it, search in bfloat16 and confirmation in float32."""
     part = digits("test").first(N)
-    request = matrix.MatrixRequest("at", "core", (ThreatModel.parse("Linf:0.2"),), batch=N)
-    (planned,) = matrix.build(request, part)
+    request = Selection.of("at", "core", (ThreatModel.parse("Linf:0.2"),))
+    (planned,) = matrix.build(request, part, batch=N)
 
-    report = compute(Task(planned.cell, 0, part, Plan(search=FORMATS[-1])), device, lambda _passed: None)
-    plain = compute(Task(planned.cell, 0, part, Plan(search=PLAIN)), "cpu", lambda _passed: None)
+    report = compute(Task(planned.cell, 0, part, SearchFormats(search=FORMATS[-1])), device, lambda _passed: None)
+    plain = compute(Task(planned.cell, 0, part, SearchFormats(search=PLAIN)), "cpu", lambda _passed: None)
 
     assert report.error == ""
     assert (report.done.verdicts.adversarial != plain.done.verdicts.adversarial).sum() <= 1
@@ -315,13 +316,13 @@ def test_a_surrogate_of_its_own_comes_along(device):
     part = digits("test").first(N)
     refs = [defense(Request(name, {}), "digits", None) for name in ("at", "standard", "at-l2")]
     model, other, base = (load_defense(ref, part.spec).model for ref in refs)
-    request = matrix.MatrixRequest("at", "bpda", (ThreatModel.parse("Linf:0.2"),), batch=N)
+    request = Selection.of("at", "bpda", (ThreatModel.parse("Linf:0.2"),))
     _, ref = attack(Request("bpda", {}), "digits", None)
-    (planned,) = matrix.build(replace(request, attacks="fgsm"), part)
+    (planned,) = matrix.build(Selection.of("at", "fgsm", request.threats), part)
     whole = Defense(model, surrogate=other, base=base)
 
-    found = evaluate(replace(planned.cell, attack=ref), whole, fewer(ref), part, device=device)
+    _, images = evaluate(replace(planned.cell, attack=ref), whole, fewer(ref), part, device=device)
 
-    assert found.x_adv.shape == part.x.shape
+    assert images.x_adv.shape == part.x.shape
     for module in (model, other, base):
         module.to("cpu")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.defenses import networks
+from bench.defenses.networks import by_name
 from bench.defenses.training.recipe import read_recipe
 from bench.types import ImageSpec
 from gpu import parcel, plan
@@ -30,7 +30,7 @@ def test_shares_are_of_what_is_left_and_what_is_done_takes_none():
 def test_operations_are_those_of_the_literature():
     """ResNet-18 on CIFAR has 0.56 billion multiply-adds; a single convolution can be counted by hand."""
     layer = torch.nn.Conv2d(3, 8, 3, padding=1)
-    model = networks.build({"name": "preact-resnet-18", "width": 64}, CIFAR).eval()
+    model = by_name.build({"name": "preact-resnet-18", "width": 64}, CIFAR).eval()
 
     assert plan.operations(layer, CIFAR) == 2 * 32 * 32 * 8 * 3 * 9
     assert plan.operations(model, CIFAR) == pytest.approx(2 * 0.556e9, rel=0.01)
@@ -83,15 +83,15 @@ def test_time_that_is_up_leaves_the_work_and_passes_for_no_failed_cell():
 def test_every_line_of_the_matrix_is_a_command_that_is_understood():
     """Attacks, threats and defenses by their names, on a thousand images."""
     from bench.catalogue import ATTACKS, DEFENSES
-    from bench.request import parse_list
-    from bench.types import ThreatModel
+    from bench.catalogue.request import parse_list
+    from bench.threats import ThreatModel
 
     assert FULL.n == 1000
     assert FULL.n % FULL.batch == 0
     for defenses, attacks, threats in FULL.matrix:
-        for request in parse_list(defenses, "defense", {}):
+        for request in parse_list(defenses, "defense"):
             assert DEFENSES.get(request.name)
             assert request.parameters == {"network": "resnet-18"}
         families = {ThreatModel.parse(text).family for text in threats.split(",")}
-        for request in parse_list(attacks, "attack", {}):
+        for request in parse_list(attacks, "attack"):
             assert families & set(ATTACKS.get(request.name).families)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bench.registry import AttackEntry, Limits
+from bench.catalogue.registry import AttackEntry, Limits
 
 _LP = ("Linf", "L2", "L1")
 _EOT = 20
 
-# By kind of defense, and by threat family where AutoAttack has other parameters for it (attacks.md 3.1).
+# By kind of defense. AutoAttack's standard version has other parameters in L1: untargeted APGD takes 5 restarts, the
+# targeted one 5 classes instead of 9, and both begin in larger balls (large_reps).
 _STANDARD = {
     "deterministic": ("apgd-ce", "apgd-t", "fab-t", "square"),
     "deterministic L1": (
@@ -18,7 +19,7 @@ _STANDARD = {
     ),
 }
 
-# What tells that a robust example is one, in the order of what it takes; the first two are by gradient.
+# The stages of the cascade, cheapest first: the screen, the gradient attacks, and the rest of AutoAttack.
 _SCREEN = "malt[targets=1,steps=20]"
 _CORE = (_SCREEN, "malt", "apgd-ce")
 _REST = ("fab-t", "square")

@@ -1,17 +1,17 @@
-"""Attacks bounded by what is seen: colors moved as one, and distances between activations."""
+"""Attacks with a perceptual bound: one change of color for the whole image, and distances between activations."""
 
 from __future__ import annotations
 
-from bench.registry import AttackEntry
+from bench.catalogue.registry import AttackEntry
 
 _EOT = 20
-# Where the distance is measured: the activations of a network that answers an image always alike.
+# The distance is measured between activations of a deterministic network: either of these variants will do.
 _STILL = ("base", "derandomized")
 
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         "recolor",
-        "bench.attacks.recolor:ReColor",
+        "bench.attacks.unforeseen.recolor:ReColor",
         "1906.00001",
         "one bounded function of color, a grid in CIELUV, found by Adam on the margin (ReColorAdv)",
         ("recolor",),
@@ -20,10 +20,10 @@ ENTRIES: tuple[AttackEntry, ...] = (
         config={"eot": _EOT},
         eot=_EOT,
     ),
-    # Beside the queries of the defense itself, every pass of the network that measures the distance.
+    # The counts include every pass of the network that measures the distance, not only queries of the defense.
     AttackEntry(
         "ppgd",
-        "bench.attacks.ppgd:PPGD",
+        "bench.attacks.perceptual.ppgd:PPGD",
         "2006.12655",
         "40 steps of equal perceptual length, by conjugate gradients, bounded by the classifier's own activations",
         ("lpips",),
@@ -35,7 +35,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "lpa",
-        "bench.attacks.lpa:LPA",
+        "bench.attacks.perceptual.lpa:LPA",
         "2006.12655",
         "5 rounds of 40 steps on the margin less a growing penalty on the perceptual distance (Lagrangian)",
         ("lpips",),

@@ -1,8 +1,8 @@
-"""Attacks made for purifiers: through a part of the defense, or with a stand-in for its gradient."""
+"""Attacks on purifiers: they attack a part of the defense, or replace its gradient by a surrogate's."""
 
 from __future__ import annotations
 
-from bench.registry import AttackEntry
+from bench.catalogue.registry import AttackEntry
 
 _LP = ("Linf", "L2", "L1")
 _EOT = 20
@@ -10,7 +10,7 @@ _EOT = 20
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
         "blind",
-        "bench.attacks.transfer:Transfer",
+        "bench.attacks.purifiers.transfer:Transfer",
         "2401.16352",
         "transfer from the classifier alone: 40 steps of PGD with momentum that never ask the purifier",
         _LP,
@@ -22,7 +22,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "derandomized",
-        "bench.attacks.transfer:Transfer",
+        "bench.attacks.purifiers.transfer:Transfer",
         "1802.00420",
         "transfer from the defense without its random transform: 40 steps of PGD with momentum",
         _LP,
@@ -35,7 +35,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "bpda",
-        "bench.attacks.bpda:BPDA",
+        "bench.attacks.purifiers.bpda:BPDA",
         "1802.00420",
         "pgd-eot-20 with a stand-in's gradient: a surrogate's, or the identity's in place of the purifier (BPDA)",
         _LP,
@@ -48,13 +48,13 @@ ENTRIES: tuple[AttackEntry, ...] = (
     ),
     AttackEntry(
         "transfer",
-        "bench.attacks.transfer:TransferFrom",
+        "bench.attacks.purifiers.transfer:TransferFrom",
         "1602.02697",
         "transfer from another registered defense, transfer[source=at]: 40 steps of PGD with momentum on it",
         _LP,
         forwards=41,
         backwards=41,
-        # The draws are the source's: selection multiplies the cost where it is stochastic.
+        # The draws are those of the source: if it is stochastic, `resolve` multiplies the cost by them.
         config={"source": "standard", "eot": _EOT},
         needs="source",
         only_named=True,

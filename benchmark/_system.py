@@ -1,0 +1,126 @@
+"""The machine and the installation under a run: memory, processor, files, packages, and processes of our own."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+from bench.errors import BenchError
+
+# Parameters of mallopt in glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# The largest values that glibc accepts: for the trim threshold an int, for mmap 32 MiB (DEFAULT_MMAP_THRESHOLD_MAX).
+_NEVER, _MOST = 2**31 - 1, 32 << 20
+_OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")
+
+
+def keep_freed() -> bool:
+    """Tell glibc to keep freed memory instead of returning it to the system; return whether it agreed.
+
+    The activations of a pass are freed together at its end. glibc returns that much memory to the system, and
+    the next pass has every page zeroed and mapped anew: thousands of page faults per batch of a small network.
+    The setting holds for the whole process, which never shrinks again. With another C library, or where the
+    user has set the thresholds (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES`), nothing changes.
+    """
+    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _OWN):
+        return False
+    if "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", ""):
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # Not `all` of a generator: both calls must be made, because either one ends glibc's own adjustment of the other.
+    return all([mallopt(_MMAP_THRESHOLD, _MOST), mallopt(_TRIM_THRESHOLD, _NEVER)])
+
+
+_CPUINFO = Path("/proc/cpuinfo")
+_EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def describe() -> str:
+    """Name the processor, such as `AMD EPYC (avx2)`; the machine type where the system says no more."""
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    found = ", ".join(extension for extension in _EXTENSIONS if extension in flags)
+    return f"{name or platform.processor() or platform.machine()} ({found or 'no vector extension known'})"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place when it is complete: a reader, or a crash, finds the old one or the new one.
+
+    The file is written, and may be read, under a temporary name in the same folder, which is made where it is missing.
+    At the end it is brought to the disk and renamed; where anything fails, it is removed and the old file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, for a rename is atomic only within one file system; and not to be guessed by a process number,
+    # for machines that share a folder have the same ones.
+    temporary = path.with_name(f".tmp-{os.urandom(4).hex()}-{path.name}")
+    try:
+        with temporary.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # before the rename: after a crash the name must not point to an empty file
+        temporary.replace(path)
+        _keep_name(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace the content of a file, whole or not at all."""
+    with whole(path) as file:
+        file.write(content)
+
+
+def _keep_name(folder: Path) -> None:
+    """Bring the names in a folder to the disk: without it a crash may undo a rename."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_SAFE = "PYTHONSAFEPATH"
+
+
+@contextmanager
+def own_process() -> Iterator[None]:
+    """Start processes inside: they import nothing from the working directory, and do not run the user's script again.
+
+    multiprocessing starts them, and its resource tracker, by `python -c`, which puts the working directory
+    before everything else: a `socket.py` of the user's would be taken for the standard library's. The environment
+    says otherwise. And it imports the main module anew, for what of it may be needed; of ours nothing is, and a
+    script that calls `bench.run` without `if __name__ == "__main__"` would call it without end.
+    """
+    before, main = os.environ.get(_SAFE), sys.modules.get("__main__")
+    os.environ[_SAFE] = "1"
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        if main is not None:
+            sys.modules["__main__"] = main
+        if before is None:
+            del os.environ[_SAFE]
+        else:
+            os.environ[_SAFE] = before
+
+
+def package_folder(package: str) -> Path:
+    """Return the folder of an installed package without importing the package."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise BenchError(f"package {package!r} is not installed: pip install it into this environment")
+    return Path(spec.origin).parent

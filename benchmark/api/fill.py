@@ -1,0 +1,247 @@
+"""The way from options to results: fill the matrix of defenses x attacks, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench._system import keep_freed
+from bench.api.results import Results
+from bench.catalogue import study as studies
+from bench.catalogue import versions
+from bench.catalogue.loading import load_defense
+from bench.catalogue.options import RunOptions, settled
+from bench.catalogue.selection import Selection
+from bench.catalogue.study import Study
+from bench.checks.after import probes
+from bench.checks.examination import HELD_OUT, Examination, ExaminedImages
+from bench.datasets.examples import Examples
+from bench.datasets.load import beyond, load, order_of_classes
+from bench.errors import BenchError, one_line
+from bench.harness import controls, corruptions, matrix, precision
+from bench.harness.executors import choose
+from bench.harness.formats import PLAIN
+from bench.harness.recognition import Recognized, recognized
+from bench.harness.run import Watcher, Work, lacking, pending
+from bench.harness.run import run as compute
+from bench.harness.task import Executor
+from bench.results.cell import Cell, Planned
+from bench.results.store import Store
+
+# The share of a run's passes that its probes may take; None for as much as they need.
+_SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
+
+
+def run(watcher: Watcher | None = None, **options: Any) -> Results:  # noqa: ANN401  (the fields of `RunOptions`)
+    """Compute the missing cells of a matrix and return all of it; the same call resumes.
+
+    Args:
+        watcher: receives progress; by default a bar on a terminal and in a notebook, else lines.
+        **options: the options of `bench run`, by name; `bench run --help` and docs/api.md list them. Defenses,
+            attacks and threats may be lists, too.
+
+    Returns:
+        Every requested cell, including those that failed or that a check blocks.
+
+    Raises:
+        BenchError: a mistake in the request; nothing was computed.
+    """
+    chosen = settled(options)
+    return watched(watcher, lambda who: fill(resolve(chosen, who)))
+
+
+def watched(watcher: Watcher | None, work: Callable[[Watcher], Results]) -> Results:
+    """Do some work with a watcher; without one, show a bar or lines on the error stream."""
+    if watcher is not None:
+        return work(watcher)
+    from bench.report.live.progress import Progress
+
+    with Progress() as progress:
+        return work(progress)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A valid request; nothing is computed yet.
+
+    Attributes:
+        options: of the run.
+        known: the cells, whose keys cover the answers of users' code.
+        examples: the images.
+        held_out: other images of the same dataset; `None` if there are none.
+        store: where verdicts are kept.
+        watcher: receives progress.
+    """
+
+    options: RunOptions
+    known: Recognized
+    examples: Examples
+    held_out: Examples | None
+    store: Store
+    watcher: Watcher
+
+    @property
+    def study(self) -> Study | None:
+        return studies.read(self.options.study) if self.options.study else None
+
+    def executor(self, tasks: int) -> Executor:
+        """Choose the executor for so many tasks."""
+        return choose(self.options.executor, self.options.device, self.options.jobs, tasks)
+
+    def in_formats(self, *, measure: bool = True) -> precision.Settled:
+        """Return the cells with the format of their queries; `measure`: whether a defense may be timed for that."""
+        executor = self.executor(len(self.known.plan))
+        keep_freed()  # formats are timed here as the workers will run them
+        return precision.settled(
+            self.known.plan,
+            self.examples,
+            self.store,
+            precision=self.options.precision,
+            device=executor.device,
+            threads=executor.threads,
+            measure=measure,
+        )
+
+
+def fill(asked: Asked) -> Results:
+    """Compute the missing cells of a matrix and return every cell; finished cells are not computed again."""
+    store, watcher = asked.store, asked.watcher
+    watcher.step("timing the formats that defenses may be asked in")
+    how = asked.in_formats()
+    work = pending(how.plan, store)
+    asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
+    # Before anything is written: a mistake in the request must leave the folder as it was.
+    _require_loadable(work.cells, asked)
+    store.require_writable()
+    asked.known.remember(store)
+    how.remember(store)
+    _say_what_is_new(how, asked)
+    watcher.step("examining the defenses")
+    examination = _examination(asked)
+    plan = how.plan if examination is None else _admitted(how.plan, examination, asked)
+    _compute(plan, work.admitted(plan), asked, examination)
+    if examination is not None and work.cells:
+        watcher.say(examination.bill.beside(sum(store.seconds(cell) for cell in work.cells)))
+    return Results(tuple(store.result(planned) for planned in plan), store, asked.examples, asked.study)
+
+
+def resolve(
+    options: RunOptions,
+    watcher: Watcher,
+    selection: Selection | None = None,
+    examples: Examples | None = None,
+    held_out: Examples | None = None,
+) -> Asked:
+    """Resolve and check a request, before anything is computed.
+
+    Args:
+        options: of the run.
+        watcher: who is told what a user should know.
+        selection: what is asked for, where the options do not spell it.
+        examples: the images, where the options do not name them.
+        held_out: others of the same dataset, beside these.
+
+    Raises:
+        BenchError: the first name, parameter or number that is invalid.
+    """
+    _require_choices(options)
+    store = Store(options.results)
+    if selection is None:
+        selection = Selection.parse(options.defenses, options.attacks, options.threat, options.eps, options.dataset)
+    if examples is None:
+        watcher.step(f"reading the images of {options.dataset}")
+        examples = load(options.dataset, "test", n=options.n, data=options.data)
+        if options.checks != "none":
+            # Only the checks look at other images than those of the table.
+            held_out = beyond(options.dataset, options.n, HELD_OUT, data=options.data)
+        note = order_of_classes(options.dataset)
+        if note is not None:
+            watcher.say(f"note: {note}")
+    how: dict[str, int] = {"seed": options.seed, "draws": options.draws, "batch": options.batch}
+    plan = matrix.build(selection, examples, **how, weights=options.weights)
+    if options.corruptions is not None:
+        shifted = corruptions.ShiftRequest(options.corruptions, options.data)
+        plan += corruptions.build(shifted, selection.defense_refs(examples, options.weights), examples, **how)
+    if not plan:
+        raise BenchError("--attacks none leaves nothing to do: name attacks, or --corruptions FOLDER")
+    known = recognized(matrix.labeled(plan, options.label), store)
+    for label in known.changed:
+        watcher.say(f"note: {label}: the same file, other answers than before: computed anew")
+    return Asked(options, known, examples, held_out, store, watcher)
+
+
+def _require_choices(options: RunOptions) -> None:
+    if options.precision not in precision.PRECISIONS:
+        raise BenchError(f"--precision {options.precision!r} is unknown: give {' or '.join(precision.PRECISIONS)}")
+    if options.checks not in (*_SHARES, "none"):
+        raise BenchError(f"--checks {options.checks!r} is unknown: give auto, all or none")
+    if options.jobs < 0:
+        raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
+
+
+def _require_loadable(cells: Sequence[Cell], asked: Asked) -> None:
+    """Load every defense once, because a bad checkpoint is a mistake in the request, not a failed cell."""
+    # By label, so that each defense is loaded once for all of its cells.
+    for defense in {cell.defense.label: cell.defense for cell in cells}.values():
+        for note in defense.notes:
+            asked.watcher.say(f"note: {defense.label}: {note}")
+        try:
+            load_defense(defense, asked.examples.spec)
+        except BenchError:
+            raise
+        except Exception as error:
+            raise BenchError(f"defense {defense.label!r} does not load: {one_line(error)}; see bench doctor") from error
+
+
+def _say_what_is_new(found: precision.Settled, asked: Asked) -> None:
+    """Report formats that are not the given one, and code of ours that nobody has vouched for."""
+    for label, how in found.how.items() if asked.options.precision == "auto" else ():
+        if how.search != PLAIN:
+            faster = f", {gain:.1f} x as fast" if (gain := how.gain.get(str(how.search))) else ""
+            asked.watcher.say(
+                f"format {label}: searched as {how.search}{faster}; every success is confirmed by the network as "
+                "given, and the key names the format"
+            )
+    edited = versions.edited(ref for each in found.plan for ref in (each.cell.defense, each.cell.attack))
+    if edited:
+        asked.watcher.say(
+            f"note: {', '.join(edited)}: this code is not the one that golden verdicts vouch for; its numbers have "
+            "keys of their own until 'make vouch'"
+        )
+
+
+def _examination(asked: Asked) -> Examination | None:
+    options = asked.options
+    if options.checks == "none":
+        return None
+    return Examination(asked.store, asked.store.aside(), ExaminedImages(asked.examples, asked.held_out), options.device)
+
+
+def _admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) -> list[Planned]:
+    """Examine every defense, report every alarm, and mark the cells of defenses that a check blocks."""
+    despite = {name.strip().upper() for name in asked.options.despite.split(",") if name.strip()}
+    threats = {planned.cell.threat for planned in plan}
+    blocked = set()
+    for defense in {planned.cell.defense.label: planned.cell.defense for planned in plan}.values():
+        for finding in examination.before(defense, threats):
+            if not finding.passed and not finding.idle:
+                asked.watcher.say(f"{finding.verdict.upper():5s} {defense.label}: {finding.message}")
+            if finding.verdict == "block" and finding.id not in despite:
+                blocked.add(defense.label)
+    return [replace(planned, blocked=planned.cell.defense.label in blocked) for planned in plan]
+
+
+def _compute(plan: Sequence[Planned], work: Work, asked: Asked, examination: Examination | None) -> None:
+    """Compute the table, the controls of a study and the probes of the checks together."""
+    store, aside = asked.store, asked.store.aside()
+    probed = probes.plan(plan, asked.examples, share=_SHARES[asked.options.checks]) if examination else []
+    wanted = controls.controls(plan, asked.study) if asked.study else []
+    missing = lacking([*wanted, *(probe.cell for probe in probed)], aside)
+    executor = asked.executor(len(work.cells) + len(missing))
+    # Together, so that no worker is idle while the last cells of the table are still running.
+    compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work)
+    if examination is not None:
+        examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
+        asked.watcher.step("examining what the attacks found")
+        examination.after(plan, probed)

@@ -1,0 +1,73 @@
+"""The stored adversarial images of a cell, with the clean images they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.datasets.examples import Examples
+from bench.datasets.load import load
+from bench.datasets.names import OWN
+from bench.errors import BenchError
+from bench.results.cell import Cell, Result
+from bench.results.outcome import Done, Skipped
+from bench.results.store import Store
+
+
+class Images(NamedTuple):
+    """The stored images of one cell, the first of its slice.
+
+    Attributes:
+        clean: float32 `[k, C, H, W]` in [0, 1].
+        adversarial: likewise, the images that the defense was judged on.
+        labels: int64 `[k]`.
+        predictions: the classes that the defense answered for `clean` and `adversarial` in the first evaluation draw,
+            int64 `[2, k]`; -1 if an answer was not finite or was not kept.
+    """
+
+    clean: NDArray[np.float32]
+    adversarial: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+
+
+def images_of(results: Sequence[Result], store: Store, data: Examples | None) -> Images:
+    """Return the stored images of the one finished cell among some results.
+
+    Args:
+        results: of which one has images.
+        store: where they lie.
+        data: the clean images, if they are in memory.
+
+    Raises:
+        BenchError: several cells have images, or none, or the clean images cannot be found.
+    """
+    done = [result.cell for result in results if isinstance(result.outcome, Done)]
+    found = [(cell, kept) for cell in done if (kept := store.images(cell)) is not None]
+    skipped = [each.cell.title for each in results if isinstance(each.outcome, Skipped)]
+    if not found and len(skipped) == len(results) > 0:
+        raise BenchError(f"{skipped[0]} was skipped: nobody attacked, there are no images")
+    if not found:
+        raise BenchError("no images are kept of these cells: results that are published leave them out; run them here")
+    if len(found) > 1:
+        names = "; ".join(cell.title for cell, _ in found[:4])
+        raise BenchError(f"these are {len(found)} cells ({names}): name defense, attack and threat of one")
+    cell, kept = found[0]
+    part = _clean(cell, data).part(0, len(kept.x_adv))
+    return Images(part.x, kept.x_adv, part.y, np.stack([kept.clean, kept.adversarial]))
+
+
+def _clean(cell: Cell, data: Examples | None) -> Examples:
+    """Return the clean images of a cell: those in memory, or those of its dataset, if they are the same."""
+    if data is not None and data.digest == cell.slice.digest:
+        return data
+    if cell.slice.dataset == OWN:
+        raise BenchError("images of your own are not stored: take images() of what evaluate() has returned")
+    found = load(cell.slice.dataset, cell.slice.split, n=cell.slice.n)
+    # Another version of the dataset: clean and adversarial images would not belong together.
+    if found.digest != cell.slice.digest:
+        raise BenchError(f"the images of {cell.slice.dataset!r} here are not those of {cell.title}")
+    return found

@@ -1,0 +1,325 @@
+"""Results of a run or of a folder: every cell, and the accuracies, tables and files made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from bench.api.images import Images, images_of
+from bench.catalogue.study import Study
+from bench.datasets.examples import Examples
+from bench.errors import BenchError, unknown
+from bench.results import frame, ranking
+from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Judge, Score, Which, by_slice, defense_rows
+from bench.results.cell import Cell, Result
+from bench.results.filter import Filter
+from bench.results.finding import Finding
+from bench.results.outcome import Failed
+from bench.results.ranking import Ranked
+from bench.results.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.report.curves import Curves
+    from bench.report.gate import GateReport
+    from bench.report.ladder import Ladder
+
+
+@dataclass(frozen=True, repr=False)
+class Results(Sequence[Result]):
+    """The cells of a run or of a folder, in the order of the table.
+
+    Attributes:
+        cells: each with its outcome and the findings of the checks.
+        store: where they lie.
+        data: their images, if they are in memory.
+        study: the study that the run was for, if any.
+        keep: an object that must stay alive as long as this one, such as a temporary folder.
+    """
+
+    cells: tuple[Result, ...]
+    store: Store
+    data: Examples | None = None
+    study: Study | None = None
+    keep: object = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @overload
+    def __getitem__(self, at: int) -> Result: ...
+    @overload
+    def __getitem__(self, at: slice) -> Results: ...
+    def __getitem__(self, at: int | slice) -> Result | Results:
+        return self._with(self.cells[at]) if isinstance(at, slice) else self.cells[at]
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.cells)
+
+    def __repr__(self) -> str:
+        defenses, attacks = ({each(cell) for cell in self.cells} for each in (_defense, _attack))
+        return f"<{len(self)} results: {len(defenses)} defenses, {len(attacks)} attacks, {len(self.failed)} failed>"
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """Return the tables as HTML, for notebooks."""
+        return self.table("html")
+
+    def only(self, defenses: str = "", attacks: str = "", threat: str = "", dataset: str = "") -> Results:
+        """Return a part of the results.
+
+        Args:
+            defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`.
+            attacks: as for defenses.
+            threat: families, or threat models: `Linf` takes every eps.
+            dataset: one dataset.
+
+        Raises:
+            BenchError: a name that none of the results has.
+        """
+        return self._with(tuple(Filter(defenses, attacks, threat, dataset).of(self.cells)))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return every accuracy as a row: a defense, a way to judge it, an attack or a worst case.
+
+        Accuracies and the ends of their Wilson 95 % intervals (`low`, `high`) are in percent.
+        """
+        return frame.frame(self.cells)
+
+    def examples(self) -> pd.DataFrame:
+        """Return a row per image and cell: its id, and in how many of the draws the defense was right.
+
+        `clean` counts without attack, `adversarial` under it, both out of `draws`; `distance` is how far a
+        minimum-norm attack had to go, NaN where it is not known.
+        """
+        return frame.per_example([(result, self._ids(result.cell)) for result in self.cells])
+
+    def images(self, defense: str = "", attack: str = "", threat: str = "") -> Images:
+        """Return the stored images of one cell: up to 32, or as many as fit into a megabyte.
+
+        Args:
+            defense: its label; not needed if there is only one.
+            attack: likewise.
+            threat: likewise.
+
+        Raises:
+            BenchError: these name several cells or none, or none of its images are kept.
+        """
+        found = self.only(defense, attack, threat) if defense or attack or threat else self
+        return images_of(found.cells, self.store, self.data)
+
+    def accuracy(self, defense: str, attack: str = "", threat: str = "", judge: str = "") -> Accuracy:
+        """Return robust accuracy under one attack, or standard accuracy if none is named.
+
+        Args:
+            defense: its label.
+            attack: its label; empty for the images themselves.
+            threat: needed if the attack was run under several.
+            judge: `mean`, `worst`, `majority` or `resubmission` of a stochastic defense; the first by default.
+
+        Raises:
+            BenchError: there is no such row or column, or no number in it.
+        """
+        row, judged = self._row(defense, judge)
+        if not attack:
+            return _number(row.standard(judged), f"{defense} without attack")
+        columns = [each for each in row.attacked if each.attack == attack and threat in ("", str(each.threat))]
+        if not columns:
+            raise unknown("attack of these results", attack, dict.fromkeys(each.attack for each in row.attacked))
+        if len(columns) > 1:
+            raise BenchError(f"{attack!r} was run under {', '.join(str(each.threat) for each in columns)}: name one")
+        return _number(row.score(columns[0], judged), f"{defense} x {attack}")
+
+    def worst(self, defense: str, which: Which = "all", judge: str = "") -> Accuracy:
+        """Return the per-example worst case over attacks.
+
+        Args:
+            defense: its label.
+            which: over those that are `seen`, `unseen`, or `all`.
+            judge: as for `accuracy`.
+        """
+        if which not in WORST_CASES:
+            raise unknown("worst case", which, WORST_CASES)
+        row, judged = self._row(defense, judge)
+        return _number(row.worst(which, judged), f"{defense}, worst case {which}")
+
+    def checks(self, *, width: int | None = None) -> str:
+        """Return every row of every check, flagged or not, as text.
+
+        Raises:
+            BenchError: nothing was checked.
+        """
+        from bench.report.checks import render
+
+        return render(self.cells, width)
+
+    def curves(self, points: int = 8) -> Curves:
+        """Return robust accuracy against eps, of minimum-norm attacks and of sweeps.
+
+        Args:
+            points: sizes of eps, 1 to 100, at which the distances of a minimum-norm attack are read.
+        """
+        from bench.report.curves import Curves, curves
+
+        if not 1 <= points <= 100:
+            raise BenchError(f"--points {points} is out of range: give 1 to 100")
+        # A cap, because each point is a column of a table.
+        return Curves(tuple(curves(self.cells, points)))
+
+    def leaderboard(self) -> str:
+        """Return `ranking` as text."""
+        from bench.report.leaderboard import render_ranking
+
+        return render_ranking(self.cells)
+
+    def ranks(self) -> list[dict[str, Any]]:
+        """Return `ranking` as plain data, the best first; accuracies in percent."""
+        return ranking.ranks(self.cells)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return each table as plain data: the rows of `to_pandas`, and the notes that stand below the table."""
+        from bench.report.tables import make_table
+
+        found = []
+        for group in self.groups():
+            cell = group[0].cell
+            place = {"dataset": cell.slice.dataset, "split": cell.slice.split, "n": cell.slice.n, "seed": cell.seed}
+            rows = {"rows": frame.records(group.cells), "notes": list(make_table(group.cells).notes)}
+            found.append({**place, **rows})
+        return found
+
+    def ranking(self) -> list[Ranked]:
+        """Return the defenses by their worst case, ties shown as ties."""
+        return ranking.ranking(self.cells)
+
+    @property
+    def failed(self) -> list[tuple[Cell, str]]:
+        """Return the cells that failed, each with its error."""
+        return [(each.cell, each.outcome.error) for each in self.cells if isinstance(each.outcome, Failed)]
+
+    @property
+    def missing(self) -> list[Cell]:
+        """Return the cells without an outcome: not computed yet, or blocked by a check."""
+        return [each.cell for each in self.cells if each.outcome is None]
+
+    @property
+    def findings(self) -> list[tuple[str, Finding]]:
+        """Return the findings that flag or block a defense, each once, with the label of the defense."""
+        rows = [(each.cell.defense.label, found) for each in self.cells for found in each.findings if found.alarming]
+        return list(dict.fromkeys(rows))
+
+    def gate(self, baseline: Results | str | os.PathLike[str], **promises: Any) -> GateReport:  # noqa: ANN401
+        """Compare with a baseline image by image: has robust accuracy really dropped?
+
+        Args:
+            baseline: results, or the folder they lie in.
+            **promises: `alpha`, `min_effect`, `must_detect`, `allow_underpowered`, as of `bench.gate`.
+        """
+        from bench.api.stored import gate
+
+        return gate(baseline, self, **promises)
+
+    def table(self, style: str = "screen", *, width: int | None = None, cost: bool = False) -> str:
+        """Return the table of accuracies, one for each set of images and seed.
+
+        Args:
+            style: `screen`, `grid`, `markdown`, `latex` or `html`.
+            width: columns of the terminal that `screen` and `grid` must fit.
+            cost: show the passes of every cell instead of accuracies.
+        """
+        from bench.report.costs import cost_table
+        from bench.report.render import render
+        from bench.report.tables import make_table
+
+        tables = []
+        groups = self.groups()
+        for group in groups:
+            table = cost_table(group.cells) if cost else make_table(group.cells)
+            if len(groups) > 1:  # two tables of one dataset may differ by that alone
+                table = replace(
+                    table, title=f"{table.title}, n={group.cells[0].cell.slice.n}, seed {group.cells[0].cell.seed}"
+                )
+            tables.append(render(table, style, width=width))
+        return "\n\n".join(tables)
+
+    def report(self, *, width: int | None = None) -> str:
+        """Return the report of a study, its ladder or its claims; without a study, the table."""
+        from bench.report import claims, ladder
+
+        if self.study is None:
+            return self.table(width=width)
+        parts = (
+            [f"{self.study.title}\n\n{ladder.render(self.ladders())}\n"]
+            if self.study.rungs
+            else [self.table(width=width)]
+        )
+        if self.study.claims:
+            parts.append(f"\n{self.study.title}\n\n{claims.render(claims.comparisons(self.cells, self.study))}\n")
+        return "\n".join(parts)
+
+    def groups(self) -> list[Results]:
+        """Return the results of each table: by dataset, split, number of images and seed."""
+        apart: dict[tuple[object, ...], list[Result]] = {}
+        for group in by_slice(self.cells):
+            for result in group:
+                part = result.cell.slice
+                apart.setdefault((part.dataset, part.split, part.n, result.cell.seed), []).append(result)
+        return [self._with(tuple(group)) for group in apart.values()]
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_pandas()` as a CSV file of fixed format: the same results give the same bytes."""
+        return frame.write_csv(self.cells, Path(path))
+
+    def ladders(self) -> list[Ladder]:
+        """Return the ladder of each defense under each threat model, where a study has rungs."""
+        from bench.harness.controls import control
+        from bench.report import ladder
+
+        if self.study is None:
+            raise BenchError("these results are of no study: run one, such as bench.run(study='ladder')")
+        # Controls are cells that no table shows, so they are stored beside the others.
+        aside = self.store.aside()
+        return ladder.ladders(self.cells, self.study, lambda cell: aside.find(control(cell, "base")))
+
+    def _with(self, cells: tuple[Result, ...]) -> Results:
+        return Results(cells, self.store, self.data, self.study, self.keep)
+
+    def _row(self, defense: str, judge: str) -> tuple[DefenseRow, Judge]:
+        rows = [row for row in defense_rows(self.cells) if row.defense.label == defense]
+        if not rows:
+            raise unknown("defense of these results", defense, dict.fromkeys(map(_defense, self.cells)))
+        if len(rows) > 1:
+            raise BenchError(f"{defense!r} was asked about several sets of images: take one of groups()")
+        # An empty name takes the first, which is the headline.
+        judged = [each for each in rows[0].judges if judge in ("", each.rule, each.name)]
+        if not judged:
+            raise unknown("judge", judge, [each.rule for each in rows[0].judges])
+        return rows[0], judged[0]
+
+    def _ids(self, cell: Cell) -> list[str]:
+        """Return the ids of the images of a cell; their numbers if the ids are not known."""
+        if self.data is not None and self.data.digest == cell.slice.digest:
+            return list(self.data.ids)
+        # Fingerprints are `id:hash`, and an id may hold a colon itself.
+        known = [name.rpartition(":")[0] for name in cell.slice.examples]
+        return known or [str(index) for index in range(cell.slice.n)]
+
+
+def _defense(result: Result) -> str:
+    return result.cell.defense.label
+
+
+def _attack(result: Result) -> str:
+    return result.cell.attack.label
+
+
+def _number(score: Score, where: str) -> Accuracy:
+    if score.accuracy is None:
+        raise BenchError(f"{where} has no number: {score.reason or score.state}")
+    return score.accuracy

@@ -1,0 +1,128 @@
+"""Results folders: read, compare and maintain them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api.results import Results
+from bench.errors import BenchError
+from bench.results import housekeeping
+from bench.results.outcome import Done
+from bench.results.store import Store
+
+if TYPE_CHECKING:
+    from bench.report.gate import GateReport
+    from bench.results.cell import Cell
+    from bench.results.housekeeping import RunRecord
+
+Folder = str | os.PathLike[str]
+
+
+def load(results: Folder) -> Results:
+    """Read every requested cell of a folder, with its stored outcome.
+
+    Args:
+        results: the folder, as of `bench run --results`.
+
+    Raises:
+        BenchError: there is no such folder, nothing was ever run with it, or a document is damaged.
+    """
+    store = Store(_existing(results))
+    return Results(tuple(store.results()), store)
+
+
+def gate(
+    baseline: Results | Folder,
+    results: Results | Folder,
+    *,
+    alpha: float = 0.01,
+    min_effect: float = 0.01,
+    must_detect: float = 0.15,
+    allow_underpowered: bool = False,
+) -> GateReport:
+    """Compare two sets of results image by image: has robust accuracy really dropped?
+
+    Args:
+        baseline: results, or the folder they lie in.
+        results: likewise; every cell of the baseline is looked for.
+        alpha: false-alarm rate of the whole gate, more than 0 and less than 0.5.
+        min_effect: the smallest drop that can fail, as a share: 0.01 is one point.
+        must_detect: the drop that must be caught with 80 % power, as a share.
+        allow_underpowered: whether the exit code is 0 even if there are too few images to catch that drop.
+
+    Returns:
+        The rows, the lines of a report, and `exit_code`: 0, or 1 for a regression, 2 if nothing can be compared,
+        3 for missing cells and 4 if there are too few images.
+
+    Raises:
+        BenchError: a number is out of range, or a folder holds no results.
+    """
+    from bench.report.gate import compare
+
+    require_promises(alpha, min_effect, must_detect)
+    # Only now: a bad number must not cost the reading of two folders.
+    old, new = (each if isinstance(each, Results) else load(each) for each in (baseline, results))
+    return compare(
+        old.cells,
+        new.cells,
+        alpha=alpha,
+        min_effect=min_effect,
+        must_detect=must_detect,
+        allow_underpowered=allow_underpowered,
+    )
+
+
+def require_promises(alpha: float, min_effect: float, must_detect: float, **_: object) -> None:
+    """Raise a BenchError unless the promises of a gate are in range."""
+    # At 0 nothing could ever fail; from 0.5 on a gate would fail about as often as a coin.
+    if not 0 < alpha < 0.5:
+        raise BenchError(f"--alpha {alpha} is out of range: give more than 0 and less than 0.5")
+    for name, share in (("--min-effect", min_effect), ("--must-detect", must_detect)):
+        if not 0 <= share <= 1:
+            raise BenchError(f"{name} {share} is out of range: give a share from 0 to 1, such as 0.05 for 5 points")
+
+
+def runs(results: Folder) -> list[RunRecord]:
+    """Return the runs that filled a folder, the oldest first."""
+    folder = _existing(results)
+    found = list(housekeeping.runs(folder))
+    if not found:
+        raise BenchError(f"no run in {str(folder)!r}: fill it with 'bench run --results {folder}'")
+    return found
+
+
+def verify(results: Folder) -> tuple[int, list[str]]:
+    """Read every document of a folder; return how many there are, and a line for each that is damaged."""
+    folder = _existing(results)
+    return len(housekeeping.documents(folder)), list(housekeeping.damaged(folder))
+
+
+def prune(results: Folder, *, dry_run: bool = False) -> list[Path]:
+    """Remove documents that no run names, and leftovers of dead runs; return the files.
+
+    Args:
+        results: the folder.
+        dry_run: remove nothing.
+    """
+    found = list(housekeeping.strays(_existing(results)))
+    for path in () if dry_run else found:
+        path.unlink()
+    return found
+
+
+def finished(results: Folder, cells: Sequence[Cell]) -> tuple[int, int]:
+    """Return how many of some cells are finished, and how many of the others have finished shards."""
+    store = Store(Path(results))
+    open_ = [cell for cell in cells if not isinstance(store.find(cell), Done)]
+    return len(cells) - len(open_), sum(bool(store.shards(cell)) for cell in open_)
+
+
+def _existing(results: Folder) -> Path:
+    folder = Path(results)
+    # A wrong path must not look like an empty folder.
+    if not folder.exists():
+        raise BenchError(f"results folder {str(folder)!r} does not exist: fill it with 'bench run --results {folder}'")
+    return folder

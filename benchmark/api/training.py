@@ -1,0 +1,108 @@
+"""Training of a defense by its committed recipe."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench._system import keep_freed
+from bench.catalogue import training
+from bench.catalogue.weights import card, locate
+from bench.datasets.load import load
+from bench.errors import BenchError
+from bench.harness.executors import pick_device
+
+
+def train(
+    name: str,
+    *,
+    dataset: str = "digits",
+    data: Path | None = None,
+    recipe: Mapping[str, str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    weights: Path | None = None,
+    out: Path = Path("weights"),
+    checkpoint_every: int = 500,
+    minutes: float | None = None,
+    watcher: Callable[[training.EpochProgress], None] | None = None,
+) -> Path:
+    """Train a defense and write its weights and their card; the same call goes on after a kill.
+
+    Args:
+        name: of the recipe: `standard`, `at`, `ap`, `atop`, ...
+        dataset: what it is trained on.
+        data: folder the datasets lie in.
+        recipe: values that replace those of the recipe, as text: `{"epochs": "10"}`.
+        seed: of the training.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        weights: folder of your own weights, searched for those that the recipe starts from.
+        out: folder the weights are written to, below `DATASET/`.
+        checkpoint_every: updates between two checkpoints from which the same call resumes.
+        minutes: plan as many epochs as fit into so many minutes, and stop then.
+        watcher: called with a `bench.catalogue.training.EpochProgress` every now and then.
+
+    Returns:
+        The safetensors file; its card lies beside it.
+
+    Raises:
+        BenchError: no such recipe, value or weights, or images are missing.
+    """
+    budget = _budget(minutes)
+    # Asked before images are read, so that a misspelled recipe is an error at once.
+    needed = training.starts_from(name)
+    device = pick_device(device)
+    parts = {split: load(dataset, split, n=None, data=data) for split in ("train", "validation", "test")}
+    label = parts["train"].dataset
+    # Found before the training starts: a missing file must not cost the first hours.
+    checkpoints = {start: locate(start, label, weights) for start in needed}
+    keep_freed()
+    return training.training()(
+        name,
+        parts["train"],
+        parts["validation"],
+        test=parts["test"],
+        out=out / label,
+        checkpoints=checkpoints,
+        seed=seed,
+        overrides=dict(recipe or {}),
+        device=device,
+        on_progress=watcher,
+        command=_command(name, dataset, recipe or {}, seed),
+        every=checkpoint_every,
+        budget=budget,
+    )
+
+
+def unfinished(weights: Path) -> Mapping[str, int] | None:
+    """Return how far a training came before its minutes were over: `done` of `of` updates; `None` if it has ended."""
+    found: Mapping[str, int] | None = card(weights).get("unfinished")
+    return found
+
+
+def run_of(weights: Path, dataset: str, out: Path) -> str:
+    """Return the command that measures what was trained: `atop-clean-rt2` is `atop[ft=clean,rt=2]`."""
+    named, _, rt = weights.stem.partition("-rt")
+    trained, suffix = training.training_of(named)
+    name, _, fine_tuning = trained.partition("-") if rt else (trained, "", "")
+    chosen = {"ft": fine_tuning, "network": suffix.removeprefix("-"), "rt": rt}
+    inside = ",".join(f"{key}={value}" for key, value in chosen.items() if value)
+    words = ["bench", "run", "--dataset", dataset, "--defenses", f"{name}[{inside}]" if inside else name]
+    return shlex.join([*words, "--weights", str(out)])
+
+
+def _budget(minutes: float | None) -> object | None:
+    """Return the time budget, which starts now, because reading the images counts as well."""
+    if minutes is None:
+        return None
+    if not 0 < minutes < float("inf"):
+        raise BenchError(f"--minutes {minutes} is out of range: it must be positive")
+    return training.budget(60 * minutes)
+
+
+def _command(name: str, dataset: str, recipe: Mapping[str, str], seed: int) -> str:
+    words = ["bench", "train", name, "--dataset", dataset]
+    for key, value in recipe.items():
+        words += ["--set", f"{key}={value}"]
+    return shlex.join([*words, *(["--seed", str(seed)] if seed else [])])

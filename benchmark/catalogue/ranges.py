@@ -1,0 +1,63 @@
+"""Ranges of the numbers a user may set of an attack, for our attacks and those of other libraries.
+
+An attack that cannot move breaks nothing, and a defense that nothing broke looks robust. So a step must not be 0
+or negative, a loop must have a round, and infinity and NaN are refused. The default tells the range: a parameter with
+a positive default must be positive, and an integer at least 1; a default of 0 means "the attack chooses" or "none",
+so the parameter may stay 0 or be raised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from bench.errors import BenchError
+
+# Shares and decays: above 1 they make no sense.
+_AT_MOST: Mapping[str, float] = {
+    "momentum": 1,
+    "p_init": 1,
+    "rho": 1,
+    "alpha_max": 1,
+    "begin": 1,
+    "density": 1,
+    "share": 1,
+    "quantile": 1,
+    "decrease_factor": 1,
+}
+
+
+def require(name: str, key: str, value: object, default: object) -> None:
+    """Raise a BenchError unless the attack can move with this value of a parameter.
+
+    Args:
+        name: of the attack.
+        key: of the parameter.
+        value: the value, already converted to its type.
+        default: the value if nobody sets it; `None` if the attack computes it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    wrong = _wrong(key, value, default)
+    if wrong:
+        usual = "" if default is None else f"; it is {default} where it is left out"
+        raise BenchError(f"{name}[{key}={value}]: {key} {wrong}, or the attack could not attack{usual}")
+
+
+def _wrong(key: str, value: float, default: object) -> str:
+    if not math.isfinite(value):
+        return "must be a finite number"
+    most = _AT_MOST.get(key)
+    if most is not None and value > most:
+        return f"must be at most {most}"
+    # A default of None is computed by the attack and never 0, so it counts as positive.
+    may_be_none = isinstance(default, int | float) and default == 0
+    if value < 0 or (value == 0 and not may_be_none):
+        return (
+            "must be at least 0"
+            if may_be_none
+            else "must be at least 1"
+            if isinstance(value, int)
+            else "must be above 0"
+        )
+    return ""

@@ -1,0 +1,88 @@
+"""The commands that read stored verdicts: the table, the curves, the leaderboard, the gate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench import api
+from bench.api.results import Results
+from bench.errors import BenchError
+from bench.report.columns import PAGE, prose, screen_width
+
+_FORMATS = ("screen", "grid", "markdown", "latex")
+
+
+def require_format(**options: object) -> None:
+    """Raise a BenchError unless the format of a table is known."""
+    if options["format"] not in _FORMATS:
+        raise BenchError(f"--format {options['format']!r} is unknown: give one of {', '.join(_FORMATS)}")
+
+
+def table(results: Results, style: str, *, cost: bool = False, as_json: bool = False) -> int:
+    """Print one table per set of images; return 3 if a cell is missing or failed."""
+    if as_json:
+        _print_json(results.to_json())
+    else:
+        print(results.table(style, width=screen_width(PAGE), cost=cost))
+    # So that a script notices a table with holes in it.
+    return 3 if results.missing or results.failed else 0
+
+
+def _print_json(told: object) -> None:
+    print(json.dumps(told, indent=1, ensure_ascii=False))
+
+
+def findings(results: Results) -> int:
+    """Print every stored row of every check, flagged or not."""
+    print(results.checks(width=screen_width()))
+    return 0
+
+
+def curve(results: Results, points: int, csv: Path | None) -> int:
+    """Print robust accuracy against eps; if a file is named, also write it as CSV."""
+    found = results.curves(points)
+    print(found)
+    if csv is not None:
+        found.to_csv(csv)
+        print(f"\ncurves  {csv}")
+    return 0
+
+
+def leaderboard(results: Results, csv: Path | None, *, as_json: bool = False) -> int:
+    """Write the leaderboard as CSV, or print its ranks."""
+    if csv is not None:
+        results.to_csv(csv)
+        print(f"leaderboard  {csv}")
+    elif as_json:
+        _print_json(results.ranks())
+    else:
+        print(results.leaderboard())
+    return 0
+
+
+def gate(
+    baseline: Path,
+    results: Results,
+    alpha: float,
+    min_effect: float,
+    must_detect: float,
+    allow_underpowered: bool,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Compare with a baseline and return the gate's exit status."""
+    report = api.gate(
+        baseline,
+        results,
+        alpha=alpha,
+        min_effect=min_effect,
+        must_detect=must_detect,
+        allow_underpowered=allow_underpowered,
+    )
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        print(prose("\n".join(report.lines), screen_width()))
+    status: int = report.exit_code
+    return status

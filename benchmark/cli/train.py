@@ -1,0 +1,103 @@
+"""The command `bench train`, which runs a committed recipe and shows its progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import api
+from bench.cli.interruption import keeping
+from bench.errors import BenchError
+from bench.report.live.heartbeat import EVERY, Heartbeat, say, span
+
+if TYPE_CHECKING:
+    from bench.catalogue import training
+
+
+def train(name: str, assignments: list[str], out: Path, **options: Any) -> int:  # noqa: ANN401  (those of `api.train`)
+    """Train one defense and print where its weights are."""
+    recipe, dataset = _recipe(assignments), options["dataset"]
+    note = api.order_of_classes(dataset) if _speaks() else None
+    if note is not None:
+        print(f"note: {note}", file=sys.stderr)
+    began = time.time()
+    with keeping(lambda: _kept(out, began)), _Progress() as progress:
+        path = api.train(name, recipe=recipe, out=out, watcher=progress, **options)
+    if not _speaks():
+        return 0
+    print(f"weights  {path}\ncard     {path.with_suffix('.json')}")
+    unfinished = api.unfinished(path)
+    if unfinished:
+        print(f"stopped  after {unfinished['done']} of {unfinished['of']} updates: the same command goes on")
+    print(f"next     {api.run_of(path, dataset, out)}")
+    return 0
+
+
+def _kept(out: Path, began: float) -> str:
+    """Return a clause with the file from which the same command resumes, or one that says that there is none."""
+    # By time, because the folder may hold the file of another training.
+    notes = [path for path in out.glob("*/*.unfinished") if path.stat().st_mtime >= began]
+    return f"where it stood is kept in {notes[0]}" if notes else "nothing is kept yet"
+
+
+def _speaks() -> bool:
+    """Return whether this is the only process, or the first of several that train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _recipe(assignments: list[str]) -> dict[str, str]:
+    """Parse the assignments that replace values of the recipe."""
+    recipe = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key or not value:
+            raise BenchError(f"--set {assignment!r} is not key=value: write for example --set epochs=10")
+        recipe[key.strip()] = value.strip()
+    return recipe
+
+
+class _Progress:
+    """A bar with the losses of the current step."""
+
+    def __init__(self, every: float = EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        from bench.report.live.bars import Bars
+
+        self._screen = Bars()
+        self._task = self._screen.shown.add_task("training", total=None)
+        self._clock = clock
+        self._started, self._last = clock(), "the first epoch"
+        self.heart = Heartbeat(self.told, say, every, clock)
+
+    def __enter__(self) -> _Progress:
+        if self._screen.live:
+            self._screen.start()
+        elif _speaks():
+            self.heart.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._screen.live:
+            self._screen.stop()
+        elif _speaks():
+            self.heart.__exit__()
+
+    def told(self) -> str:
+        """Return a line that says how long it has been training, and the last progress."""
+        return f"still training after {span(self._clock() - self._started)}: {self._last}"
+
+    def __call__(self, step: training.EpochProgress) -> None:
+        """Show the progress of the training."""
+        looks = {"standard": step.accuracy, "quick robust": step.robust_accuracy}
+        told = {**step.losses, **{name: value for name, value in looks.items() if value is not None}}
+        losses = " ".join(f"{name} {value:.3f}" for name, value in told.items())
+        description = f"{step.stage} {losses}"
+        self._last = f"[{step.step}/{step.steps}] {description}"
+        if not self._screen.live:
+            # Without a bar, as in the log of a long training, each epoch gets a line.
+            say(self._last)
+            self.heart.heard()
+        self._screen.shown.update(self._task, description=description, completed=step.step, total=step.steps)

@@ -1,0 +1,29 @@
+"""The executor that computes everything in this process: for debugging, and for a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.harness.task import Report, Task, always, compute
+
+
+@dataclass(frozen=True)
+class Local:
+    """An executor that computes one task after the other on `device`, in this process and with its threads."""
+
+    device: str = "cpu"
+    threads: int = 1
+    jobs: int = field(default=1, init=False)
+
+    def describe(self) -> str:
+        return self.device
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        on_pass: Callable[[Task, int], None],
+        begins: Callable[[Task], bool] = always,
+    ) -> Iterator[Report]:
+        for task in filter(begins, tasks):
+            yield compute(task, self.device, lambda count, task=task: on_pass(task, count))  # type: ignore[misc]

@@ -1,0 +1,193 @@
+"""Tests of the claims of a study: whether one defense is better than another.
+
+A claim names two defenses and what they are compared on; a protocol names the attacks. Verdicts are
+paired, image by image, with an exact two-sided test, Holm-adjusted over all comparisons of the study.
+A measured claim holds, does not hold, or is not resolved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.catalogue.study import AttackProtocol, Claim, Study
+from bench.report.columns import PAGE, draw_table, prose, screen_width
+from bench.results.accuracy import Accuracy, Column, DefenseRow, accuracy_of, defense_rows
+from bench.results.cell import Result
+from bench.results.outcome import Done, Skipped
+from bench.results.stats import holm, sign_flip
+
+LEVEL = 0.05
+HOLDS, REFUTED, OPEN, MISSING = "holds", "does not hold", "not resolved", "not measured"
+
+ABOUT = (
+    "Each line compares two defenses image by image, by the worst case over the attacks of the protocol (exact "
+    "two-sided sign-flip test, Holm-adjusted over all lines). Holds: better, p < .05. Does not hold: worse, p < .05. "
+    "Not resolved: these images do not tell. A stochastic defense is judged by mean-of-N; the smallest of several "
+    "noisy counts is below the smallest mean, so a worst case of many attacks is hard on it, never kind."
+)
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """One claim under one protocol.
+
+    Attributes:
+        claim: the claim.
+        protocol: its name; empty without attack.
+        better: the accuracy of the defense that is claimed to be better; `None` if it was not measured.
+        worse: the accuracy of the other.
+        difference: better minus worse, in [-1, 1].
+        p: two-sided exact paired p-value, adjusted.
+        verdict: `HOLDS`, `REFUTED`, `OPEN` or `MISSING`.
+        reason: why nothing was measured.
+        attacks: the attacks on both.
+    """
+
+    claim: Claim
+    protocol: str
+    better: Accuracy | None = None
+    worse: Accuracy | None = None
+    difference: float = 0.0
+    p: float = 1.0
+    verdict: str = MISSING
+    reason: str = ""
+    attacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The counts of one defense, with the attacks that gave them."""
+
+    row: DefenseRow
+    counts: NDArray[np.uint8]
+    attacks: tuple[str, ...]
+
+
+def comparisons(results: Sequence[Result], study: Study) -> list[ClaimResult]:
+    """Compare the defenses of every claim under every protocol, in the order of the study."""
+    rows = {row.defense.label: row for row in defense_rows(results)}
+    found = []
+    for claim in study.claims:
+        protocols: Sequence[AttackProtocol | None] = [None] if claim.on == "standard" else study.protocols
+        found += [_compare(claim, protocol, rows) for protocol in protocols]
+    # Holm's family is what was measured: a claim without numbers is no test.
+    tested = [index for index, each in enumerate(found) if each.better is not None]
+    for index, p in zip(tested, holm([found[index].p for index in tested]), strict=True):
+        found[index] = replace(found[index], p=p, verdict=_verdict(found[index].difference, p))
+    return found
+
+
+def _verdict(difference: float, p: float) -> str:
+    # Not significant is not equal: these images do not tell.
+    if p >= LEVEL:
+        return OPEN
+    return HOLDS if difference > 0 else REFUTED
+
+
+def _compare(claim: Claim, protocol: AttackProtocol | None, rows: dict[str, DefenseRow]) -> ClaimResult:
+    comparison = ClaimResult(claim, protocol.name if protocol else "")
+    for label in (claim.better, claim.worse):
+        if label not in rows:
+            return replace(comparison, reason=f"{label} is not in this run")
+    sides = []
+    for label in (claim.better, claim.worse):
+        side = _measured(rows[label], claim, protocol, rows)
+        if isinstance(side, str):
+            return replace(comparison, reason=f"{label}: {side}")
+        sides.append(side)
+    better, worse = sides
+    # Defenses may differ in draws: counts are brought to one unit, so that the test stays exact.
+    unit = math.lcm(better.row.draws, worse.row.draws)
+    difference = better.counts.astype(np.int64) * (unit // better.row.draws)
+    difference -= worse.counts.astype(np.int64) * (unit // worse.row.draws)
+    return replace(
+        comparison,
+        better=accuracy_of(better.counts, better.row.judges[0]),
+        worse=accuracy_of(worse.counts, worse.row.judges[0]),
+        difference=float(difference.mean()) / unit,
+        p=min(1.0, 2 * min(sign_flip(difference), sign_flip(-difference))),
+        attacks=tuple(dict.fromkeys((*better.attacks, *worse.attacks))),
+    )
+
+
+def _measured(
+    row: DefenseRow, claim: Claim, protocol: AttackProtocol | None, rows: dict[str, DefenseRow]
+) -> _Measured | str:
+    """Return the worst case of a defense under a protocol, or the reason why there is none."""
+    if protocol is None:
+        done = [outcome.verdicts.clean for outcome in map(_done, row.results.values()) if outcome]
+        return _Measured(row, done[0], ()) if done else "no cell finished"
+    columns = [column for column in row.attacked if _concerns(claim, column, rows)]
+    if not columns:
+        return f"no threat of this run is {claim.on}"
+    for attacks in filter(None, (protocol.attacks, protocol.otherwise)):
+        chosen = [column for column in columns if column.attack in attacks]
+        results = [row.results[column] for column in chosen if column in row.results]
+        results = [result for result in results if not isinstance(result.outcome, Skipped)]
+        if not results:
+            continue
+        outcomes = [_done(result) for result in results]
+        counts = [outcome.verdicts.adversarial for outcome in outcomes if outcome]
+        if len(counts) < len(results):
+            # A worst case over fewer attacks would flatter the defense.
+            return f"{len(results) - len(counts)} of {len(results)} cells failed or missing"
+        names = tuple(result.cell.title.partition(" x ")[2] for result in results)
+        return _Measured(row, np.stack(counts).min(axis=0), names)
+    return f"no attack of protocol {protocol.name!r} is defined for it"
+
+
+def _concerns(claim: Claim, column: Column, rows: dict[str, DefenseRow]) -> bool:
+    """Return whether a claim is about a column: seen by the better defense, or unseen by both."""
+    better, worse = rows[claim.better].seen(column), rows[claim.worse].seen(column)
+    return better if claim.on == "seen" else not (better or worse)
+
+
+def _done(result: Result) -> Done | None:
+    return result.outcome if isinstance(result.outcome, Done) else None
+
+
+def render(found: Sequence[ClaimResult]) -> str:
+    """Return the comparisons as text for the screen."""
+    page = screen_width(PAGE)
+    text = draw_table(
+        ["", "claim", "protocol", "better", "worse", "difference", "p", "verdict"],
+        [_line(index, each) for index, each in enumerate(found, 1)],
+        screen_width(),
+        right=(0, 3, 4, 5, 6),
+        text=(1,),
+        named=2,
+    )
+    notes = [prose(f"{index}: {_note(each)}", page, hang="   ") for index, each in enumerate(found, 1)]
+    return "\n".join([text, "", *notes, "", prose(ABOUT, page, hang="")])
+
+
+def _note(each: ClaimResult) -> str:
+    sides = f"{each.claim.better} against {each.claim.worse}"
+    if each.reason:
+        return f"{sides}: {each.reason}"
+    return f"{sides}, {' + '.join(each.attacks) if each.attacks else 'without attack'}"
+
+
+def _line(index: int, each: ClaimResult) -> list[str]:
+    if each.better is None or each.worse is None:
+        return [str(index), each.claim.name, each.protocol, "-", "-", "-", "-", each.verdict]
+    return [
+        str(index),
+        each.claim.name,
+        each.protocol,
+        _shown(each.better),
+        _shown(each.worse),
+        f"{100 * each.difference:+.1f}",
+        f"{each.p:.2g}",
+        each.verdict,
+    ]
+
+
+def _shown(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    return f"{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

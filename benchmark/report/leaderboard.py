@@ -1,0 +1,52 @@
+"""The leaderboard as text, with equal ranks for defenses that the test does not separate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.columns import draw_listing, prose, screen_width
+from bench.results.accuracy import defense_rows
+from bench.results.cell import Result, Slice
+from bench.results.ranking import in_order, ranking
+
+_HEADER = ("rank", " worst case over all", "judged".ljust(len("deterministic ")), "")
+_ABOUT_RANKS = (
+    "Equal ranks: not separated by exact paired tests (Holm over all pairs, alpha .05). "
+    "No rank: cells failed or are missing, so the value is only an upper bound, or attacks that the others have were "
+    "never asked for."
+)
+
+
+def render_ranking(results: Sequence[Result]) -> str:
+    """Return the ranks as text for the screen, one block per slice and seed."""
+    width = screen_width()
+    blocks: dict[tuple[Slice, int], list[tuple[str, ...]]] = {}
+    for item in ranking(results):
+        row, accuracy = item.row, item.accuracy
+        low, high = accuracy.interval
+        bound = "" if accuracy.complete else "<= "
+        value = f"{bound}{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        lower = f", {100 * item.own.value:.1f} under what others lack" if item.own.value < accuracy.value else ""
+        line = (str(item.rank or "-"), value, accuracy.judged, f"{row.defense.label}{lower}")
+        blocks.setdefault((row.slice, row.seed), []).append(line)
+    # Blocked defenses are shown, without a number, so that nobody takes them for forgotten.
+    for row in defense_rows(in_order(results)):
+        if row.blocks:
+            line = ("-", "BLOCK", row.judges[0].name, f"{row.defense.label}: {'; '.join(row.blocks)}")
+            blocks.setdefault((row.slice, row.seed), []).append(line)
+    lines = []
+    for (part, seed), block in blocks.items():
+        lines += [prose(f"{part.dataset} {part.split}, n={part.n}, seed {seed}", width)]
+        lines += [draw_listing(_HEADER, block, width, right=(0, 1))]
+        lines += [*(prose(line, width) for line in _left_out(results, part, seed)), ""]
+    return "\n".join([*lines, prose(_ABOUT_RANKS, width)])
+
+
+def _left_out(results: Sequence[Result], part: Slice, seed: int) -> list[str]:
+    """Return a line on the attacks left out of the ranks, because not every ranked defense was run under them."""
+    ranked = [item.row for item in ranking(results) if item.rank and (item.row.slice, item.row.seed) == (part, seed)]
+    if not ranked:
+        return []
+    every = next(row.columns for row in defense_rows(in_order(results)) if (row.slice, row.seed) == (part, seed))
+    missing = [f"{column.attack} ({column.threat})" for column in every if column not in ranked[0].columns]
+    return [f"not all of these were asked under {', '.join(missing)}: ranked without"] if missing else []

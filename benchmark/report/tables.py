@@ -1,0 +1,235 @@
+"""Tables of standard and robust accuracy; `bench.report.render` decides how they look.
+
+Neither module reads the time or the machine, so the same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.catalogue import ATTACKS
+from bench.errors import BenchError
+from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
+from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, by_slice, defense_rows
+from bench.results.advice import attacks_for
+from bench.results.cell import Result
+from bench.results.outcome import Done
+from bench.threats import CORRUPTION
+
+# The least that leaderboards of the field accept; with fewer images a table only shows that things work.
+ENOUGH = 500
+
+_POWERLESS = "~"
+
+_ABOUT_INTERVALS = (
+    "Accuracies in %, with Wilson 95 % intervals over the n examples: sampling error only. "
+    "Robust accuracy is an upper bound: a stronger attack can lower it."
+)
+_ABOUT_WORST = (
+    "worst seen, unseen, all: per example the worst over the attacks of that kind, never an average of columns. "
+    "Skipped attacks are left out."
+)
+_ABOUT_DRAWS = (
+    "mean-of-N: the share of correct draws out of N evaluation draws. worst-of-N: an example counts only if all N "
+    "draws are right; its standard accuracy too."
+)
+_ABOUT_SEEN = f"{SEEN} seen: the defense was trained on this threat at this eps or a larger one."
+_ABOUT_SHIFTS = "corruption: mean accuracy over the severities of a shift without an adversary; in no worst case."
+_ABOUT_BOUND = f"{BOUND} an upper bound: cells of this worst case failed or are missing."
+_ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
+_ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
+_ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
+
+
+def make_table(results: Sequence[Result]) -> Table:
+    """Return the table of one slice: rows are defenses, columns attacks, both in the given order.
+
+    A stochastic defense takes two rows: mean-of-N, and worst-of-N beneath it.
+
+    Raises:
+        BenchError: no results, or results of several slices.
+    """
+    slices = [group[0].cell.slice for group in by_slice(results)]
+    if len(slices) != 1:
+        held = ", ".join(f"{item.dataset} {item.split} n={item.n}" for item in slices) or "none"
+        raise BenchError(f"a table shows one slice of one dataset, these results hold {held}: select one")
+    rows = defense_rows(results)
+    columns = rows[0].attacked
+    footnotes: dict[str, int] = {}
+    label_seeds = len({row.seed for row in rows}) > 1
+    lines = [
+        (
+            TableCell(_flat(row.defense.label), f"({judge.name}{f', seed {row.seed}' if label_seeds else ''})"),
+            TableCell(str(row.slice.n)),
+            *(_cell(score, seen, footnotes) for score, seen in _scores(row, judge)),
+        )
+        for row in rows
+        for judge in row.judges
+        # The other judges stand in the CSV file: a screen has room for the headline and the strictest.
+        if judge.rule in ("mean", "worst")
+    ]
+    idle = _powerless(columns, slices[0].dataset)
+    header = (
+        ("defense",),
+        ("n",),
+        ("standard",),
+        *((_flat(column.attack) + _POWERLESS * (column in idle), str(column.threat)) for column in columns),
+        *(("worst", which) for which in WORST_CASES if columns),
+        *((_flat(name), CORRUPTION) for name in _shifts(rows[0])),
+    )
+    title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
+    notes = _notes(lines, slices[0].n, rows, footnotes)
+    idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
+    return Table(
+        title,
+        header,
+        tuple(lines),
+        (*notes, *idle_notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
+        about=(1,),
+    )
+
+
+def _formats(results: Sequence[Result]) -> list[str]:
+    """Return a line for each defense whose cells were searched in different formats."""
+    formats: dict[str, dict[str, int]] = {}
+    for result in results:
+        if isinstance(result.outcome, Done) and not result.cell.threat.is_shift:
+            states = formats.setdefault(result.cell.defense.label, {})
+            name = result.cell.searched_in
+            states[name] = states.get(name, 0) + 1
+    return [
+        f"searched in different formats: {_flat(label)} {_counted(states)}"
+        for label, states in formats.items()
+        if len(states) > 1
+    ]
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{state} ({count} cell{'s' * (count > 1)})" for state, count in states.items())
+
+
+def _makers(results: Sequence[Result]) -> list[str]:
+    """Return a line for each part of our code whose state differs between numbers of one table."""
+    made: dict[tuple[str, str, str], dict[str, int]] = {}
+    for result in results:
+        if isinstance(result.outcome, Done):
+            attack = result.cell.attack
+            # A composite attack has other parts, and so other code, on another kind of defense.
+            places = (("harness", "", ""), ("attack", attack.label, attack.source))
+            for place in (*places, ("defense", result.cell.defense.label, "")):
+                part, states = place[0], made.setdefault(place, {})
+                code = result.code.get(part, "unknown")
+                states[code] = states.get(code, 0) + 1
+    return [
+        f"made by different code: {f'{part} {_flat(name)}'.strip()} {_counted(states)}"
+        for (part, name, _), states in made.items()
+        if len(states) > 1
+    ]
+
+
+def _unable(results: Sequence[Result]) -> list[str]:
+    """Return a line per composite attack whose gradient parts could not be run."""
+    return [
+        f"{ALARM} {_flat(result.cell.title)}: there is no gradient for {', '.join(result.outcome.evidence.unable)}, "
+        "the number is that of its other parts alone"
+        for result in results
+        if isinstance(result.outcome, Done) and result.outcome.evidence.unable
+    ]
+
+
+def _escalations(results: Sequence[Result]) -> list[str]:
+    """Return a line per cascade whose reserve ran after an alarm."""
+    called = [
+        (result.cell, result.outcome.evidence.escalated)
+        for result in results
+        if isinstance(result.outcome, Done) and result.outcome.evidence.escalated
+    ]
+    return [
+        f"{ALARM} {_flat(cell.title)}: gradients are masked, or an audited example broke: "
+        f"{', '.join(member.label for member in cell.attack.reserve)} attacked {count} more survivors"
+        for cell, count in called
+    ]
+
+
+def _shifts(row: DefenseRow) -> dict[str, list[Column]]:
+    """Return the corruption columns of a table: one per corruption over its severities, then the mean of all."""
+    found = row.corruptions
+    return {**found, "mean": [column for columns in found.values() for column in columns]} if found else {}
+
+
+def _powerless(columns: Sequence[Column], dataset: str) -> dict[Column, str]:
+    """Return the columns whose attack the undefended model survives on this dataset, and how often."""
+    # A defense that holds under such an attack has shown nothing, so the table says so.
+    known = {entry.name: entry.powerless for entry in ATTACKS}
+    told = {column: known.get(column.attack.partition("[")[0], {}).get(dataset) for column in columns}
+    return {column: why for column, why in told.items() if why is not None}
+
+
+def _scores(row: DefenseRow, judge: Judge) -> list[tuple[Score, bool]]:
+    return [
+        (row.standard(judge), False),
+        *((row.score(column, judge), row.seen(column)) for column in row.attacked),
+        *((row.worst(which, judge), False) for which in WORST_CASES if row.attacked),
+        *((row.corrupted(columns, judge), False) for columns in _shifts(row).values()),
+    ]
+
+
+def _cell(score: Score, seen: bool, footnotes: dict[str, int]) -> TableCell:
+    if score.accuracy is not None:
+        low, high = score.accuracy.interval
+        detail = f"[{100 * low:.1f}, {100 * high:.1f}]"
+        value = f"{100 * score.accuracy.value:.1f}"
+        return TableCell(value, detail, seen, not score.accuracy.complete, alarmed=score.alarmed)
+    if score.state == "skipped":
+        # One footnote per reason, numbered by first appearance.
+        return TableCell("-", note=footnotes.setdefault(_flat(score.reason), len(footnotes) + 1))
+    return TableCell({"failed": "FAIL", "blocked": "BLOCK"}.get(score.state, "..."))
+
+
+def _notes(
+    lines: Sequence[Sequence[TableCell]], n: int, rows: Sequence[DefenseRow], footnotes: dict[str, int]
+) -> tuple[str, ...]:
+    cells = [cell for line in lines for cell in line[1:]]
+    texts = {cell.text for cell in cells}
+    notes = [_ABOUT_INTERVALS, _ABOUT_WORST]
+    notes += [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
+    notes += [_ABOUT_DRAWS] if any(row.draws > 1 for row in rows) else []
+    notes += [_ABOUT_SEEN] if any(cell.seen for cell in cells) else []
+    notes += [_ABOUT_BOUND] if any(cell.bound for cell in cells) else []
+    notes += [_ABOUT_FAILED] if "FAIL" in texts else []
+    notes += [_ABOUT_MISSING] if "..." in texts else []
+    notes += [_ABOUT_BLOCKED] if "BLOCK" in texts else []
+    # Only what this table shows is explained, so the notes stay short.
+    notes += _alarms(rows)
+    notes += [f"[{number}] {reason}" for reason, number in footnotes.items()]
+    notes += [f"n={n} < {ENOUGH}: smoke numbers, not comparable with a leaderboard"] if n < ENOUGH else []
+    return tuple(notes)
+
+
+def _alarms(rows: Sequence[DefenseRow]) -> list[str]:
+    """Return a line per finding that flags or blocks numbers, with its defense and threats."""
+    lines = []
+    for row in rows:
+        for finding, threats in row.alarms.items():
+            # A finding from before any attack holds under every threat.
+            where = "" if finding.id.startswith("S") else f" ({', '.join(map(str, threats))})"
+            what = "no leaderboard number: " if finding.verdict == "block" else ""
+            lines.append(f"{ALARM} {_flat(row.defense.label)}{where}: {what}{_flat(finding.message)}")
+        lines += _next(row)
+    return lines
+
+
+def _next(row: DefenseRow) -> list[str]:
+    """Return which attacks would settle the doubts about a row, without those it has already."""
+    there = {column.attack.partition("[")[0] for column in row.attacked}
+    attacks = [
+        name
+        for name in attacks_for(row.alarms, stochastic=row.defense.stochastic).split(",")
+        if name and name.partition("[")[0] not in there
+    ]
+    return [f"{ALARM} {_flat(row.defense.label)}: run next: --attacks {','.join(attacks)}"] if attacks else []
+
+
+def _flat(text: str) -> str:
+    """Return text on one line without control characters, because labels and errors come from other people's code."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())

@@ -1,0 +1,335 @@
+"""Accuracies, all derived from verdicts: the judgement of draws, and the worst case over attacks.
+
+A stochastic defense is judged from its N evaluation draws: mean-of-N (the share of correct draws),
+worst-of-N (an example counts only if every draw is right) and majority-of-N (if more than half are).
+An adversary who may submit an image M times wins if one answer of M is wrong: M-resubmission, between
+mean-of-N (M = 1) and worst-of-N (M = N), is estimated from the same counts. Worst and majority require
+the same of the clean example, because an adversary may always leave an image as it is.
+
+The worst case over attacks takes, per example, the minimum of the counts. For a deterministic
+defense that is a per-example AND. For counts it is conservative: the minimum of several noisy counts
+lies below the count of the best attack. It is never above the accuracy under any one attack; an average
+over attacks, or the smallest column of a table over other examples, could not promise that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.catalogue.refs import DefenseRef
+from bench.errors import BenchError
+from bench.results.cell import Result, Slice
+from bench.results.finding import Finding
+from bench.results.outcome import Cost, Done, Failed, Skipped, Verdicts
+from bench.results.stats import Interval, wilson
+from bench.threats import ThreatModel
+
+Rule = Literal["mean", "worst", "majority", "resubmission"]
+Which = Literal["seen", "unseen", "all"]
+State = Literal["done", "partial", "skipped", "failed", "missing", "blocked"]
+Counts = NDArray[np.uint8]
+
+# M: how often the adversary may submit an image.
+RESUBMISSIONS = 5
+
+WORST_CASES: tuple[Which, ...] = ("seen", "unseen", "all")
+
+_NONE_SUCH: dict[Which, str] = {
+    "seen": "no threat here was seen in training",
+    "unseen": "every threat here was seen in training",
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A rule that turns counts of correct draws into a score per example.
+
+    Attributes:
+        name: as printed: `mean-of-10`, `worst-of-10`, `majority-of-10`, `5-resubmission`, `one-shot`,
+            `deterministic`.
+        rule: the rule that the name stands for.
+        draws: evaluation draws per example.
+    """
+
+    name: str
+    rule: Rule
+    draws: int
+
+    def scores(self, counts: Counts) -> NDArray[np.float64]:
+        """Return a score in [0, 1] per example, `[n]`; it never falls when a count rises."""
+        if self.rule == "mean":
+            return counts.astype(np.float64) / self.draws
+        if self.rule == "resubmission":
+            # The share of all M-subsets of the N draws that are all right: unbiased for p^M.
+            ways = [comb(k, RESUBMISSIONS) / comb(self.draws, RESUBMISSIONS) for k in range(self.draws + 1)]
+            return np.array(ways)[counts]
+        enough = self.draws if self.rule == "worst" else self.draws // 2 + 1
+        return np.greater_equal(counts, enough).astype(np.float64)
+
+
+def judges(stochastic: bool, draws: int) -> tuple[Judge, ...]:
+    """Return the ways to judge a defense, the headline first."""
+    if draws > 1:
+        rules: tuple[Rule, ...] = ("mean", "worst", "majority")
+        found = tuple(Judge(f"{rule}-of-{draws}", rule, draws) for rule in rules)
+        resubmission = Judge(f"{RESUBMISSIONS}-resubmission", "resubmission", draws)
+        # With M = N draws resubmission is worst-of-N, and with fewer it cannot be estimated.
+        return (*found, resubmission) if draws > RESUBMISSIONS else found
+    return (Judge("one-shot" if stochastic else "deterministic", "mean", 1),)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """An accuracy with its sample size and interval.
+
+    Attributes:
+        value: in [0, 1].
+        n: the number of examples.
+        interval: Wilson 95 % over the examples; draws of one example add nothing to n.
+        judged: name of the judge.
+        complete: false when cells are failed or missing: a worst case over fewer attacks is only an
+            upper bound.
+    """
+
+    value: float
+    n: int
+    interval: Interval
+    judged: str
+    complete: bool = True
+
+
+def accuracy_of(counts: Counts, judge: Judge, *, complete: bool = True) -> Accuracy:
+    """Return the accuracy of counts of correct draws, uint8 `[n]`."""
+    total, n = float(judge.scores(counts).sum()), len(counts)
+    return Accuracy(total / n, n, wilson(total, n), judge.name, complete)
+
+
+def _held(verdicts: Verdicts, judge: Judge) -> Counts:
+    """Return the counts under attack, limited by the clean counts for rules that do not estimate a mean.
+
+    For a mean, the minimum with the clean counts would be the smaller of two noisy counts, below either mean.
+    """
+    if judge.rule in ("mean", "resubmission"):
+        return verdicts.adversarial
+    return np.minimum(verdicts.clean, verdicts.adversarial)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One place of a table: an accuracy, or the reason why there is none.
+
+    Attributes:
+        alarmed: whether a check flags the number, or blocks it.
+    """
+
+    state: State
+    accuracy: Accuracy | None = None
+    reason: str = ""
+    alarmed: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """An attack under a threat model."""
+
+    attack: str
+    threat: ThreatModel
+
+
+@dataclass(frozen=True)
+class DefenseRow:
+    """The results of one defense on one slice with one seed.
+
+    Attributes:
+        columns: the columns of all results on this slice; where this row has no result, the cell is missing.
+        results: by column.
+    """
+
+    defense: DefenseRef
+    slice: Slice
+    seed: int
+    draws: int
+    columns: tuple[Column, ...]
+    results: Mapping[Column, Result]
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        return judges(self.defense.stochastic, self.draws)
+
+    def score(self, column: Column, judge: Judge) -> Score:
+        """Return the robust accuracy under one attack."""
+        result = self.results.get(column)
+        alarmed = self._alarmed([column])
+        match result.outcome if result else None:
+            case Done(verdicts=verdicts):
+                return Score("done", accuracy_of(_held(verdicts, judge), judge), alarmed=alarmed)
+            case Skipped(reason=reason):
+                return Score("skipped", reason=reason)
+            case Failed(error=error):
+                return Score("failed", reason=error)
+        if result is not None and result.blocked:
+            return Score("blocked", reason="; ".join(_blocks(result)))
+        return Score("missing", reason="not run yet")
+
+    def standard(self, judge: Judge) -> Score:
+        """Return the standard accuracy, from the clean verdicts of the first finished cell."""
+        # Any finished cell will do: the clean verdicts do not depend on the attack.
+        for outcome in self._done(self.columns):
+            return Score("done", accuracy_of(outcome.verdicts.clean, judge))
+        return self._nothing(self.columns, judge)
+
+    def worst(self, which: Which, judge: Judge) -> Score:
+        """Return the worst case over the seen attacks, the unseen ones, or all.
+
+        Skipped cells are left out; if cells failed or are missing, the value is only an upper bound: `partial`.
+        """
+        columns = self.chosen(which)
+        if not columns:
+            return Score("skipped", reason=_NONE_SUCH[which])
+        counts = self.worst_counts(which, judge)
+        if counts is None:
+            return self._nothing(columns, judge)
+        open_cells = sum(self.score(column, judge).state in ("failed", "missing", "blocked") for column in columns)
+        alarmed = self._alarmed(columns)
+        if not open_cells:
+            return Score("done", accuracy_of(counts, judge), alarmed=alarmed)
+        reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing"
+        return Score("partial", accuracy_of(counts, judge, complete=False), reason, alarmed)
+
+    def worst_counts(self, which: Which, judge: Judge | None = None) -> Counts | None:
+        """Return, per example, the fewest correct draws under any finished attack; uint8 `[n]`.
+
+        Without a judge, the headline judge is used.
+        """
+        judge = judge or self.judges[0]
+        counts = [_held(outcome.verdicts, judge) for outcome in self._done(self.chosen(which))]
+        return np.stack(counts).min(axis=0) if counts else None
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Return the messages of the checks that keep this row from a leaderboard."""
+        found = [message for result in self.results.values() for message in _blocks(result)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def alarms(self) -> dict[Finding, tuple[ThreatModel, ...]]:
+        """Return the findings that flag or block this defense, and under which threat models."""
+        found: dict[Finding, dict[ThreatModel, None]] = {}
+        for column, result in self.results.items():
+            for finding in result.findings:
+                if finding.alarming and finding.concerns(column.attack):
+                    found.setdefault(finding, {})[column.threat] = None
+        return {finding: tuple(threats) for finding, threats in found.items()}
+
+    def _alarmed(self, columns: Iterable[Column]) -> bool:
+        return any(
+            finding.alarming and finding.concerns(column.attack)
+            for column in columns
+            if column in self.results
+            for finding in self.results[column].findings
+        )
+
+    def cost(self, which: Which) -> Cost:
+        """Return the passes of all finished attacks of a worst case."""
+        return sum((outcome.cost for outcome in self._done(self.chosen(which))), Cost())
+
+    @property
+    def attacked(self) -> tuple[Column, ...]:
+        """Return the columns with an adversary."""
+        return tuple(column for column in self.columns if not column.threat.is_shift)
+
+    @property
+    def corruptions(self) -> dict[str, list[Column]]:
+        """Return the columns without an adversary: the severities of each corruption, by its name."""
+        found: dict[str, list[Column]] = {}
+        for column in self.columns:
+            if column.threat.is_shift:
+                found.setdefault(column.attack, []).append(column)
+        return found
+
+    def corrupted(self, columns: Sequence[Column], judge: Judge) -> Score:
+        """Return the mean accuracy over some corruptions and severities; for the interval an example counts once."""
+        outcomes = self._done(columns)
+        if len(outcomes) < len(columns):
+            return self._nothing(columns, judge)
+        # No minimum with the clean counts here: nobody chose the shift against the image.
+        scores = np.mean([judge.scores(outcome.verdicts.adversarial) for outcome in outcomes], axis=0)
+        total, n = float(scores.sum()), len(scores)
+        return Score("done", Accuracy(total / n, n, wilson(total, n), judge.name), alarmed=self._alarmed(columns))
+
+    def chosen(self, which: Which) -> list[Column]:
+        """Return the columns of a worst case: attacks only, no shifts without an adversary."""
+        return [column for column in self.attacked if which == "all" or self.seen(column) == (which == "seen")]
+
+    def seen(self, column: Column) -> bool:
+        return self.defense.has_seen(column.threat)
+
+    def _done(self, columns: Iterable[Column]) -> list[Done]:
+        outcomes = (self.results[column].outcome for column in columns if column in self.results)
+        return [outcome for outcome in outcomes if isinstance(outcome, Done)]
+
+    def _nothing(self, columns: Iterable[Column], judge: Judge) -> Score:
+        # The most alarming state wins: a failure must not hide behind cells that are merely skipped.
+        scores = [self.score(column, judge) for column in columns]
+        states = {score.state for score in scores}
+        if "blocked" in states:
+            return Score("blocked", reason=next(score.reason for score in scores if score.state == "blocked"))
+        if "failed" in states:
+            return Score("failed", reason="no cell finished, and at least one failed")
+        if "missing" in states:
+            return Score("missing", reason="no cell finished yet")
+        return Score("skipped", reason="every attack is skipped")
+
+
+def _blocks(result: Result) -> list[str]:
+    return [finding.message for finding in result.findings if finding.verdict == "block"]
+
+
+def by_slice(results: Iterable[Result]) -> list[list[Result]]:
+    """Group the results by slice, in order of appearance; tables and ranks never mix slices."""
+    groups: dict[Slice, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.cell.slice, []).append(result)
+    return list(groups.values())
+
+
+def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
+    """Return one row per slice, defense, seed and draws, in order of appearance.
+
+    Raises:
+        BenchError: two results for one place, or one label for two different defenses: to choose
+            between them silently would mislead.
+    """
+    columns: dict[Slice, dict[Column, None]] = {}
+    groups: dict[tuple[Slice, str, int, int], dict[Column, Result]] = {}
+    digests: dict[tuple[Slice, str], str] = {}
+    for result in results:
+        cell = result.cell
+        column = Column(cell.attack.label, cell.threat)
+        # Columns of the whole slice, so that a defense without a result for one shows a gap instead of a shorter row.
+        columns.setdefault(cell.slice, {})[column] = None
+        # Draws are part of the place, because counts out of different numbers cannot share a minimum.
+        group = groups.setdefault((cell.slice, cell.defense.label, cell.seed, cell.draws), {})
+        if column in group:
+            raise BenchError(
+                f"two results for {cell.title} (seed {cell.seed}): keep one, or run one of them with --label NAME"
+            )
+        # A row that mixes two sets of weights would show a worst case that neither defense has.
+        other = digests.setdefault((cell.slice, cell.defense.label), cell.defense.digest)
+        if other != cell.defense.digest:
+            raise BenchError(
+                f"defense {cell.defense.label!r} stands for two different ones (digests {other[:8]} and "
+                f"{cell.defense.digest[:8]}): run all of its attacks again, or one of them with --label NAME"
+            )
+        group[column] = result
+    rows = []
+    for (slice_, _, seed, draws), group in groups.items():
+        defense = next(iter(group.values())).cell.defense
+        rows.append(DefenseRow(defense, slice_, seed, draws, tuple(columns[slice_]), group))
+    return rows

@@ -1,0 +1,45 @@
+"""CSV files, written atomically, with text that no spreadsheet takes for a formula.
+
+Accuracies are in percent with two decimals, in the columns `accuracy`, `low` and `high` of every file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bench._system import write_whole
+from bench.results.accuracy import Accuracy
+
+
+def percentages(accuracy: Accuracy) -> dict[str, str]:
+    """Return the columns of one accuracy and its interval."""
+    shown = (accuracy.value, *accuracy.interval)
+    return {name: f"{100 * value:.2f}" for name, value in zip(("accuracy", "low", "high"), shown, strict=True)}
+
+
+def write(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers: Collection[str], path: Path) -> None:
+    """Write a file with a header; it appears whole or not at all, and the same lines give the same bytes.
+
+    Args:
+        lines: the text of each column, by name.
+        columns: the names of the columns, in order.
+        numbers: the columns that hold numbers; the text of every other column is made harmless.
+        path: the file; its folder is made.
+    """
+    text = io.StringIO(newline="")
+    # One line end on every system, so that the same results give the same bytes.
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({name: value if name in numbers else _harmless(value) for name, value in line.items()})
+    write_whole(path, text.getvalue().encode())
+
+
+def _harmless(text: str) -> str:
+    """Guard text against being read as a formula, because labels and errors come from other people's code."""
+    guard = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
+    # Readers of CSV disagree about line breaks within a cell.
+    return guard + text.replace("\r", " ").replace("\n", " ")

@@ -1,0 +1,77 @@
+"""Filters of stored results by defense, attack, threat model and dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.catalogue.request import parse_list
+from bench.errors import BenchError, unknown
+from bench.results.cell import Result
+from bench.threats import ThreatModel
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The part of a results folder that a command reads; an empty text chooses all.
+
+    Attributes:
+        defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`.
+        attacks: likewise.
+        threat: families, or threat models: `Linf` takes every eps.
+        dataset: one dataset.
+    """
+
+    defenses: str = ""
+    attacks: str = ""
+    threat: str = ""
+    dataset: str = ""
+
+    def of(self, results: Sequence[Result]) -> list[Result]:
+        """Return the chosen results, in their order.
+
+        Raises:
+            BenchError: no stored result has a given name, or nothing is left.
+        """
+        kept = _kept(list(results), self.defenses, "defense", lambda result: result.cell.defense.label)
+        kept = _kept(kept, self.attacks, "attack", lambda result: result.cell.attack.label)
+        if self.threat:
+            kept = _under(kept, [item.strip() for item in self.threat.split(",")])
+        if self.dataset:
+            there = dict.fromkeys(result.cell.slice.dataset for result in kept)
+            if self.dataset not in there:
+                raise unknown("stored dataset", self.dataset, there)
+            kept = [result for result in kept if result.cell.slice.dataset == self.dataset]
+        return kept
+
+
+def _kept(results: list[Result], text: str, kind: str, label: Callable[[Result], str]) -> list[Result]:
+    if not text:
+        return results
+    wanted = {request.label for request in parse_list(text, kind)}
+    there = dict.fromkeys(name for result in results for name in _names(label(result)))
+    for name in sorted(wanted):
+        if name not in there:
+            # An error instead of an empty table: a typo must not look like a missing result.
+            raise unknown(f"stored {kind}", name, there)
+    return [result for result in results if wanted & set(_names(label(result)))]
+
+
+def _names(label: str) -> tuple[str, ...]:
+    """Return the names that choose a label: `atop[rt=2]#new`, `atop[rt=2]`, `atop#new` and `atop`."""
+    plain, hash_, given = label.partition("#")
+    name = plain.partition("[")[0]
+    return tuple(dict.fromkeys((label, plain, f"{name}{hash_}{given}", name)))
+
+
+def _under(results: list[Result], wanted: Sequence[str]) -> list[Result]:
+    # Parsed and printed again, so that Linf:16/510 also finds Linf:8/255.
+    texts = [str(ThreatModel.parse(item)) if ":" in item else item for item in wanted]
+    there = dict.fromkeys(name for result in results for name in (result.cell.threat.family, str(result.cell.threat)))
+    for text in texts:
+        if text not in there:
+            raise unknown("stored threat", text, there)
+    kept = [result for result in results if {result.cell.threat.family, str(result.cell.threat)} & set(texts)]
+    if not kept:
+        raise BenchError(f"--threat {','.join(wanted)} leaves nothing of what is stored: choose less")
+    return kept

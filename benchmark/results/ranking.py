@@ -1,0 +1,153 @@
+"""Ranks of defenses by their worst case; defenses that the test does not separate share a rank."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.results.accuracy import Accuracy, Column, DefenseRow, defense_rows
+from bench.results.cell import Cell, Result, Slice
+from bench.results.stats import holm, sign_flip
+
+# The level of the family of all pairwise tests, after Holm's correction.
+ALPHA = 0.05
+
+
+RowId = tuple[Slice, str, int, int]
+
+
+@dataclass(frozen=True, repr=False)
+class Ranked:
+    """A defense with its rank.
+
+    Attributes:
+        row: the defense and its results, with the columns that it is ranked over.
+        accuracy: its worst case over these columns.
+        own: its worst case over all attacks that it was run under, including those that others lack.
+        rank: 1 + the number of defenses that are significantly better; shared when not separated.
+            None if cells of the worst case failed or are missing: an upper bound could only flatter.
+    """
+
+    row: DefenseRow
+    accuracy: Accuracy
+    own: Accuracy
+    rank: int | None
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.rank or '-'}: {self.row.defense.label}, {100 * self.accuracy.value:.1f} % {self.accuracy.judged}>"
+        )
+
+
+def ranking(results: Sequence[Result]) -> list[Ranked]:
+    """Rank the defenses of each slice and seed by worst-case accuracy, best first.
+
+    A defense outranks another only if the exact paired test, two-sided and Holm-adjusted over all
+    pairs, separates them at alpha .05. Stochastic defenses enter with mean-of-N. Ranks are made over the
+    attacks that all ranked defenses were run under, so one more attack on one of them takes no rank away.
+    Defenses without a rank come last; those without any finished cell, and those a check blocks, are left out.
+    """
+    groups: dict[tuple[Slice, int], list[DefenseRow]] = {}
+    for row in defense_rows(in_order(results)):
+        groups.setdefault((row.slice, row.seed), []).append(row)
+    return [ranked for rows_ in groups.values() for ranked in _ranked(rows_)]
+
+
+def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
+    # Blocked rows are left out before anything is compared: their columns must not limit the others.
+    whole = [row for row in rows_ if not row.blocks]
+    own = {row_id(row): row.worst("all", row.judges[0]).accuracy for row in whole}
+    open_ = _over_common(whole)
+    found = [(row, accuracy) for row in open_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
+    entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
+    scores = _in_common_units([row for row, _ in entrants])
+    pairs = list(itertools.combinations(range(len(entrants)), 2))
+    # Twice the smaller one-sided p-value is two-sided: nobody said beforehand which of the two is better.
+    p_values = [min(1.0, 2 * min(sign_flip(scores[i] - scores[j]), sign_flip(scores[j] - scores[i]))) for i, j in pairs]
+    ranks = [1] * len(entrants)
+    for (i, j), p in zip(pairs, holm(p_values), strict=True):
+        if p <= ALPHA:
+            ranks[j if scores[i].sum() > scores[j].sum() else i] += 1
+    unranked = [(row, accuracy) for row, accuracy in found if not accuracy.complete]
+    places: list[int | None] = [*ranks, *([None] * len(unranked))]
+    ranked = [
+        Ranked(row, accuracy, own[row_id(row)] or accuracy, rank)
+        for (row, accuracy), rank in zip([*entrants, *unranked], places, strict=True)
+    ]
+    return sorted(ranked, key=lambda item: (item.rank is None, -item.accuracy.value))
+
+
+def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
+    """Return the rows with the columns that they can be compared over.
+
+    The choice maximizes defenses times attacks: an extra attack on a single defense is left out, and a single
+    defense with few attacks does not reduce the others to these. A requested cell that failed or is not
+    finished stays, because an attack that crashes must rank nobody higher.
+    """
+    asked = [frozenset(column for column in row.columns if column in row.results) for row in rows_]
+    # The candidates: what any two defenses share (one with itself, too), and what all share.
+    shared = {one & other for one in asked for other in asked} | {frozenset.intersection(*asked)} if asked else set()
+
+    def compared(columns: frozenset[Column]) -> tuple[int, int]:
+        return sum(columns <= own for own in asked) * len(columns), len(columns)
+
+    best = max(shared, key=compared, default=frozenset())
+    return [
+        replace(row, columns=tuple(column for column in row.columns if column in best or not best <= own))
+        for row, own in zip(rows_, asked, strict=True)
+    ]
+
+
+def _in_common_units(rows_: Sequence[DefenseRow]) -> list[NDArray[np.int64]]:
+    """Return the worst-case counts on one exact scale, although defenses differ in their numbers of draws."""
+    # In whole numbers, because the exact test enumerates sums of integers.
+    unit = math.lcm(*(row.draws for row in rows_))
+    counts = [(row.worst_counts("all"), unit // row.draws) for row in rows_]
+    return [count.astype(np.int64) * factor for count, factor in counts if count is not None]
+
+
+def row_id(row: DefenseRow) -> RowId:
+    """Return what identifies a row: two defenses of one name may have been run on different images."""
+    return row.slice, row.defense.label, row.seed, row.draws
+
+
+def in_order(results: Iterable[Result]) -> list[Result]:
+    """Sort the results in an order that depends on the results alone, not on the order in which they are given."""
+
+    def place(cell: Cell) -> tuple[Any, ...]:
+        where = (cell.slice.dataset, cell.slice.split, cell.slice.n, cell.slice.digest)
+        what = (cell.attack.label, cell.threat.family, cell.threat.eps)
+        return (*where, cell.defense.label, cell.seed, cell.draws, *what)
+
+    return sorted(results, key=lambda result: place(result.cell))
+
+
+def ranks(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return `ranking` as plain data, the best first; a defense that a check blocks is last, without an accuracy."""
+    found = [
+        {
+            **_place(item.row),
+            "rank": item.rank,
+            "judged": item.accuracy.judged,
+            "accuracy": 100 * item.accuracy.value,
+            "low": 100 * item.accuracy.interval[0],
+            "high": 100 * item.accuracy.interval[1],
+            "complete": item.accuracy.complete,
+            "under_all_of_its_own": 100 * item.own.value,
+            "over": [f"{column.attack} ({column.threat})" for column in item.row.attacked],
+        }
+        for item in ranking(results)
+    ]
+    blocked = [row for row in defense_rows(in_order(results)) if row.blocks]
+    return [*found, *({**_place(row), "rank": None, "accuracy": None, "blocked": list(row.blocks)} for row in blocked)]
+
+
+def _place(row: DefenseRow) -> dict[str, Any]:
+    part = row.slice
+    return {"defense": row.defense.label, "dataset": part.dataset, "split": part.split, "n": part.n, "seed": row.seed}

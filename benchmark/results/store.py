@@ -1,0 +1,351 @@
+"""A results folder: one JSON document per cell, written atomically, never overwritten.
+
+    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.json             a finished cell
+    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.shard-<i>.json   part of an unfinished one
+    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.failed.json      why a cell failed last time
+    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.safetensors      the first images it was judged on
+    <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
+    <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
+    <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
+    <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
+    <root>/<dataset>/examples.<digest>.json                             which images a slice holds
+    <root>/runs/<time>-<digest>.json                                    which cells a run asked for
+    <root>/locks/<key>                                                  somebody is computing this cell
+    <root>/matrix.json                                                  the same, as earlier versions kept it
+
+Text files diff in review, merge from many machines by copying, and live on network file systems. No run rewrites
+a file that another run may have written: the requested cells are the union over all runs, and the latest run wins.
+The same key with the same bytes is a no-op; the same key with other verdicts is nondeterminism.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.catalogue import versions
+from bench.catalogue.identity import of_text
+from bench.catalogue.refs import DefenseRef
+from bench.datasets.examples import Examples
+from bench.errors import BenchError
+from bench.results.cell import Cell, Planned, Result, Slice
+from bench.results.documents import (
+    FORMAT,
+    of_cell,
+    of_findings,
+    read,
+    read_images,
+    to_done,
+    to_findings,
+    write,
+    write_images,
+    write_once,
+)
+from bench.results.finding import Finding
+from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, joined
+
+Of = TypeVar("Of")
+
+
+class Store:
+    """The store of one results folder. Only the driver of a run writes.
+
+    Raises:
+        BenchError: the folder is a file, cannot be read, or was written by a newer version.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, tuple[str, ...]] = {}
+        self._finished: dict[Path, tuple[Done, Mapping[str, Any]]] = {}
+        self._aside: Store | None = None
+        try:
+            # Also the folders above: a file among them would fail only at the first write, after minutes of work.
+            there = next(path for path in (root, *root.absolute().parents) if path.exists())
+            if not there.is_dir():
+                raise BenchError(
+                    f"results folder {str(root)!r}: {there.name!r} is a file; pass a folder with --results"
+                )
+            if root.is_dir():
+                next(root.iterdir(), None)
+        except OSError as error:
+            reason = f"results folder {str(root)!r} cannot be read ({error.strerror})"
+            raise BenchError(f"{reason}: mend its permissions or pass --results") from error
+
+    def aside(self) -> Store:
+        """Return a store within this one, for cells that no table shows."""
+        if self._aside is None:
+            self._aside = Store(self.root / "checks")
+        return self._aside
+
+    def require_writable(self) -> None:
+        """Raise a BenchError unless documents can be written here; create a missing folder."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".tmp-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise BenchError(
+                f"results folder {str(self.root)!r} cannot be written ({error.strerror}): "
+                "mend its permissions or pass --results"
+            ) from error
+
+    def find(self, cell: Cell) -> Outcome | None:
+        """Return the stored outcome of a cell; `None` if there is none."""
+        return self._stored(cell)[0]
+
+    def _stored(self, cell: Cell) -> tuple[Outcome | None, Mapping[str, Any]]:
+        """Return the stored outcome of a cell and its provenance; a finished cell is final, so it is read once."""
+        path = self._path(cell)
+        if path not in self._finished:
+            document = read(path)
+            if document is not None:
+                self._finished[path] = to_done(document, path, cell.key), document.get("provenance", {})
+        if path in self._finished:
+            return self._finished[path]
+        # Read last: a crash may leave the error of an earlier run beside a finished cell.
+        failed = read(self._path(cell, "failed"))
+        return (None if failed is None else Failed(str(failed["error"]))), {}
+
+    def shards(self, cell: Cell) -> dict[int, Done]:
+        """Return the finished shards of an unfinished cell, by number."""
+        found = {}
+        for index in range(len(cell.shards)):
+            path = self._path(cell, f"shard-{index}")
+            document = read(path)
+            if document is not None:
+                found[index] = to_done(document, path, cell.key)
+        return found
+
+    def add_shard(self, cell: Cell, index: int, done: Done) -> None:
+        """Keep a finished shard."""
+        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, {}))
+
+    def drop_shard(self, cell: Cell, index: int) -> None:
+        """Forget a finished shard that is to be computed anew."""
+        self._path(cell, f"shard-{index}").unlink(missing_ok=True)
+
+    def finish(self, cell: Cell, shards: Sequence[Done], provenance: Mapping[str, Any]) -> Done:
+        """Compact all shards of a cell, in order, into its one document."""
+        done = joined(shards)
+        # First the whole, then its shards go: a crash in between loses nothing.
+        write_once(self._path(cell), of_cell(cell, done, provenance))
+        for suffix in ("failed", *(f"shard-{index}" for index in range(len(cell.shards)))):
+            self._path(cell, suffix).unlink(missing_ok=True)
+        return done
+
+    def keep_images(self, cell: Cell, kept: Kept) -> None:
+        """Keep adversarial images of a cell, the first of its slice."""
+        write_images(self._path(cell).with_suffix(".safetensors"), cell.key, kept)
+
+    def images(self, cell: Cell) -> Kept | None:
+        """Return the stored adversarial images of a cell; `None` if there are none."""
+        return read_images(self._path(cell).with_suffix(".safetensors"), cell.key)
+
+    def lock(self, cell: Cell) -> Path:
+        """Return the file that a run locks while it computes a cell (`bench.harness.reservations`)."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / cell.key[:32]
+
+    def seconds(self, cell: Cell) -> float:
+        """Return the seconds that a finished cell took to compute; 0 if not known."""
+        return float(self._stored(cell)[1].get("seconds", 0.0))
+
+    def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
+        """Keep the findings of the checks before any attack; `key` is a digest of everything they depended on."""
+        write(self._preflight(defense, part), of_findings(findings, key))
+
+    def preflight(self, defense: DefenseRef, part: Slice, key: str = "") -> tuple[Finding, ...] | None:
+        """Return the findings of the checks before any attack; if a `key` is given, only those made with it."""
+        return to_findings(self._preflight(defense, part), key)
+
+    def keep_checks(self, cell: Cell, findings: Sequence[Finding], key: str) -> None:
+        """Keep the findings of the checks after the attacks about a defense under a threat model."""
+        write(self._checks(cell), of_findings(findings, key))
+
+    def checks(self, cell: Cell, key: str = "") -> tuple[Finding, ...] | None:
+        """Return the findings of the checks after the attacks about the defense and threat model of a cell."""
+        return to_findings(self._checks(cell), key)
+
+    def keep_search_formats(self, defense: DefenseRef, part: Slice, plan: Mapping[str, Any], key: str) -> None:
+        """Keep the search formats of a defense's queries, as plain data, under a `key` of what was requested."""
+        write(self._plan(defense, part, key), {"format": FORMAT, "key": key, "plan": dict(plan)})
+
+    def search_formats(
+        self, defense: DefenseRef, part: Slice, key: str, parse: Callable[[Mapping[str, Any]], Of]
+    ) -> Of | None:
+        """Return the search formats of a defense's queries that were stored with `key`; `None` if there are none.
+
+        Args:
+            defense: whose queries.
+            part: on which images.
+            key: of what was requested.
+            parse: converts the plain data to the caller's type.
+        """
+        path = self._plan(defense, part, key)
+        document = read(path)
+        try:
+            return None if document is None else parse(document["plan"])
+        except (KeyError, TypeError, BenchError) as error:
+            raise BenchError(f"{str(path)!r} is damaged: move it away and run again") from error
+
+    def answers(self, label: str, digest: str) -> dict[str, str]:
+        """Return the stored answers of a user's defense or attack with these bytes, by mark."""
+        found = {}
+        for path in sorted((self.root / "recognized").glob(f"{_slug(label)}.{digest[:16]}.*.json")):
+            document = read(path)
+            # The name of the file holds only a part of the digest.
+            if document is not None and document.get("bytes") == digest:
+                found[str(document["mark"])] = str(document["answers"])
+        return found
+
+    def keep_answers(self, label: str, digest: str, mark: str, answers: str) -> None:
+        """Keep the answers of a user's defense or attack; `mark` stands for them in keys."""
+        path = self.root / "recognized" / f"{_slug(label)}.{digest[:16]}.{mark}.json"
+        write(path, {"format": FORMAT, "bytes": digest, "mark": mark, "answers": answers})
+
+    def fail(self, cell: Cell, error: str) -> None:
+        """Keep the error of a failed cell, for the table; the next run tries the cell again."""
+        write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
+
+    def ask(self, plan: Sequence[Planned]) -> None:
+        """Record the cells that a run requests; they replace older cells for the same table entry.
+
+        Each run has its own file, so runs that start together cannot overwrite each other's requests.
+        """
+        known = {_entry(planned.cell): (planned.cell.key, planned.skip) for planned in self._asked()}
+        # A run that repeats an earlier one adds no file.
+        if all(known.get(_entry(planned.cell)) == (planned.cell.key, planned.skip) for planned in plan):
+            return
+        rows = [
+            {
+                "key": planned.cell.key,
+                "cell": planned.cell.to_json(),
+                "skip": planned.skip,
+                **({"parts": [part.key for part in planned.parts]} if planned.parts else {}),
+            }
+            for planned in plan
+        ]
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{_digest_of(rows)[:8]}.json"
+        told = {"format": FORMAT, "when": now.isoformat(), "code": versions.code_of_harness(), "cells": rows}
+        write(self.root / "runs" / name, told)
+
+    def remember(self, examples: Examples) -> None:
+        """Record the images of a slice, so that two runs can be paired image by image."""
+        path = self._examples(examples.dataset, examples.digest)
+        document = {"format": FORMAT, "slice": examples.digest, "examples": list(examples.fingerprints)}
+        stored = read(path)
+        if stored is None or stored["examples"] != document["examples"]:
+            write(path, document)
+
+    def results(self) -> list[Result]:
+        """Return every requested cell with its stored outcome.
+
+        Raises:
+            BenchError: nothing was ever run with this folder.
+        """
+        plan = self._asked()
+        if not plan:
+            raise BenchError(f"no results in {str(self.root)!r}: fill it with 'bench run', or pass --results FOLDER")
+        # A folder merged from two machines may know one defense by two sets of answers: it gets one name.
+        names = self._first_marks()
+        return [_under_one_name(self.result(planned), names) for planned in plan]
+
+    def _first_marks(self) -> Mapping[str, str]:
+        """Return, for each mark, the first mark that has the same answers of the same bytes, if it is another one."""
+        stored: dict[str, dict[str, str]] = {}
+        for path in sorted((self.root / "recognized").glob("*.json")):
+            document = read(path)
+            if document is not None:
+                stored.setdefault(str(document["bytes"]), {})[str(document["mark"])] = str(document["answers"])
+        several = [marks for marks in stored.values() if len(marks) > 1]
+        if not several:
+            return {}
+        # Imported only here: it brings torch, and most folders have one mark for each.
+        from bench.catalogue.behaviour import alike
+
+        return {mark: first for marks in several for mark, first in alike(marks).items() if mark != first}
+
+    def result(self, planned: Planned) -> Result:
+        cell = planned.cell
+        outcome, made = self._stored(cell) if planned.skip is None else (Skipped(planned.skip), {})
+        before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
+        return Result(cell, outcome, (*before, *after), made.get("code", {}))
+
+    def _asked(self) -> list[Planned]:
+        wanted: dict[tuple[object, ...], Planned] = {}
+        for path in (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json"))):
+            document = read(path)
+            try:
+                plan = [] if document is None else [_planned(row) for row in document["cells"]]
+            except (KeyError, TypeError) as error:
+                raise BenchError(f"{str(path)!r} is damaged: its run is to be typed again without it") from error
+            # The documents come oldest first, so the latest request for an entry wins.
+            wanted |= {_entry(planned.cell): planned for planned in plan}
+        return [replace(planned, cell=self._with_examples(planned.cell)) for planned in wanted.values()]
+
+    def _with_examples(self, cell: Cell) -> Cell:
+        if cell.slice.digest not in self._known:
+            document = read(self._examples(cell.slice.dataset, cell.slice.digest))
+            self._known[cell.slice.digest] = tuple(document["examples"]) if document is not None else ()
+        return replace(cell, slice=replace(cell.slice, examples=self._known[cell.slice.digest]))
+
+    def _examples(self, dataset: str, digest: str) -> Path:
+        # 16 digits of a digest keep paths short enough for every file system.
+        return self.root / _slug(dataset) / f"examples.{digest[:16]}.json"
+
+    def _preflight(self, defense: DefenseRef, part: Slice) -> Path:
+        name = f"{_slug(defense.label)}.{_digest_of(defense.digest, part.digest)}.json"
+        return self.root / _slug(part.dataset) / "preflight" / name
+
+    def _plan(self, defense: DefenseRef, part: Slice, key: str) -> Path:
+        return self.root / _slug(part.dataset) / "plans" / f"{_slug(defense.label)}.{key[:16]}.json"
+
+    def _checks(self, cell: Cell) -> Path:
+        name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws)}.json"
+        return self._path(cell).with_name(name)
+
+    def _path(self, cell: Cell, suffix: str = "") -> Path:
+        folder = self.root / _slug(cell.slice.dataset) / cell.threat.slug / _slug(cell.defense.label)
+        middle = f".{suffix}" if suffix else ""
+        return folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
+
+
+def _under_one_name(result: Result, first: Mapping[str, str]) -> Result:
+    """Return a result with the digest its defense had when it was first stored; the key of its cell stays."""
+    bytes_, *marks = result.cell.defense.brought or ("",)
+    if not set(marks) & set(first):
+        return result
+    cell, key = result.cell, result.cell.key
+    digest = of_text(bytes_, *(first.get(mark, mark) for mark in marks))
+    cell = replace(cell, defense=replace(cell.defense, digest=digest), stored_as=("", ""))
+    return replace(result, cell=replace(cell, stored_as=(key, cell.key)))
+
+
+def _planned(row: Mapping[str, Any]) -> Planned:
+    return Planned(Cell.from_json(row["cell"], row["key"]), row["skip"])
+
+
+def _entry(cell: Cell) -> tuple[object, ...]:
+    """Return the table entry a cell fills; it does not depend on code or weights."""
+    part = cell.slice
+    return (part.dataset, part.split, part.n, cell.seed, cell.defense.label, cell.attack.label, str(cell.threat))
+
+
+def _digest_of(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _slug(label: str) -> str:
+    # Only characters that every file system takes; the key in the name keeps different labels apart.
+    return re.sub(r"[^A-Za-z0-9._=-]+", "+", label).strip("+") or "unnamed"

@@ -1,0 +1,179 @@
+"""`bench.Results`: every way to read them says the same, and what is kept can be checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import bench
+from bench.report.render import STYLES
+from tests.api.nets import Templates, Watcher, own
+
+
+class Bent(Templates):
+    """Others are broken than by its sibling."""
+
+    def __init__(self):
+        super().__init__(seed=0)
+        with torch.no_grad():
+            self.weight += 0.5 * torch.randn(64, 10, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """Two networks, two attacks, two threat models."""
+    return bench.evaluate(
+        {"one": Templates(), "two": Bent()},
+        ["fgsm", "noise"],
+        "Linf:0.03,L2:0.2",
+        dataset=own(24),
+        checks="none",
+        watcher=Watcher(),
+        results=folder,
+    )
+
+
+def test_the_counts_of_the_images_make_the_accuracies(results):
+    """Without attack and under each."""
+    table = results.examples()
+
+    assert len(table) == 2 * 2 * 2 * 24
+    for (defense, attack, threat), part in table.groupby(["defense", "attack", "threat"]):
+        assert results.accuracy(defense, attack, threat).value == pytest.approx(part["adversarial"].mean())
+        assert results.accuracy(defense).value == pytest.approx(part["clean"].mean())
+        assert len(set(part["id"])) == 24
+
+
+@pytest.mark.parametrize("defense", ["one", "two"])
+def test_the_worst_case_is_right_where_every_attack_fails(results, defense):
+    """An and over the attacks, image by image."""
+    table = results.examples()
+    table = table[table["defense"] == defense]
+    survived = table.groupby("id")["adversarial"].min()
+
+    assert results.worst(defense).value == pytest.approx(survived.mean())
+    assert results.worst(defense, "unseen").value == results.worst(defense).value
+    with pytest.raises(bench.BenchError, match="no threat here was seen in training"):
+        results.worst(defense, "seen")
+
+
+@pytest.mark.parametrize("threat", ["Linf:0.03", "L2:0.2"])
+def test_the_images_are_in_the_ball_and_the_model_answers_as_is_told(results, threat):
+    """The clean ones are those that were handed over."""
+    x, y = own(24)
+    model, eps = Templates(), float(threat.partition(":")[2])
+
+    found = results.images("one", "fgsm", threat)
+
+    assert np.array_equal(found.clean, x.numpy())
+    assert np.array_equal(found.labels, y.numpy())
+    assert found.adversarial.min() >= 0
+    assert found.adversarial.max() <= 1
+    order = np.inf if threat.startswith("Linf") else 2
+    far = np.linalg.norm((found.adversarial - found.clean).reshape(24, -1), order, axis=1)
+    assert 0 < far.max() <= eps * (1 + 1e-5)
+    with torch.no_grad():
+        for answered, images in zip(found.predictions, (found.clean, found.adversarial), strict=True):
+            assert np.array_equal(model(torch.from_numpy(images)).argmax(1).numpy(), answered)
+    right = (found.predictions == found.labels).all(0)
+    assert right.mean() == pytest.approx(results.accuracy("one", "fgsm", threat).value)
+
+
+def test_images_of_several_cells_are_asked_for_by_name(results):
+    with pytest.raises(bench.BenchError, match=r"these are 2 cells .*: name defense, attack and threat of one"):
+        results.images("one", "fgsm")
+
+
+def test_a_part_is_what_it_is_called(results):
+    part = results.only(defenses="two", threat="Linf")
+
+    assert isinstance(part, bench.Results)
+    assert {(each.cell.defense.label, str(each.cell.threat)) for each in part} == {("two", "Linf:0.03")}
+    assert len(part) == 2
+    assert list(results[:3]) == list(results)[:3]
+    with pytest.raises(bench.BenchError, match="three"):
+        results.only(defenses="three")
+
+
+def test_the_frame_and_the_plain_data_say_what_accuracy_says(results):
+    """In percent; `NaN` and `None` where there is none."""
+    frame = results.to_pandas()
+    (group,) = results.to_json()
+    json.dumps(group, allow_nan=False)
+
+    assert (group["dataset"], group["n"], group["seed"]) == ("own", 24, 0)
+    assert len(group["rows"]) == len(frame) == 2 * (1 + 4 + 3)
+    for told, line in zip(group["rows"], frame.to_dict("records"), strict=True):
+        assert told["defense"] == line["defense"]
+        if told["column"] == "attack":
+            value = 100 * results.accuracy(told["defense"], told["attack"], told["threat"]).value
+            assert told["accuracy"] == line["accuracy"] == pytest.approx(value, abs=0.005)
+            assert told["low"] < told["accuracy"] < told["high"]
+        if told["column"] == "worst-seen":
+            assert told["accuracy"] is None
+            assert np.isnan(line["accuracy"])
+
+
+def test_the_same_results_are_the_same_bytes(results, tmp_path):
+    """In whatever order they come."""
+    backward = bench.Results(results.cells[::-1], results.store)
+
+    assert results.to_csv(tmp_path / "a.csv").read_bytes() == backward.to_csv(tmp_path / "b.csv").read_bytes()
+
+
+def test_nothing_has_dropped_against_itself(results):
+    """And a gate sees what is missing."""
+    assert results.gate(results).exit_code == 4  # 24 images are too few to promise anything
+    assert results.gate(results, allow_underpowered=True).exit_code == 0
+    assert results.only(defenses="one").gate(results, allow_underpowered=True).exit_code == 3
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_of_the_table_has_every_number(results, style):
+    told = results.table(style)
+
+    for defense in ("one", "two"):
+        for value in (results.accuracy(defense), results.accuracy(defense, "fgsm", "L2:0.2"), results.worst(defense)):
+            assert f"{100 * value.value:.1f}" in told
+
+
+def test_a_label_becomes_no_tag_in_a_notebook(results):
+    """As the parameters of a file of the user's can bring one."""
+    (first, *_) = results
+    label = "mine[at=<b>here</b>]"
+    named = replace(first, cell=replace(first.cell, defense=replace(first.cell.defense, label=label)))
+
+    told = bench.Results((named,), results.store)._repr_html_()
+
+    assert "mine[at=&lt;b&gt;here&lt;/b&gt;]" in told
+    assert "<b>" not in told
+
+
+def test_what_is_not_there_is_named(results):
+    with pytest.raises(bench.BenchError, match=r"'won'.*did you mean .*one"):
+        results.accuracy("won")
+    with pytest.raises(bench.BenchError, match="pgd"):
+        results.accuracy("one", "pgd")
+    with pytest.raises(bench.BenchError, match=r"was run under .*: name one"):
+        results.accuracy("one", "fgsm")
+    with pytest.raises(bench.BenchError, match="--points 0 is out of range"):
+        results.curves(0)
+    with pytest.raises(bench.BenchError, match="no checks in these results"):
+        results.checks()
+
+
+def test_it_says_what_it_holds(results):
+    assert repr(results) == "<8 results: 2 defenses, 2 attacks, 0 failed>"
+    assert results.failed == []
+    assert results.missing == []
+    assert results.findings == []
+    assert [each.row.defense.label for each in results.ranking()] == [row["defense"] for row in results.ranks()]

@@ -1,0 +1,83 @@
+"""A part of a results folder: by defense, attack, threat model and dataset."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.cli import main
+from bench.errors import BenchError
+from bench.results.cell import Cell, Result, Slice
+from bench.results.filter import Filter
+from bench.threats import ThreatModel
+
+
+def result(defense, attack, threat, dataset="digits"):
+    part = Slice(dataset, "test", 4, dataset)
+    return Result(
+        Cell(DefenseRef(defense, "", ""), AttackRef(attack, "", ""), ThreatModel.parse(threat), part, 0, 1, 4), None
+    )
+
+
+STORED = [
+    result("at", "pgd-20", "Linf:0.2"),
+    result("at", "pgd-20[steps=50]", "L2:1"),
+    result("atop", "pgd-20", "Linf:0.2"),
+    result("atop[rt=2]", "stadv", "stadv:0.4"),
+    result("atop[rt=2]", "pgd-20", "Linf:8/255", "cifar10"),
+    result("at#new", "pgd-20", "Linf:0.2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"defenses": "at"}, [0, 1, 5]),
+        ({"defenses": "at#new"}, [5]),
+        ({"defenses": "atop"}, [2, 3, 4]),
+        ({"defenses": "atop[rt=2]"}, [3, 4]),
+        ({"defenses": "at,atop[rt=2]"}, [0, 1, 3, 4, 5]),
+        ({"attacks": "pgd-20"}, [0, 1, 2, 4, 5]),
+        ({"attacks": "pgd-20[steps=50]"}, [1]),
+        ({"threat": "Linf"}, [0, 2, 4, 5]),
+        ({"threat": "Linf:0.2,L2"}, [0, 1, 2, 5]),
+        ({"dataset": "cifar10"}, [4]),
+        ({"defenses": "atop", "attacks": "pgd-20", "threat": "Linf", "dataset": "digits"}, [2]),
+    ],
+)
+def test_names_choose_with_or_without_their_parameters(chosen, kept):
+    """A name takes all of its variants along, a label itself alone; several conditions hold together."""
+    assert Filter(**chosen).of(STORED) == [STORED[index] for index in kept]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"defenses": "atp"}, r"unknown stored defense 'atp': did you mean"),
+        ({"attacks": "pgd-2"}, "did you mean pgd-20"),
+        ({"threat": "Linf:0.3"}, r"Linf:0.3"),
+        ({"threat": "L1"}, r"unknown stored threat 'L1'"),
+        ({"dataset": "cifar100"}, "did you mean cifar10"),
+    ],
+)
+def test_what_nothing_stored_is_called_is_a_mistake(chosen, said):
+    """Nothing is printed of nothing: a mistyped name says what was meant."""
+    with pytest.raises(BenchError, match=said):
+        Filter(**chosen).of(STORED)
+
+
+def test_every_command_that_reads_a_folder_takes_them(tmp_path, monkeypatch, capsys):
+    """Table, ranks, curves and the gate, which then holds the chosen part alone."""
+    monkeypatch.chdir(tmp_path)
+    fast = ["--threat", "Linf:0.2", "--n", "8", "--checks", "none", "--executor", "local"]
+    assert main(["run", "--defenses", "at,standard", "--attacks", "fgsm,pgd-20[steps=2]", *fast]) == 0
+    capsys.readouterr()
+
+    for command in (["table"], ["leaderboard"], ["gate", "--baseline", "bench-results", "--allow-underpowered"]):
+        assert main([*command, "--defenses", "at", "--attacks", "fgsm"]) == 0
+        told = capsys.readouterr().out
+        assert not any(line.startswith(("standard ", "REGRESSION standard")) for line in told.splitlines())
+        assert "pgd-20" not in told
+    assert main(["table", "--defenses", "atp"]) == 2
+    assert "did you mean at" in capsys.readouterr().err

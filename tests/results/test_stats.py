@@ -1,0 +1,181 @@
+"""Intervals and tests against enumeration, scipy and the planning tables of the design."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from bench.results.stats import Interval, clopper_pearson, holm, mcnemar, sign_flip, smallest_detectable_drop, wilson
+
+SHARES = [(0, 1), (1, 1), (0, 64), (70, 128), (1, 512), (511, 512), (512, 512), (5000, 10_000)]
+
+
+@pytest.mark.parametrize(("successes", "n"), SHARES)
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_agrees_with_scipy(successes, n, confidence):
+    """The interval is the one scipy computes, whatever the share and the confidence."""
+    ours = wilson(successes, n, confidence)
+
+    expected = binomtest(successes, n).proportion_ci(confidence, "wilson")
+    assert ours == pytest.approx(Interval(expected.low, expected.high), abs=1e-12)
+    assert 0 <= ours.low <= successes / n <= ours.high <= 1
+
+
+@pytest.mark.parametrize(("successes", "n"), SHARES)
+def test_clopper_pearson_agrees_with_scipy(successes, n):
+    """The interval is the one scipy computes, ends included."""
+    ours = clopper_pearson(successes, n)
+
+    expected = binomtest(successes, n).proportion_ci(0.95, "exact")
+    assert ours == pytest.approx(Interval(expected.low, expected.high), abs=1e-12)
+
+
+def test_all_robust_out_of_512_shows_no_more_than_99_3_percent():
+    """512 of 512 is no 100 %: the exact interval reaches down to 99.28 %."""
+    assert clopper_pearson(512, 512).low == pytest.approx(0.9928, abs=5e-5)
+
+
+@pytest.mark.parametrize("interval", [wilson, clopper_pearson])
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_a_share_that_is_none_is_refused(interval, successes, n):
+    """More successes than examples, or no examples, never give an interval."""
+    with pytest.raises(ValueError, match="is no share"):
+        interval(successes, n)
+
+
+@pytest.mark.parametrize(
+    ("interval", "least", "mean"), [(wilson, 0.94, 0.9505), (clopper_pearson, 0.95, 0.9566)], ids=["wilson", "exact"]
+)
+def test_coverage_at_512_is_what_the_planning_says(interval, least, mean):
+    """Over the shares from 2 % to 98 % Wilson covers 95.05 % on average and Clopper-Pearson never below 95 %."""
+    n = 512
+    bounds = np.array([interval(k, n) for k in range(n + 1)])
+    shares = np.linspace(0.02, 0.98, 961)
+
+    covered = (bounds[:, :1] <= shares) & (shares <= bounds[:, 1:])
+    coverage = (binom.pmf(np.arange(n + 1)[:, None], n, shares) * covered).sum(0)
+
+    assert coverage.min() > least
+    assert coverage.mean() == pytest.approx(mean, abs=5e-4)
+
+
+def test_wilson_of_mean_of_ten_covers_at_least_as_often_as_it_says():
+    """Ten draws per example scatter less than one, so the interval over examples is conservative."""
+    generator = np.random.default_rng(5)
+    n, runs = 128, 2000
+    robustness = generator.beta(0.6, 0.4, size=(runs, n))
+    means = generator.binomial(10, robustness).sum(1) / 10
+
+    intervals = [wilson(total, n) for total in means]
+
+    covered = np.mean([interval.low <= 0.6 <= interval.high for interval in intervals])
+    assert covered > 0.95
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sign_flip_agrees_with_every_sign_pattern_counted(seed):
+    """The convolution gives the share of the 2^n sign patterns whose sum is at least the observed one."""
+    generator = np.random.default_rng(seed)
+    differences = generator.integers(-4, 6, size=9)
+
+    p = sign_flip(differences)
+
+    sums = [
+        sum(s * abs(d) for s, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((-1, 1), repeat=9)
+    ]
+    assert p == pytest.approx(np.mean(np.array(sums) >= differences.sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (0, 1), (7, 0), (5, 5), (20, 9), (9, 20), (300, 250)])
+def test_on_verdicts_sign_flip_is_the_exact_mcnemar_test(b, c):
+    """Flips one way against flips the other way: the binomial test of scipy, one-sided."""
+    differences = np.array([1] * b + [-1] * c + [0] * 17)
+
+    p = sign_flip(differences)
+
+    expected = binomtest(b, b + c, 0.5, "greater").pvalue if b + c else 1.0
+    assert p == pytest.approx(expected, rel=1e-9)
+    assert mcnemar(b, c) == pytest.approx(expected, rel=1e-9)
+
+
+def test_sign_flip_keeps_its_accuracy_in_the_far_tail():
+    """Forty flips one way have p = 2^-40 exactly, however many draws each flip is worth."""
+    assert sign_flip([1] * 40) == 2.0**-40
+    assert sign_flip([10] * 40) == pytest.approx(2.0**-40, rel=1e-12)
+
+
+def test_sign_flip_takes_unsigned_arithmetic_out_of_the_way():
+    """Narrow integers may not wrap around: -1 in int8 is a rise, not a drop of 255."""
+    rises = np.array([-1] * 10, dtype=np.int8)
+
+    assert sign_flip(rises) == 1.0
+
+
+def test_holm_by_hand():
+    """p = .01 .04 .03 .005 of four: .005 x 4, .01 x 3, .03 x 2, and .04 held up by the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_of_one_changes_nothing_and_of_none_is_empty():
+    """A family of one needs no correction; adjusted values never exceed one."""
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("n", "points"), [(128, 7.1), (256, 3.6), (512, 1.8), (910, 1.0), (1000, 1.0), (5000, 0.2)])
+def test_detectable_drop_without_noise_matches_the_planning_table(n, points):
+    """alpha .01, 80 % power, nothing flips by itself: 1.8 points at n=512, 1 point from n=910."""
+    drop = smallest_detectable_drop(n, 0.01)
+
+    assert math.ceil(1000 * drop) / 10 == points
+
+
+@pytest.mark.parametrize(
+    ("n", "flips_each_way", "points"),
+    [(2093, 0.005, 1), (3132, 0.01, 1), (1050, 0.01, 2), (284, 0.01, 5), (458, 0.03, 5)],
+)
+def test_detectable_drop_with_noise_matches_the_planning_table(n, flips_each_way, points):
+    """The closed form stays within a tenth of the sample sizes that were computed exactly."""
+    drop = smallest_detectable_drop(n, 0.01, noise=2 * flips_each_way)
+
+    assert 100 * drop == pytest.approx(points, rel=0.1)
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(128, 0.01 / 36), (512, 0.01)])
+def test_detectable_drop_is_caught_as_often_as_promised(n, alpha):
+    """A drop of that size is rejected in 80 % of simulated runs, and 1.3 times less in clearly fewer."""
+    drop = smallest_detectable_drop(n, alpha)
+    generator = np.random.default_rng(1)
+
+    def caught(rate):
+        flips = generator.binomial(n, rate, size=20_000)
+        return np.mean(0.5**flips <= alpha)
+
+    assert caught(drop) == pytest.approx(0.8, abs=0.01)
+    assert caught(drop / 1.3) < 0.65
+
+
+@pytest.mark.parametrize("k", [3, 7, 10])
+def test_the_flips_a_test_needs_are_the_fewest_that_reject(k):
+    """At alpha = 2^-k exactly, k flips are enough: n = k examples can detect a drop, n = k - 1 cannot."""
+    alpha = 0.5**k
+
+    assert mcnemar(k, 0) <= alpha < mcnemar(k - 1, 0)
+    assert smallest_detectable_drop(k, alpha) == pytest.approx(0.8 ** (1 / k))
+    assert smallest_detectable_drop(k - 1, alpha) == 1.0
+
+
+def test_a_minimal_effect_limits_what_is_reported_at_large_n():
+    """With 100,000 examples the test sees .01 points, but a drop below min_effect is never reported."""
+    n, effect = 100_000, 0.01
+
+    drop = smallest_detectable_drop(n, 0.01, min_effect=effect)
+
+    assert drop > effect
+    assert binom.sf(math.ceil(n * effect) - 1, n, drop) == pytest.approx(0.8, abs=1e-9)

@@ -1,0 +1,148 @@
+"""The shipped defenses on digits: they load, they classify, they are frozen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench.defenses
+from bench.catalogue import DEFENSES
+from bench.catalogue.registry import load
+from bench.datasets.digits import digits
+from bench.threats import ThreatModel
+
+FOLDER = Path(bench.defenses.__file__).parent / "weights" / "digits"
+CHECKPOINTS = {path.stem: path for path in FOLDER.glob("*.safetensors")}
+SEEN = (ThreatModel.parse("Linf:0.2"),)
+SHIPPED = [
+    ("standard", {}, ()),
+    ("at", {}, SEEN),
+    ("ap", {"rt": "none"}, ()),
+    ("ap", {"rt": "1"}, ()),
+    ("atop", {"rt": "none"}, SEEN),
+    ("atop", {"rt": "1"}, SEEN),
+    ("atop", {"rt": "2"}, SEEN),
+    ("atop", {"rt": "3"}, SEEN),
+    ("at-l2", {}, (ThreatModel.parse("L2:1"),)),
+    ("at-stadv", {}, (ThreatModel.parse("stadv:0.4"),)),
+    ("fgsm-rs", {}, SEEN),
+    ("trades", {}, SEEN),
+    ("atop", {"rt": "1", "ft": "off"}, ()),
+    ("atop", {"rt": "1", "ft": "clean"}, ()),
+    ("atop", {"rt": "2", "ft": "paper"}, SEEN),
+    ("atop", {"rt": "1", "classifier": "at"}, SEEN),
+    ("ap", {"rt": "none", "classifier": "at-l2"}, (ThreatModel.parse("L2:1"),)),
+]
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return digits("validation").first(128)
+
+
+def build(name, config, validation):
+    return load(DEFENSES.get(name).target)(checkpoints=CHECKPOINTS, spec=validation.spec, **config)
+
+
+@pytest.fixture(params=SHIPPED, ids=lambda case: "-".join([case[0], *case[1].values()]))
+def case(request, validation):
+    name, config, trained_on = request.param
+    return name, config, trained_on, build(name, config, validation)
+
+
+def test_shipped_weights_classify_digits(case, validation):
+    """Each defense is right on more than 80 % of the first 128 validation digits, unattacked."""
+    *_, defense = case
+    torch.manual_seed(0)
+
+    logits = defense.model(torch.tensor(validation.x))
+
+    assert logits.shape == (128, 10)
+    assert (logits.argmax(1) == torch.tensor(validation.y)).float().mean() > 0.8
+
+
+def test_a_defense_is_frozen_and_in_eval_mode(case):
+    """No attack can change it: no parameter wants a gradient and no layer is in training mode."""
+    *_, defense = case
+
+    assert not any(parameter.requires_grad for parameter in defense.model.parameters())
+    assert not any(module.training for module in defense.model.modules())
+
+
+def test_a_defense_is_differentiable_to_its_input(case, validation):
+    """Frozen weights must not stop the gradient an attack needs."""
+    *_, defense = case
+    x = torch.tensor(validation.x[:16]).requires_grad_()
+
+    defense.model(x).logsumexp(1).sum().backward()
+
+    assert (x.grad.flatten(1).abs().amax(1) > 0).all()
+
+
+def test_the_record_says_what_the_catalogue_says(case):
+    """Stochastic exactly when the catalogue says so, trained on what the card says."""
+    name, config, trained_on, defense = case
+
+    assert defense.stochastic == DEFENSES.get(name).is_stochastic(config)
+    assert defense.trained_on == trained_on
+    assert (defense.base is not None) == (name in ("ap", "atop"))
+
+
+def test_two_forwards_differ_exactly_when_the_defense_is_stochastic(case, validation):
+    """The flag is the truth about the module."""
+    *_, defense = case
+    x = torch.tensor(validation.x)
+
+    first, second = defense.model(x), defense.model(x)
+
+    assert torch.equal(first, second) != defense.stochastic
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "declared"),
+    [
+        ("ap", {}, True),
+        ("ap", {"rt": "1"}, False),
+        ("ap", {"classifier": "at"}, False),
+        ("atop", {}, True),
+        ("atop", {"rt": "2"}, True),
+        ("atop", {"rt": "1", "ft": "off"}, False),
+        ("atop", {"rt": "1", "ft": "clean"}, True),
+        ("atop", {"rt": "1", "classifier": "at"}, False),
+        ("standard", {}, True),
+    ],
+    ids=str,
+)
+def test_an_accuracy_is_declared_only_for_what_it_was_measured_on(name, config, declared, validation):
+    """A purifier's card tells it under one transform and before one classifier; S15 holds it against the defense."""
+    card = build(name, config, validation).card
+
+    assert ("standard_accuracy" in card.facts) == declared
+    assert card.facts["data"]["dataset"] == "digits"
+
+
+def test_cards_belong_to_the_data_of_the_package(validation):
+    """The digest in a card is that of the training split shipped here, and n is its size."""
+    train = digits("train")
+
+    for path in CHECKPOINTS.values():
+        card = json.loads(path.with_suffix(".json").read_text())
+
+        assert card["data"] == {"dataset": "digits", "split": "train", "digest": train.digest, "n": len(train)}
+        assert card["standard_accuracy"]["split"] == "test"
+        assert card["command"].startswith(f"bench train {path.stem.partition('-rt')[0]} --dataset digits")
+
+
+def test_the_recipe_in_a_card_is_the_committed_one():
+    """What was trained is what `bench train` would train today."""
+    from bench.defenses.training.recipe import KINDS, read_recipe
+
+    for name, path in CHECKPOINTS.items():
+        training, _, rt = name.partition("-rt")
+        recipe = read_recipe(training, "digits", {"rt": rt} if rt else {})
+
+        # A card may be older than a hyper-parameter that is off by default.
+        assert KINDS[training](**json.loads(path.with_suffix(".json").read_text())["recipe"]) == recipe

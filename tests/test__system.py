@@ -1,0 +1,179 @@
+"""Freed memory stays with the process, counted in page faults in a process of its own; files are written whole."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from bench import _system
+
+SCRIPT = """
+import json, resource
+from bench import _system
+
+def faults():
+    def batch():
+        return [b"x" * (8 << 20) for _ in range(4)]
+    batch(), batch()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        batch()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5
+
+usual = faults()
+print(json.dumps([_system.keep_freed(), usual, faults()]))
+"""
+
+
+def measured(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**{name: value for name, value in os.environ.items() if "MALLOC" not in name}, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such thresholds")
+def test_memory_that_was_freed_takes_no_page_faults_again():
+    kept, usual, after = measured()
+
+    assert kept
+    assert usual > 1000
+    assert after < usual / 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such thresholds")
+@pytest.mark.parametrize(
+    "theirs", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
+)
+def test_thresholds_that_the_user_has_set_are_left_alone(theirs):
+    kept, usual, after = measured(**theirs)
+
+    assert not kept
+    assert after == pytest.approx(usual, rel=0.1)
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    from bench import _system
+
+    monkeypatch.setattr(_system.platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(_system.ctypes, "CDLL", None)
+
+    assert _system.keep_freed() is False
+
+
+def test_a_processor_is_told_by_its_name_and_the_extensions_that_formats_gain_from(tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16\n")
+    monkeypatch.setattr(_system, "_CPUINFO", tmp_path / "cpuinfo")
+
+    assert _system.describe() == "Some CPU (avx2, avx512_bf16)"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from bench._system import write_whole
+
+for _ in range(200):
+    write_whole(Path(sys.argv[1]), sys.argv[2].encode() * 50_000)
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_and_its_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+
+    _system.write_whole(path, b"old")
+    _system.write_whole(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["file"]
+
+
+def test_where_writing_is_interrupted_the_old_file_stays_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def interrupted():
+        with _system.whole(path) as file:
+            file.write(b"half of")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_full_disk_takes_nothing_away(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with pytest.raises(OSError, match="No space left"):
+        _system.write_whole(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, monkeypatch):
+    path, seen = tmp_path / "file", []
+    real = os.fsync
+
+    def fsync(descriptor):
+        if os.name == "posix" and os.fstat(descriptor).st_ino == tmp_path.stat().st_ino:
+            seen.append(("folder", path.exists()))
+        else:
+            seen.append((os.fstat(descriptor).st_size, path.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    _system.write_whole(path, b"twelve bytes")
+
+    assert seen == [(12, False), ("folder", True)][: 2 if os.name == "posix" else 1]
+
+
+def test_the_temporary_file_is_in_the_same_folder_and_known_as_a_stray(tmp_path):
+    """`bench results prune` removes what a killed run left, by its name."""
+    with _system.whole(tmp_path / "file"):
+        (name,) = names(tmp_path)
+
+    assert name.startswith(".tmp-")
+    assert name.endswith("-file")
+
+
+def test_a_thread_that_writes_the_same_file_does_not_disturb(tmp_path):
+    path = tmp_path / "file"
+
+    with _system.whole(path) as first:
+        first.write(b"first")
+        with _system.whole(path) as second:
+            second.write(b"the second")
+        assert path.read_bytes() == b"the second"
+
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == ["file"]
+
+
+def test_processes_that_write_the_same_file_leave_the_whole_of_one(tmp_path):
+    path = tmp_path / "file"
+    _system.write_whole(path, b"a" * 50_000)
+
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), letter]) for letter in "ab"]
+    while any(writer.poll() is None for writer in writers):
+        content = path.read_bytes()
+        assert content in (b"a" * 50_000, b"b" * 50_000)
+
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert names(tmp_path) == ["file"]
