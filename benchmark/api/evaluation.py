@@ -25,6 +25,7 @@ from bench.catalogue.options import settled
 from bench.catalogue.request import InMemory
 from bench.catalogue.selection import Selection, items
 from bench.catalogue.selection import threats as usual_threats
+from bench.checks.after.copies import copied
 from bench.checks.examination import HELD_OUT
 from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load
@@ -89,6 +90,7 @@ def evaluate(
             keep = _Folder()
             results = keep.path
         chosen = settled({**options, "results": Path(results), "n": len(examples)})
+        stack.enter_context(copied({each.label: each.what for each in defenses if isinstance(each, InMemory)}))
         stack.enter_context(lent(*memory))
         stack.enter_context(_as_they_were([each.what for each in defenses if isinstance(each, InMemory)]))
         held_out = None

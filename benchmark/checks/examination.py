@@ -127,8 +127,8 @@ class Examination:
             mine = [index for index, other in enumerate(owners) if other == owner]
             if mine:
                 judged = sum(len(stored[index].x_adv) for index in mine)
-                fresh = not any(stored[index].cell.defense.in_memory for index in mine)
-                findings[owner] = [replay.finding([changed[index] for index in mine], judged, fresh=fresh)]
+                defense = stored[mine[0]].cell.defense
+                findings[owner] = [replay.finding([changed[index] for index in mine], judged, defense)]
         return findings
 
     def _replayed_before(self, group: DefenseUnderThreat) -> list[Finding]:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench._system import own_process
+from bench.catalogue.refs import DefenseRef
+from bench.checks.after import copies
 from bench.datasets.examples import Examples
 from bench.results.cell import Cell
 from bench.results.finding import Finding
@@ -45,18 +47,21 @@ class Stored:
 def replay(stored: Sequence[Stored], device: str) -> list[int]:
     """Return per cell how many verdicts cannot be reproduced.
 
+    A model in memory is judged again by a copy made before its first query, or not at all.
     For a deterministic defense these are the verdicts that changed, except on borderline examples. For a
     stochastic one it is all verdicts if the numbers of correct draws differ by more than chance at 99.9 %,
     else none.
     """
-    here = [index for index, each in enumerate(stored) if each.cell.defense.in_memory]
-    there = [index for index in range(len(stored)) if index not in here]
+    memory = [index for index, each in enumerate(stored) if each.cell.defense.in_memory]
+    there = [index for index in range(len(stored)) if index not in memory]
+    here = [index for index in memory if copies.fresh(stored[index].cell.defense.label) is not None]
     answers: dict[int, Any] = {}
     if here:  # what lives in this process can be judged nowhere else
         answers.update(zip(here, _answers([stored[index] for index in here], device), strict=True))
     if there:
         answers.update(zip(there, _elsewhere([stored[index] for index in there], device), strict=True))
-    return [_changed(each, answers[index]) for index, each in enumerate(stored)]
+    asked = {*there, *here}
+    return [_changed(each, answers[index]) if index in asked else 0 for index, each in enumerate(stored)]
 
 
 def _elsewhere(stored: Sequence[Stored], device: str) -> Sequence[list[int] | None]:
@@ -75,9 +80,13 @@ def _elsewhere(stored: Sequence[Stored], device: str) -> Sequence[list[int] | No
     return answers
 
 
-def finding(changed: Sequence[int], judged: int, *, fresh: bool = True) -> Finding:
-    """Return the finding of the replay for a group of cells."""
-    where = "in a fresh process" if fresh else "in this process, where the defense lives"
+def finding(changed: Sequence[int], judged: int, defense: DefenseRef | None = None) -> Finding:
+    """Return the finding of the replay for a group of cells, all of one defense."""
+    in_memory = defense is not None and defense.in_memory
+    if defense is not None and in_memory and copies.fresh(defense.label) is None:
+        message = "A13: not checked: this model in memory cannot be copied, so nothing fresh could judge again"
+        return Finding("A13", "info", "-", "0", message)
+    where = "by a fresh copy" if in_memory else "in a fresh process"
     total = sum(changed)
     if total:
         message = f"A13: {total} verdicts not reproducible {where}"
@@ -120,7 +129,12 @@ def _answers(stored: Sequence[Stored], device: str) -> list[list[int] | None]:
     answers: list[list[int] | None] = []
     for each in stored:
         try:
-            model = load_defense(each.cell.defense, each.examples.spec).model.to(device).eval()
+            if each.cell.defense.in_memory:
+                model = copies.fresh(each.cell.defense.label)
+                assert model is not None  # noqa: S101  (`replay` leaves out what has no copy)
+            else:
+                model = load_defense(each.cell.defense, each.examples.spec).model
+            model = model.to(device).eval()
             x, x_adv = torch.from_numpy(each.examples.x), torch.from_numpy(each.x_adv)
             verify(x, x_adv, each.cell.threat)
             y = torch.from_numpy(each.examples.y).to(device)
