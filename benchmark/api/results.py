@@ -248,8 +248,8 @@ class Results(Sequence[Result]):
             tables.append(render(table, style, width=width))
         return "\n\n".join(tables)
 
-    def report(self, *, width: int | None = None) -> str:
-        """Return the report of a study, its ladder or its claims; without a study, the table."""
+    def summary(self, *, width: int | None = None) -> str:
+        """Return what a study is for as text: its ladders or its claims; without a study, the table."""
         from bench.report import claims, ladder
 
         if self.study is None:

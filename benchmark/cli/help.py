@@ -1,4 +1,4 @@
-"""Help that is as wide as the terminal and cuts no summary short."""
+"""Help that is as wide as the terminal, cuts no summary short and groups the commands by what they are for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typer.core import TyperGroup
 
 # Wider than any terminal: the formatter takes the smaller of this and what the screen has.
 _ANY = 10_000
+# The modules of `bench.cli.commands`, in the order in which a user needs them, with their titles.
+_GROUPS = {
+    "measuring": "Measure",
+    "reading": "Read what was measured",
+    "guarding": "Hold it against what was measured before",
+    "looking": "Look around",
+}
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": _ANY}
 
 
@@ -16,9 +23,23 @@ class Commands(TyperGroup):
 
     # Later versions of Typer bring their own click, so no class name fits all of them.
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
-        """Write the list of commands."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, each.get_short_help_str(limit=_ANY)) for name, each in found if each and not each.hidden]
-        if rows:
-            with formatter.section("Commands"):
-                formatter.write_dl(rows)
+        """Write the lists of commands."""
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in [*_GROUPS.values(), "Commands"]}
+        for name in self.list_commands(ctx):
+            each = self.get_command(ctx, name)
+            if each and not each.hidden:
+                rows[_group(each) if ctx.parent is None else "Commands"].append(
+                    (name, each.get_short_help_str(limit=_ANY))
+                )
+        for title, found in rows.items():
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
+
+
+def _group(command: Any) -> str:  # noqa: ANN401
+    """Return the title that a command stands below."""
+    if isinstance(command, Commands):  # `bench results`, which holds commands itself
+        return _GROUPS["reading"]
+    package, _, module = str(getattr(command.callback, "__module__", "")).rpartition(".")
+    return _GROUPS.get(module, "Commands") if package == "bench.cli.commands" else "Commands"

@@ -109,7 +109,7 @@ def _with(
     def called(**given: Any) -> int:  # noqa: ANN401
         return command(**made(given))
 
-    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    called.__name__, called.__doc__, called.__module__ = command.__name__, command.__doc__, command.__module__
     # Typer reads the options from the signature, and their help from the annotations in it.
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return called

@@ -23,7 +23,7 @@ def run(csv: Path | None, **options: Any) -> int:  # noqa: ANN401  (the fields o
         results = api.run(progress, **options)
     if csv is not None:  # before anything is printed: the reader of our output may leave
         results.to_csv(csv)
-    print(results.report(width=screen_width(PAGE)))
+    print(results.summary(width=screen_width(PAGE)))
     if csv is not None:
         print(f"leaderboard  {csv}")
     print(f"verdicts     {folder}{os.sep}   (the same command resumes)")

@@ -39,3 +39,28 @@ def test_every_command_is_listed_with_its_whole_summary(capsys):
 def test_a_wider_terminal_takes_fewer_lines(width, capsys):
     lines = shown(capsys, "run").split("\n")
     assert max(map(len, lines)) > min(width, 90) - 15
+
+
+def test_every_command_stands_below_the_title_of_what_it_is_for(capsys):
+    from bench.cli import main
+
+    assert main(["--help"]) == 0
+
+    printed = capsys.readouterr().out
+    titles = [line for line in printed.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [
+        "Options:",
+        "Measure:",
+        "Read what was measured:",
+        "Hold it against what was measured before:",
+        "Look around:",
+    ]
+    assert printed.index("Measure:") < printed.index("  run ") < printed.index("Read what was measured:")
+
+
+def test_the_commands_of_a_group_stand_below_one_title(capsys):
+    from bench.cli import main
+
+    assert main(["results", "--help"]) == 0
+
+    assert "\nCommands:\n  list " in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""The commands by name and option; the body of each is imported only when it runs."""

@@ -1,0 +1,43 @@
+"""Commands that hold results against earlier ones: gate."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.options import reading
+from bench.cli.root import AsJson, app
+
+if TYPE_CHECKING:
+    from bench.api.results import Results
+else:
+    Results = object  # read when a command runs
+
+
+def _sound_promises(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.api import require_promises
+
+    require_promises(**options)
+
+
+@app.command()
+@partial(reading, require=_sound_promises)
+def gate(
+    baseline: Annotated[Path, typer.Option(help="Results folder to compare with.")],
+    results: Results,
+    alpha: Annotated[float, typer.Option(help="False-alarm rate of the whole gate.")] = 0.01,
+    min_effect: Annotated[
+        float, typer.Option(help="Smallest drop that can fail, as a share: 0.01 is one point.")
+    ] = 0.01,
+    must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
+    allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
+    from bench.cli import report
+
+    promises = (alpha, min_effect, must_detect, allow_underpowered)
+    return report.gate(baseline, results, *promises, as_json=json)

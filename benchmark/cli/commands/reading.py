@@ -1,0 +1,108 @@
+"""Commands that read stored verdicts: table, curve and leaderboard, and those about a results folder as a whole."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.help import Commands
+from bench.cli.options import completing, reading, shared
+from bench.cli.root import AsJson, app
+
+if TYPE_CHECKING:
+    from bench.api.results import Results
+else:
+    Results = object  # read when a command runs
+
+
+def _known_format(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_format
+
+    require_format(**options)
+
+
+@app.command()
+@partial(reading, require=_known_format)
+def table(
+    results: Results,
+    format: Annotated[  # noqa: A002
+        str, typer.Option(autocompletion=completing("format"), help="screen, grid, markdown or latex.")
+    ] = "screen",
+    checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
+    from bench.cli import report
+
+    if checks:
+        return report.findings(results)
+    return report.table(results, format, cost=cost, as_json=json)
+
+
+@app.command()
+@reading
+def curve(
+    results: Results,
+    points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
+    csv: Annotated[Path | None, typer.Option(help="Also write every point with its interval to a CSV file.")] = None,
+) -> int:
+    """Print robust accuracy against eps, of minimum-norm attacks and of sweeps."""
+    from bench.cli import report
+
+    return report.curve(results, points, csv)
+
+
+@app.command()
+@reading
+def leaderboard(
+    results: Results,
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
+    json: AsJson = False,
+) -> int:
+    """Rank the stored defenses by their worst case, ties shown as ties."""
+    from bench.cli import report
+
+    return report.leaderboard(results, csv, as_json=json)
+
+
+folder = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder."
+)
+app.add_typer(folder, name="results")
+
+
+@folder.command("list")
+@shared
+def results_list(
+    results: Path,
+    json: AsJson = False,
+) -> int:
+    """List the runs that filled a folder: when, what, and by which code."""
+    from bench.cli.results import list_
+
+    return list_(results, json)
+
+
+@folder.command("verify")
+@shared
+def results_verify(results: Path) -> int:
+    """Read every document of a folder; 1 when one is not as it was written."""
+    from bench.cli.results import verify
+
+    return verify(results)
+
+
+@folder.command("prune")
+@shared
+def results_prune(
+    results: Path,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> int:
+    """Remove documents that no run asked for, and temporary files and locks of runs that died."""
+    from bench.cli.results import prune
+
+    return prune(results, dry_run)
