@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench._system import write_whole
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.datasets.names import OWN
@@ -34,8 +38,8 @@ class Images(NamedTuple):
     predictions: NDArray[np.int64]
 
 
-def images_of(results: Sequence[Result], store: Store, data: Examples | None) -> Images:
-    """Return the stored images of the one finished cell among some results.
+def images_of(results: Sequence[Result], store: Store, data: Examples | None) -> tuple[Cell, Images]:
+    """Return the one finished cell among some results whose images are stored, and these.
 
     Args:
         results: of which one has images.
@@ -57,7 +61,37 @@ def images_of(results: Sequence[Result], store: Store, data: Examples | None) ->
         raise BenchError(f"these are {len(found)} cells ({names}): name defense, attack and threat of one")
     cell, kept = found[0]
     part = _clean(cell, data).part(0, len(kept.x_adv))
-    return Images(part.x, kept.x_adv, part.y, np.stack([kept.clean, kept.adversarial]))
+    return cell, Images(part.x, kept.x_adv, part.y, np.stack([kept.clean, kept.adversarial]))
+
+
+def exactly(results: Sequence[Result], defense: str, attack: str) -> Sequence[Result]:
+    """Return the results with these very labels where there are any: `atop` beside `atop[rt=2]` is the first alone."""
+    for label, name in ((defense, "defense"), (attack, "attack")):
+        results = [each for each in results if getattr(each.cell, name).label == label] or results
+    return results
+
+
+def save_images(cell: Cell, images: Images, ids: Sequence[str], folder: Path) -> tuple[Path, Path]:
+    """Write the images of a cell as a picture to look at, PNG, and as arrays, NPZ; return both paths.
+
+    The arrays are `clean`, `adversarial`, `labels` and `predictions` as in `Images`, and `ids` as text: numpy reads
+    them without pickle.
+
+    Raises:
+        BenchError: matplotlib is not installed, or the folder cannot be written.
+    """
+    from bench.report.figures.files import save
+    from bench.report.figures.gallery import gallery
+
+    words = (cell.defense.label, cell.attack.label, cell.threat.slug, cell.key[:8])
+    # Only what every file system takes; the key keeps labels apart that differ in other characters.
+    name = "-".join(re.sub(r"[^A-Za-z0-9._=-]+", "+", word) for word in words)
+    figure = gallery(images.clean, images.adversarial, images.labels, images.predictions, title=cell.title)
+    held = io.BytesIO()
+    np.savez_compressed(held, **images._asdict(), ids=np.array(ids[: len(images.labels)], dtype=np.str_))
+    drawn, arrays = save(figure, folder / f"{name}.png"), folder / f"{name}.npz"
+    write_whole(arrays, held.getvalue())
+    return drawn, arrays
 
 
 def _clean(cell: Cell, data: Examples | None) -> Examples:

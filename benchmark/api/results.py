@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from bench.api.images import Images, images_of
+from bench.api.images import Images, exactly, images_of, save_images
 from bench.catalogue.study import Study
+from bench.catalogue.study import read as read_study
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, unknown
 from bench.results import frame, ranking
@@ -23,8 +24,10 @@ from bench.results.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from bench.report.curves import Curves
+    from bench.report.figures.style import Width
     from bench.report.gate import GateReport
     from bench.report.ladder import Ladder
 
@@ -111,8 +114,14 @@ class Results(Sequence[Result]):
         Raises:
             BenchError: these name several cells or none, or none of its images are kept.
         """
-        found = self.only(defense, attack, threat) if defense or attack or threat else self
-        return images_of(found.cells, self.store, self.data)
+        return self._images(defense, attack, threat)[1]
+
+    def save_images(
+        self, folder: str | os.PathLike[str], defense: str = "", attack: str = "", threat: str = ""
+    ) -> tuple[Path, Path]:
+        """Write the stored images of one cell, chosen as by `images`: a picture (PNG) and arrays (NPZ); return both."""
+        cell, images = self._images(defense, attack, threat)
+        return save_images(cell, images, self._ids(cell), Path(folder))
 
     def accuracy(self, defense: str, attack: str = "", threat: str = "", judge: str = "") -> Accuracy:
         """Return robust accuracy under one attack, or standard accuracy if none is named.
@@ -276,16 +285,57 @@ class Results(Sequence[Result]):
         """Write `to_pandas()` as a CSV file of fixed format: the same results give the same bytes."""
         return frame.write_csv(self.cells, Path(path))
 
-    def ladders(self) -> list[Ladder]:
-        """Return the ladder of each defense under each threat model, where a study has rungs."""
+    def ladders(self, study: str = "") -> list[Ladder]:
+        """Return the ladder of each defense under each threat model, where a study has rungs.
+
+        Args:
+            study: a name or a file, for results that were loaded: a folder does not know the study of its runs.
+        """
         from bench.harness.controls import control
         from bench.report import ladder
 
+        if study:
+            return replace(self, study=read_study(study)).ladders()
         if self.study is None:
-            raise BenchError("these results are of no study: run one, such as bench.run(study='ladder')")
+            raise BenchError("these results are of no study: name one, such as ladders('ladder') or --study ladder")
         # Controls are cells that no table shows, so they are stored beside the others.
         aside = self.store.aside()
         return ladder.ladders(self.cells, self.study, lambda cell: aside.find(control(cell, "base")))
+
+    def plot_matrix(self, judge: str = "", *, width: Width = "page") -> Figure:
+        """Draw every accuracy with its interval, a row for each defense; `width` is `column`, `page` or inches."""
+        from bench.report.figures.matrix import matrix
+
+        return matrix(self.cells, judge, width=width)
+
+    def plot_forest(self, judge: str = "", *, width: Width = "page") -> Figure:
+        """Draw the interval of every accuracy, a panel for each defense."""
+        from bench.report.figures.forest import forest
+
+        return forest(self.cells, judge, width=width)
+
+    def plot_curves(self, points: int = 8, *, width: Width = "page") -> Figure:
+        """Draw `curves`, a panel for each threat family."""
+        from bench.report.figures import curves
+
+        return curves.curves(self.curves(points).curves, width=width)
+
+    def plot_ladder(self, study: str = "", *, width: Width = "page") -> Figure:
+        """Draw `ladders`, a panel for each defense and threat model."""
+        from bench.report.figures import ladder, places
+
+        places.rows_of(self.cells)  # one set of images, as in every figure
+        return ladder.ladder(self.ladders(study), width=width)
+
+    def plot_cost(self, *, width: Width = "page") -> Figure:
+        """Draw robust accuracy against the passes of the attack, a panel for each threat model."""
+        from bench.report.figures.cost import cost
+
+        return cost(self.cells, width=width)
+
+    def _images(self, defense: str, attack: str, threat: str) -> tuple[Cell, Images]:
+        found = self.only(defense, attack, threat) if defense or attack or threat else self
+        return images_of(exactly(found.cells, defense, attack), self.store, self.data)
 
     def _with(self, cells: tuple[Result, ...]) -> Results:
         return Results(cells, self.store, self.data, self.study, self.keep)

@@ -156,7 +156,7 @@ def names_for(name: str) -> list[str]:
     """Return the completions of an option, or of an argument with that name.
 
     Args:
-        name: an option; or `defense`, `recipe`, `archive` and `kind` of the commands that take one.
+        name: an option; or `defense`, `figure`, `width`, `recipe`, `archive` and `kind` of the commands that take one.
     """
     from bench.catalogue import ATTACKS, DEFENSES, study
     from bench.catalogue.training import recipes
@@ -177,6 +177,8 @@ def names_for(name: str) -> list[str]:
         "precision": ["float32", "auto"],
         "defense": DEFENSES.names(),
         "show": [*DEFENSES.names(), *ATTACKS.names()],
+        "figure": ["matrix", "forest", "curves", "ladder", "cost"],
+        "width": ["column", "page"],
         "recipe": recipes(),
         "archive": ARCHIVES,
         "kind": ["all", "attacks", "defenses", "datasets", "studies"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Curve:
     Attributes:
         points: by eps; eps 0 is the standard accuracy.
         exact: whether it is read off the distances of one run of a minimum-norm attack; else one run per eps.
+        blocked: whether a check forbids a number of this defense; then there are no points.
     """
 
     slice: Slice
@@ -40,6 +41,7 @@ class Curve:
     seed: int
     points: dict[Fraction, Accuracy]
     exact: bool
+    blocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def curves(results: Iterable[Result], points: int = POINTS) -> list[Curve]:
     A curve from distances is also read at the sizes of sweeps in the same family, so that both have the
     same columns.
     """
+    results = list(results)
     done = [result for result in results if isinstance(result.outcome, Done)]
+    blocked = {_row(result.cell) for result in results if result.blocked}
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in done:
         cell = result.cell
@@ -83,10 +87,17 @@ def curves(results: Iterable[Result], points: int = POINTS) -> list[Curve]:
         # A single run without distances is one point, not a curve.
         if not distant and len(group) > 1:
             measured = {result.cell.threat.eps: _measured(result.cell, _outcome(result)) for result in group}
-        if measured:
+        if measured and _row(widest) in blocked:
+            found.append(replace(_curve(widest, {}, exact=bool(distant)), blocked=True))
+        elif measured:
             measured[Fraction(0)] = _standard(widest, _outcome(group[0]))
             found.append(_curve(widest, dict(sorted(measured.items())), exact=bool(distant)))
     return found
+
+
+def _row(cell: Cell) -> tuple[object, ...]:
+    """Return what a check blocks as a whole: a defense on some images."""
+    return cell.slice, cell.defense.label, cell.seed, cell.draws
 
 
 def _curve(cell: Cell, points: dict[Fraction, Accuracy], *, exact: bool) -> Curve:
@@ -133,12 +144,19 @@ def render(found: Sequence[Curve]) -> str:
     for part, family in dict.fromkeys((curve.slice, curve.family) for curve in found):
         rows = [curve for curve in found if (curve.slice, curve.family) == (part, family)]
         sizes = sorted({eps for curve in rows for eps in curve.points})
-        body = [[curve.defense, curve.attack, *(_shown(curve.points.get(eps)) for eps in sizes)] for curve in rows]
-        header = ["defense", "attack", *(_size(eps) for eps in sizes)]
+        body = [[curve.defense, curve.attack, *_numbers(curve, sizes)] for curve in rows]
+        # Where a check blocks every defense of a family there are no sizes, but its word wants a column.
+        header = ["defense", "attack", *([_size(eps) for eps in sizes] or [""])]
         text = draw_table(header, body, width, right=range(2, len(header)), named=2)
         title = f"{part.dataset} {part.split}, n={part.n}: robust accuracy (%) against eps in {family}"
         blocks.append("\n".join([prose(title, width), "", text]))
     return "\n\n".join(blocks)
+
+
+def _numbers(curve: Curve, sizes: Sequence[Fraction]) -> list[str]:
+    if curve.blocked:
+        return ["BLOCK", *[""] * (len(sizes) - 1)]
+    return [_shown(curve.points.get(eps)) for eps in sizes]
 
 
 def _shown(accuracy: Accuracy | None) -> str:

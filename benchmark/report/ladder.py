@@ -61,6 +61,7 @@ class Ladder:
         union: the per-example worst case of all rungs.
         clean: standard accuracy, judged as the steps are; the control of worst-of-N.
         base: the accuracy of the undefended classifier under the same threat; `None` if there is none.
+        blocks: the messages of the checks that forbid a number of this defense; then none of these may be shown.
     """
 
     title: str
@@ -69,6 +70,7 @@ class Ladder:
     union: Step | None
     clean: Step
     base: Accuracy | None
+    blocks: tuple[str, ...] = ()
 
 
 def ladders(results: Sequence[Result], study: Study, base: Callable[[Cell], Outcome | None]) -> list[Ladder]:
@@ -119,6 +121,7 @@ def _ladder(
         union,
         clean,
         _base(cell, base),
+        row.blocks,
     )
 
 
@@ -142,9 +145,7 @@ def _compared(steps: Sequence[Step], counted: Sequence[NDArray[np.uint8]], draws
 
 
 def _base(cell: Cell, base: Callable[[Cell], Outcome | None]) -> Accuracy | None:
-    # Without a declared base there is nothing undefended to compare with.
-    if "base" not in cell.defense.offers:
-        return None
+    # Whether a defense declares a base is not stored with its cells: without one, no such outcome is stored either.
     outcome = base(cell)
     if not isinstance(outcome, Done):
         return None
@@ -157,6 +158,9 @@ def render(found: Sequence[Ladder]) -> str:
 
 
 def _render(ladder: Ladder) -> str:
+    if ladder.blocks:
+        width = screen_width()
+        return "\n".join(prose(line, width) for line in (ladder.title, "", f"BLOCK: {'; '.join(ladder.blocks)}"))
     stochastic = ladder.clean.worst is not None
     header = ["rung", "attack", ladder.clean.mean.judged, "drop", "p"]
     header += [ladder.clean.worst.judged] if ladder.clean.worst else []

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.catalogue import ATTACKS
 from bench.errors import BenchError
+from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
 from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, by_slice, defense_rows
 from bench.results.advice import attacks_for
@@ -59,7 +60,7 @@ def make_table(results: Sequence[Result]) -> Table:
     label_seeds = len({row.seed for row in rows}) > 1
     lines = [
         (
-            TableCell(_flat(row.defense.label), f"({judge.name}{f', seed {row.seed}' if label_seeds else ''})"),
+            TableCell(flat(row.defense.label), f"({judge.name}{f', seed {row.seed}' if label_seeds else ''})"),
             TableCell(str(row.slice.n)),
             *(_cell(score, seen, footnotes) for score, seen in _scores(row, judge)),
         )
@@ -73,11 +74,11 @@ def make_table(results: Sequence[Result]) -> Table:
         ("defense",),
         ("n",),
         ("standard",),
-        *((_flat(column.attack) + _POWERLESS * (column in idle), str(column.threat)) for column in columns),
+        *((flat(column.attack) + _POWERLESS * (column in idle), str(column.threat)) for column in columns),
         *(("worst", which) for which in WORST_CASES if columns),
-        *((_flat(name), CORRUPTION) for name in _shifts(rows[0])),
+        *((flat(name), CORRUPTION) for name in _shifts(rows[0])),
     )
-    title = f"{_flat(slices[0].dataset)} {_flat(slices[0].split)}"
+    title = f"{flat(slices[0].dataset)} {flat(slices[0].split)}"
     notes = _notes(lines, slices[0].n, rows, footnotes)
     idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
     return Table(
@@ -98,7 +99,7 @@ def _formats(results: Sequence[Result]) -> list[str]:
             name = result.cell.searched_in
             states[name] = states.get(name, 0) + 1
     return [
-        f"searched in different formats: {_flat(label)} {_counted(states)}"
+        f"searched in different formats: {flat(label)} {_counted(states)}"
         for label, states in formats.items()
         if len(states) > 1
     ]
@@ -121,7 +122,7 @@ def _makers(results: Sequence[Result]) -> list[str]:
                 code = result.code.get(part, "unknown")
                 states[code] = states.get(code, 0) + 1
     return [
-        f"made by different code: {f'{part} {_flat(name)}'.strip()} {_counted(states)}"
+        f"made by different code: {f'{part} {flat(name)}'.strip()} {_counted(states)}"
         for (part, name, _), states in made.items()
         if len(states) > 1
     ]
@@ -130,7 +131,7 @@ def _makers(results: Sequence[Result]) -> list[str]:
 def _unable(results: Sequence[Result]) -> list[str]:
     """Return a line per composite attack whose gradient parts could not be run."""
     return [
-        f"{ALARM} {_flat(result.cell.title)}: there is no gradient for {', '.join(result.outcome.evidence.unable)}, "
+        f"{ALARM} {flat(result.cell.title)}: there is no gradient for {', '.join(result.outcome.evidence.unable)}, "
         "the number is that of its other parts alone"
         for result in results
         if isinstance(result.outcome, Done) and result.outcome.evidence.unable
@@ -145,7 +146,7 @@ def _escalations(results: Sequence[Result]) -> list[str]:
         if isinstance(result.outcome, Done) and result.outcome.evidence.escalated
     ]
     return [
-        f"{ALARM} {_flat(cell.title)}: gradients are masked, or an audited example broke: "
+        f"{ALARM} {flat(cell.title)}: gradients are masked, or an audited example broke: "
         f"{', '.join(member.label for member in cell.attack.reserve)} attacked {count} more survivors"
         for cell, count in called
     ]
@@ -182,7 +183,7 @@ def _cell(score: Score, seen: bool, footnotes: dict[str, int]) -> TableCell:
         return TableCell(value, detail, seen, not score.accuracy.complete, alarmed=score.alarmed)
     if score.state == "skipped":
         # One footnote per reason, numbered by first appearance.
-        return TableCell("-", note=footnotes.setdefault(_flat(score.reason), len(footnotes) + 1))
+        return TableCell("-", note=footnotes.setdefault(flat(score.reason), len(footnotes) + 1))
     return TableCell({"failed": "FAIL", "blocked": "BLOCK"}.get(score.state, "..."))
 
 
@@ -214,7 +215,7 @@ def _alarms(rows: Sequence[DefenseRow]) -> list[str]:
             # A finding from before any attack holds under every threat.
             where = "" if finding.id.startswith("S") else f" ({', '.join(map(str, threats))})"
             what = "no leaderboard number: " if finding.verdict == "block" else ""
-            lines.append(f"{ALARM} {_flat(row.defense.label)}{where}: {what}{_flat(finding.message)}")
+            lines.append(f"{ALARM} {flat(row.defense.label)}{where}: {what}{flat(finding.message)}")
         lines += _next(row)
     return lines
 
@@ -227,9 +228,4 @@ def _next(row: DefenseRow) -> list[str]:
         for name in attacks_for(row.alarms, stochastic=row.defense.stochastic).split(",")
         if name and name.partition("[")[0] not in there
     ]
-    return [f"{ALARM} {_flat(row.defense.label)}: run next: --attacks {','.join(attacks)}"] if attacks else []
-
-
-def _flat(text: str) -> str:
-    """Return text on one line without control characters, because labels and errors come from other people's code."""
-    return "".join(char for char in " ".join(text.split()) if char.isprintable())
+    return [f"{ALARM} {flat(row.defense.label)}: run next: --attacks {','.join(attacks)}"] if attacks else []

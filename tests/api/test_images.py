@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bench
-from bench.api.images import images_of
+from bench.api.images import Images, exactly, images_of, save_images
 from bench.datasets.digits import digits
 from tests.api.nets import Templates, Watcher, own
+from tests.report.figures.drawn import result
 
 QUICK = {"attacks": "fgsm", "threats": "Linf:0.02", "checks": "none", "watcher": Watcher()}
 
@@ -38,3 +40,51 @@ def test_where_none_are_kept_it_says_so(tmp_path):
 
     with pytest.raises(bench.BenchError, match="no images are kept of these cells"):
         results.images()
+
+
+def test_saved_arrays_are_the_images_and_need_no_pickle(tmp_path):
+    """With the ids of the images; the picture beside them opens and has a column for each."""
+    results = bench.evaluate(Templates(), **QUICK, n=8, results=tmp_path / "kept")
+
+    picture, arrays = results.save_images(tmp_path / "out" / "deep")
+
+    held, wanted = np.load(arrays, allow_pickle=False), results.images()
+    assert sorted(held.files) == ["adversarial", "clean", "ids", "labels", "predictions"]
+    for name, array in wanted._asdict().items():
+        assert np.array_equal(held[name], array), name
+    assert held["ids"].tolist() == list(digits("test").first(8).ids)
+    with Image.open(picture) as image:
+        assert image.size[0] == 6.75 * 300
+    assert sorted(each.name for each in arrays.parent.iterdir()) == sorted([picture.name, arrays.name])
+
+
+def test_the_same_images_give_the_same_bytes(tmp_path):
+    results = bench.evaluate(Templates(), **QUICK, n=8, results=tmp_path / "kept")
+
+    once, again = ([path.read_bytes() for path in results.save_images(tmp_path / name)] for name in "ab")
+
+    assert once == again
+
+
+def test_a_label_of_others_names_a_file_in_the_folder_and_no_other(tmp_path):
+    """Whatever a label holds, both files lie in the folder, and two labels never in one file."""
+    labels = ["../../x", "..|..|x", "a\nb\x1b[31m", "$x$", "/etc/passwd"]
+    some = np.zeros((2, 1, 4, 4), np.float32)
+    images = Images(some, some, np.zeros(2, np.int64), np.zeros((2, 2), np.int64))
+
+    for label in labels:
+        save_images(result(label, label, "Linf:0.1", None).cell, images, ["a", "b", "c"], tmp_path / "out")
+
+    assert len(list((tmp_path / "out").iterdir())) == 2 * len(labels)
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_label_stands_for_itself_before_it_stands_for_a_family():
+    def cell(defense):
+        return result(defense, "fgsm", "Linf:0.1", None)
+
+    plain, other = cell("atop"), cell("atop[rt=2]")
+
+    assert exactly([plain, other], "atop", "") == [plain]
+    assert exactly([other], "atop", "") == [other]
+    assert exactly([plain, other], "", "fgsm") == [plain, other]

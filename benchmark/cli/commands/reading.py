@@ -1,4 +1,4 @@
-"""Commands that read stored verdicts: table, curve and leaderboard, and those about a results folder as a whole."""
+"""Commands that read stored verdicts: table, curve, leaderboard, plot, images, and those about a results folder."""
 
 from __future__ import annotations
 
@@ -67,6 +67,44 @@ def leaderboard(
     from bench.cli import report
 
     return report.leaderboard(results, csv, as_json=json)
+
+
+def _known_figure(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.plot import require_figure
+
+    require_figure(**options)
+
+
+@app.command()
+@partial(reading, require=_known_figure)
+def plot(
+    kind: Annotated[
+        str, typer.Argument(autocompletion=completing("figure"), help="matrix, forest, curves, ladder or cost.")
+    ],
+    results: Results,
+    out: Annotated[Path, typer.Option(help="The file: .pdf or .pgf for LaTeX, .svg or .png.")],
+    width: Annotated[str, typer.Option(autocompletion=completing("width"), help="column or page.")] = "page",
+    judge: Annotated[str, typer.Option(help="Of a matrix or forest: mean, worst, majority or resubmission.")] = "",
+    study: Annotated[str, typer.Option(autocompletion=completing("study"), help="Of a ladder: whose rungs.")] = "",
+) -> int:
+    """Draw stored verdicts as a figure for a paper."""
+    from bench.cli.plot import plot as body
+
+    return body(results, kind, out, width, judge, study)
+
+
+@app.command()
+@reading
+def images(
+    defense: Annotated[str, typer.Argument(help="Its label, as in the table.")],
+    attack: Annotated[str, typer.Argument(help="Its label.")],
+    results: Results,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+) -> int:
+    """Write the stored images of one cell, clean and adversarial: a picture (PNG) and arrays (NPZ)."""
+    from bench.cli.plot import images as body
+
+    return body(results, defense, attack, out)
 
 
 folder = typer.Typer(
