@@ -234,13 +234,27 @@ class Results(Sequence[Result]):
 
         return gate(baseline, self, **promises)
 
-    def table(self, style: str = "screen", *, width: int | None = None, cost: bool = False) -> str:
+    def table(
+        self,
+        style: str = "screen",
+        *,
+        width: int | None = None,
+        cost: bool = False,
+        columns: str = "",
+        intervals: bool = True,
+        best: bool = False,
+        **paper: Any,  # noqa: ANN401  (those of `render`)
+    ) -> str:
         """Return the table of accuracies, one for each set of images and seed.
 
         Args:
             style: `screen`, `grid`, `markdown`, `latex` or `html`.
             width: columns of the terminal that `screen` and `grid` must fit.
-            cost: show the passes of every cell instead of accuracies.
+            cost: show the passes and seconds of every cell instead of accuracies.
+            columns: which ones, such as `standard,autoattack@Linf,worst-all`; all of them if empty.
+            intervals: whether each accuracy has its interval.
+            best: bold the best of each column and what is not separated from it; not on the screen.
+            **paper: for `latex`: `fit` (`column`, `page` or points), `rotate` and `split`.
         """
         from bench.report.costs import cost_table
         from bench.report.render import render
@@ -249,12 +263,16 @@ class Results(Sequence[Result]):
         tables = []
         groups = self.groups()
         for group in groups:
-            table = cost_table(group.cells) if cost else make_table(group.cells)
+            table = (
+                cost_table(group.cells)
+                if cost
+                else make_table(group.cells, columns, intervals=intervals, best=best, strict=style == "latex")
+            )
             if len(groups) > 1:  # two tables of one dataset may differ by that alone
                 table = replace(
                     table, title=f"{table.title}, n={group.cells[0].cell.slice.n}, seed {group.cells[0].cell.seed}"
                 )
-            tables.append(render(table, style, width=width))
+            tables.append(render(table, style, width=width, **paper))
         return "\n\n".join(tables)
 
     def summary(self, *, width: int | None = None) -> str:

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from bench import api
 from bench.api.results import Results
 from bench.errors import BenchError
 from bench.report.columns import PAGE, prose, screen_width
+from bench.report.paper.latex import points as require_fit
 
 _FORMATS = ("screen", "grid", "markdown", "latex")
 
 
-def require_format(**options: object) -> None:
-    """Raise a BenchError unless the format of a table is known."""
-    if options["format"] not in _FORMATS:
-        raise BenchError(f"--format {options['format']!r} is unknown: give one of {', '.join(_FORMATS)}")
+def require_look(**options: object) -> None:
+    """Raise a BenchError unless the options of a table are known and go together."""
+    style, of_latex = options["format"], ("rotate", "split", "fit")
+    if style not in _FORMATS:
+        raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
+    given = next((name for name in of_latex if options[name]), None)
+    if given and style != "latex":
+        raise BenchError(f"--{given} is for papers: add --format latex")
+    if options["fit"]:
+        require_fit(str(options["fit"]))
+    other = next((name for name in ("json", "checks", "cost") if options[name]), None)
+    chosen = next((name for name in ("columns", "best", "no_intervals") if options[name]), None)
+    if other and chosen:
+        raise BenchError(f"--{chosen.replace('_', '-')} is for the table of accuracies: leave out --{other}")
+    if options["best"] and style not in ("markdown", "latex"):
+        raise BenchError("--best needs bold letters: add --format latex or markdown")
 
 
-def table(results: Results, style: str, *, cost: bool = False, as_json: bool = False) -> int:
+def table(results: Results, style: str, *, as_json: bool = False, **look: Any) -> int:  # noqa: ANN401
     """Print one table per set of images; return 3 if a cell is missing or failed."""
     if as_json:
         _print_json(results.to_json())
     else:
-        print(results.table(style, width=screen_width(PAGE), cost=cost))
+        print(results.table(style, width=screen_width(PAGE), **look))
     # So that a script notices a table with holes in it.
     return 3 if results.missing or results.failed else 0
 

@@ -32,6 +32,7 @@ class TableCell:
         bound: whether the value is only an upper bound.
         note: number of a footnote, 0 for none.
         alarmed: whether a check flags the value.
+        best: whether nothing in its column is better, as far as the images tell.
     """
 
     text: str
@@ -40,6 +41,7 @@ class TableCell:
     bound: bool = False
     note: int = 0
     alarmed: bool = False
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Table:
         notes: remarks for the reader, footnotes included.
         about: the columns that say what was measured, not the result. On the screen, such a column is left out
             and named in the title if every row has the same value.
+        groups: the kind of each column, such as seen or unseen; empty if there are no kinds.
     """
 
     title: str
@@ -60,20 +63,34 @@ class Table:
     rows: tuple[tuple[TableCell, ...], ...]
     notes: tuple[str, ...]
     about: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
-def render(table: Table, style: str = "screen", width: int | None = None) -> str:
+def render(
+    table: Table,
+    style: str = "screen",
+    width: int | None = None,
+    *,
+    fit: str = "page",
+    rotate: bool = False,
+    split: bool = False,
+) -> str:
     """Return the table as text, without a newline at its end.
 
     Args:
         table: the table.
         style: `screen` (also called `plain`), `grid`, `markdown`, or `latex` (needs the booktabs package).
         width: the terminal's, for `screen` and `grid`: the columns are folded into blocks that fit it.
+        fit: for `latex`, the width that it must fit: `column`, `page` or points.
+        rotate: for `latex`, make the rows columns.
+        split: for `latex`, cut it into several tabulars rather than make its letters smaller.
     """
     if style == "markdown":
         return _markdown(table)
     if style == "latex":
-        return _latex(table)
+        from bench.report.paper.latex import draw
+
+        return draw(table, fit, rotate=rotate, split=split)
     if style == "html":
         return _html(table)
     if style in ("screen", "plain", "grid"):
@@ -113,8 +130,8 @@ def _marked(cell: TableCell, bound: str, seen: str, note: str, escape: Callable[
     return f"{before}{escape(cell.text)}{after}"
 
 
-def _inline(values: Sequence[str], details: Sequence[str]) -> list[str]:
-    return [f"{value} {detail}".rstrip() for value, detail in zip(values, details, strict=True)]
+def _bold(cell: TableCell, how: str, text: str) -> str:
+    return how.format(text) if cell.best else text
 
 
 def _markdown(table: Table) -> str:
@@ -129,7 +146,11 @@ def _markdown(table: Table) -> str:
     ]
     for cells in table.rows:
         shown = [
-            (_marked(cell, "&lt;= ", r"\*", "[{}]", _markdown_text), _markdown_text(cell.detail)) for cell in cells
+            (
+                _bold(cell, "**{}**", _marked(cell, "&lt;= ", r"\*", "[{}]", _markdown_text)),
+                _markdown_text(cell.detail),
+            )
+            for cell in cells
         ]
         lines.append(row([" ".join(filter(None, parts)) for parts in shown]))
     lines += ["", *(f"- {_markdown_text(note)}" for note in table.notes)]
@@ -152,54 +173,14 @@ def _html(table: Table) -> str:
     head = row(["<br>".join(map(html.escape, names)) for names in table.header], "th")
     body = []
     for cells in table.rows:
-        shown = [(_marked(cell, "&le; ", "*", "[{}]", html.escape), html.escape(cell.detail)) for cell in cells]
+        shown = [
+            (
+                _bold(cell, "<b>{}</b>", _marked(cell, "&le; ", "*", "[{}]", html.escape)),
+                html.escape(cell.detail),
+            )
+            for cell in cells
+        ]
         body.append(row(["<br>".join(filter(None, parts)) for parts in shown], "td"))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     caption = f"<caption>{html.escape(table.title)}</caption>"
     return f"<table>{caption}<thead>{head}</thead><tbody>{''.join(body)}</tbody></table><ul>{notes}</ul>"
-
-
-def _latex(table: Table) -> str:
-    def row(cells: Sequence[str]) -> str:
-        return rf"{' & '.join(cells)} \\"
-
-    # LaTeX has no line breaks in such cells: a header of two lines becomes two rows.
-    depth = max(map(len, table.header))
-    lines = [
-        f"% {table.title}; needs \\usepackage{{booktabs}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
-        r"\toprule",
-        *(row([_latex_text(names[i]) if i < len(names) else "" for names in table.header]) for i in range(depth)),
-        r"\midrule",
-    ]
-    for cells in table.rows:
-        values = [_marked(cell, f"{_LEQ} ", "$^{*}$", "[{}]", _latex_text) for cell in cells]
-        lines.append(row(_inline(values, [_latex_detail(cell) for cell in cells])))
-    lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip", "{\\footnotesize"]
-    lines += [f"{_latex_text(note).replace(_LATEX['<'] + '=', _LEQ)}\\par" for note in table.notes]
-    return "\n".join([*lines, "}"])
-
-
-_LEQ = r"$\leq$"
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    # At the start of a row a bracket would be read as the option of the line break before it.
-    "[": "{[}",
-    "]": "{]}",
-    **{char: f"\\{char}" for char in "%_#&${}"},
-}
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
-
-
-def _latex_detail(cell: TableCell) -> str:
-    # It never begins a row, so its brackets need no guard.
-    return cell.detail if cell.detail.startswith("[") else _latex_text(cell.detail)

@@ -9,26 +9,31 @@ from collections.abc import Mapping, Sequence
 
 from bench.catalogue import ATTACKS
 from bench.errors import BenchError
+from bench.report.choice import Place, chosen, places
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
-from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, by_slice, defense_rows
+from bench.results.accuracy import DefenseRow, Judge, Score, by_slice, defense_rows
 from bench.results.advice import attacks_for
 from bench.results.cell import Result
 from bench.results.outcome import Done
-from bench.threats import CORRUPTION
+from bench.results.ranking import not_outdone
 
 # The least that leaderboards of the field accept; with fewer images a table only shows that things work.
 ENOUGH = 500
 
 _POWERLESS = "~"
 
-_ABOUT_INTERVALS = (
-    "Accuracies in %, with Wilson 95 % intervals over the n examples: sampling error only. "
-    "Robust accuracy is an upper bound: a stronger attack can lower it."
-)
+_ABOUT_INTERVALS = "Accuracies in %, with Wilson 95 % intervals over the n examples: sampling error only. "
+_ABOUT_VALUES = "Accuracies in %, without their intervals. "
+_ABOUT_ATTACKS = "Robust accuracy is an upper bound: a stronger attack can lower it."
 _ABOUT_WORST = (
     "worst seen, unseen, all: per example the worst over the attacks of that kind, never an average of columns. "
     "Skipped attacks are left out."
+)
+_ABOUT_HIDDEN = "The worst cases are over all attacks that were run, those without a column here, too."
+_ABOUT_BEST = (
+    "bold: the best of its column and what is not separated from it by exact paired tests (Holm over the column, alpha "
+    ".05). Only the first row of a defense enters, and no upper bound or flagged number."
 )
 _ABOUT_DRAWS = (
     "mean-of-N: the share of correct draws out of N evaluation draws. worst-of-N: an example counts only if all N "
@@ -42,52 +47,97 @@ _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin
 _ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
 
 
-def make_table(results: Sequence[Result]) -> Table:
+def make_table(
+    results: Sequence[Result], columns: str = "", *, intervals: bool = True, best: bool = False, strict: bool = False
+) -> Table:
     """Return the table of one slice: rows are defenses, columns attacks, both in the given order.
 
     A stochastic defense takes two rows: mean-of-N, and worst-of-N beneath it.
 
+    Args:
+        results: of one slice.
+        columns: which columns, such as `standard,autoattack@Linf,worst-all`; all of them if empty.
+        intervals: whether each accuracy has its interval.
+        best: mark the best of each column, and what the exact paired test does not separate from it.
+        strict: show no number of a defense that a check blocks, not even where one was computed in spite of it.
+
     Raises:
-        BenchError: no results, or results of several slices.
+        BenchError: no results, results of several slices, or a column that there is not.
     """
     slices = [group[0].cell.slice for group in by_slice(results)]
     if len(slices) != 1:
         held = ", ".join(f"{item.dataset} {item.split} n={item.n}" for item in slices) or "none"
         raise BenchError(f"a table shows one slice of one dataset, these results hold {held}: select one")
     rows = defense_rows(results)
-    columns = rows[0].attacked
+    every = places(rows[0])
+    shown = chosen(every, columns)
     footnotes: dict[str, int] = {}
     label_seeds = len({row.seed for row in rows}) > 1
+
+    def score(place: Place, row: DefenseRow, judge: Judge) -> Score:
+        return Score("blocked") if strict and row.blocks else place.score(row, judge)
+
+    leading = [_leaders(place, rows) if best else frozenset() for place in shown]
     lines = [
         (
             TableCell(flat(row.defense.label), f"({judge.name}{f', seed {row.seed}' if label_seeds else ''})"),
             TableCell(str(row.slice.n)),
-            *(_cell(score, seen, footnotes) for score, seen in _scores(row, judge)),
+            *(
+                _cell(score(place, row, judge), place.seen(row), footnotes, intervals, at in leaders and not later)
+                for place, leaders in zip(shown, leading, strict=True)
+            ),
         )
-        for row in rows
-        for judge in row.judges
+        for at, row in enumerate(rows)
         # The other judges stand in the CSV file: a screen has room for the headline and the strictest.
-        if judge.rule in ("mean", "worst")
+        for later, judge in enumerate(judge for judge in row.judges if judge.rule in ("mean", "worst"))
     ]
-    idle = _powerless(columns, slices[0].dataset)
-    header = (
-        ("defense",),
-        ("n",),
-        ("standard",),
-        *((flat(column.attack) + _POWERLESS * (column in idle), str(column.threat)) for column in columns),
-        *(("worst", which) for which in WORST_CASES if columns),
-        *((flat(name), CORRUPTION) for name in _shifts(rows[0])),
-    )
-    title = f"{flat(slices[0].dataset)} {flat(slices[0].split)}"
-    notes = _notes(lines, slices[0].n, rows, footnotes)
-    idle_notes = [f"{_POWERLESS} {column.attack} has no power here: {why}" for column, why in idle.items()]
+    idle = _powerless(shown, slices[0].dataset)
+    header = (("defense",), ("n",), *(_header(place, powerless=place in idle) for place in shown))
+    notes = [_ABOUT_INTERVALS + _ABOUT_ATTACKS if intervals else _ABOUT_VALUES + _ABOUT_ATTACKS]
+    if any(place.which for place in shown) or not columns:
+        notes += [_ABOUT_WORST, *([_ABOUT_HIDDEN] if len(shown) < len(every) else [])]
+    notes += [_ABOUT_BEST] if best else []
+    notes += _notes(lines, slices[0].n, rows, footnotes)
+    notes += [f"{_POWERLESS} {flat(place.name)} has no power here: {why}" for place, why in idle.items()]
     return Table(
-        title,
+        f"{flat(slices[0].dataset)} {flat(slices[0].split)}",
         header,
         tuple(lines),
-        (*notes, *idle_notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
+        (*notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
         about=(1,),
+        groups=("", "", *(_group(place, rows) for place in shown)),
     )
+
+
+def _header(place: Place, *, powerless: bool) -> tuple[str, ...]:
+    first, *rest = (flat(line) for line in place.header)
+    return (first + _POWERLESS * powerless, *rest)
+
+
+def _group(place: Place, rows: Sequence[DefenseRow]) -> str:
+    """Return the kind of a column: an attack is seen if any of the defenses has seen its threat model."""
+    if place.which is not None:
+        return "worst case"
+    if place.attacked is None:
+        return "corruptions" if place.shifted else ""
+    return "seen" if any(place.seen(row) for row in rows) else "unseen"
+
+
+def _leaders(place: Place, rows: Sequence[DefenseRow]) -> frozenset[int]:
+    """Return the rows whose headline accuracy is the best of a column, or not separated from the best."""
+    scores = [place.score(row, row.judges[0]) for row in rows]
+    able = [
+        at
+        for at, (row, score) in enumerate(zip(rows, scores, strict=True))
+        # An upper bound could be best only on paper, and a flagged number may be no number at all.
+        if score.state == "done" and not score.alarmed and not row.blocks
+    ]
+    counted = [(at, place.counts(rows[at])) for at in able]
+    entrants = [(at, counts) for at, counts in counted if counts is not None]
+    if len(entrants) < 2:
+        return frozenset()  # the best of one is no news
+    leading = not_outdone([counts for _, counts in entrants], [rows[at].draws for at, _ in entrants])
+    return frozenset(at for (at, _), leads in zip(entrants, leading, strict=True) if leads)
 
 
 def _formats(results: Sequence[Result]) -> list[str]:
@@ -152,35 +202,21 @@ def _escalations(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def _shifts(row: DefenseRow) -> dict[str, list[Column]]:
-    """Return the corruption columns of a table: one per corruption over its severities, then the mean of all."""
-    found = row.corruptions
-    return {**found, "mean": [column for columns in found.values() for column in columns]} if found else {}
-
-
-def _powerless(columns: Sequence[Column], dataset: str) -> dict[Column, str]:
+def _powerless(shown: Sequence[Place], dataset: str) -> dict[Place, str]:
     """Return the columns whose attack the undefended model survives on this dataset, and how often."""
     # A defense that holds under such an attack has shown nothing, so the table says so.
     known = {entry.name: entry.powerless for entry in ATTACKS}
-    told = {column: known.get(column.attack.partition("[")[0], {}).get(dataset) for column in columns}
-    return {column: why for column, why in told.items() if why is not None}
+    attacked = [place for place in shown if place.attacked is not None]
+    told = {place: known.get(place.name.partition("[")[0], {}).get(dataset) for place in attacked}
+    return {place: why for place, why in told.items() if why is not None}
 
 
-def _scores(row: DefenseRow, judge: Judge) -> list[tuple[Score, bool]]:
-    return [
-        (row.standard(judge), False),
-        *((row.score(column, judge), row.seen(column)) for column in row.attacked),
-        *((row.worst(which, judge), False) for which in WORST_CASES if row.attacked),
-        *((row.corrupted(columns, judge), False) for columns in _shifts(row).values()),
-    ]
-
-
-def _cell(score: Score, seen: bool, footnotes: dict[str, int]) -> TableCell:
+def _cell(score: Score, seen: bool, footnotes: dict[str, int], intervals: bool, leads: bool) -> TableCell:
     if score.accuracy is not None:
         low, high = score.accuracy.interval
-        detail = f"[{100 * low:.1f}, {100 * high:.1f}]"
+        detail = f"[{100 * low:.1f}, {100 * high:.1f}]" if intervals else ""
         value = f"{100 * score.accuracy.value:.1f}"
-        return TableCell(value, detail, seen, not score.accuracy.complete, alarmed=score.alarmed)
+        return TableCell(value, detail, seen, not score.accuracy.complete, alarmed=score.alarmed, best=leads)
     if score.state == "skipped":
         # One footnote per reason, numbered by first appearance.
         return TableCell("-", note=footnotes.setdefault(flat(score.reason), len(footnotes) + 1))
@@ -192,8 +228,7 @@ def _notes(
 ) -> tuple[str, ...]:
     cells = [cell for line in lines for cell in line[1:]]
     texts = {cell.text for cell in cells}
-    notes = [_ABOUT_INTERVALS, _ABOUT_WORST]
-    notes += [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
+    notes = [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
     notes += [_ABOUT_DRAWS] if any(row.draws > 1 for row in rows) else []
     notes += [_ABOUT_SEEN] if any(cell.seen for cell in cells) else []
     notes += [_ABOUT_BOUND] if any(cell.bound for cell in cells) else []

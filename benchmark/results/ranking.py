@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.results.accuracy import Accuracy, Column, DefenseRow, defense_rows
 from bench.results.cell import Cell, Result, Slice
-from bench.results.stats import holm, sign_flip
+from bench.results.stats import holm, two_sided
 
 # The level of the family of all pairwise tests, after Holm's correction.
 ALPHA = 0.05
@@ -68,8 +68,7 @@ def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
     entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
     scores = _in_common_units([row for row, _ in entrants])
     pairs = list(itertools.combinations(range(len(entrants)), 2))
-    # Twice the smaller one-sided p-value is two-sided: nobody said beforehand which of the two is better.
-    p_values = [min(1.0, 2 * min(sign_flip(scores[i] - scores[j]), sign_flip(scores[j] - scores[i]))) for i, j in pairs]
+    p_values = [two_sided(scores[i] - scores[j]) for i, j in pairs]
     ranks = [1] * len(entrants)
     for (i, j), p in zip(pairs, holm(p_values), strict=True):
         if p <= ALPHA:
@@ -105,11 +104,33 @@ def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
 
 
 def _in_common_units(rows_: Sequence[DefenseRow]) -> list[NDArray[np.int64]]:
-    """Return the worst-case counts on one exact scale, although defenses differ in their numbers of draws."""
+    counted = [(count, row.draws) for row in rows_ if (count := row.worst_counts("all")) is not None]
+    return in_common_units([count for count, _ in counted], [draws for _, draws in counted])
+
+
+def in_common_units(counts: Sequence[NDArray[np.integer[Any]]], draws: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Return counts of correct draws on one exact scale, although defenses differ in their numbers of draws."""
     # In whole numbers, because the exact test enumerates sums of integers.
-    unit = math.lcm(*(row.draws for row in rows_))
-    counts = [(row.worst_counts("all"), unit // row.draws) for row in rows_]
-    return [count.astype(np.int64) * factor for count, factor in counts if count is not None]
+    unit = math.lcm(*draws)
+    return [count.astype(np.int64) * (unit // each) for count, each in zip(counts, draws, strict=True)]
+
+
+def not_outdone(counts: Sequence[NDArray[np.integer[Any]]], draws: Sequence[int]) -> list[bool]:
+    """Return, for each of several scores of the same examples, whether no test puts it below the best of them.
+
+    Each is compared with the best by the exact paired test, two-sided and Holm-adjusted over these comparisons.
+
+    Args:
+        counts: correct draws per example, each `[n]`.
+        draws: out of how many draws, for each.
+    """
+    if not counts:
+        return []
+    scores = in_common_units(counts, draws)
+    best = max(range(len(scores)), key=lambda at: int(scores[at].sum()))
+    others = [at for at in range(len(scores)) if at != best]
+    adjusted = dict(zip(others, holm([two_sided(scores[best] - scores[at]) for at in others]), strict=True))
+    return [adjusted.get(at, 1.0) > ALPHA for at in range(len(scores))]
 
 
 def row_id(row: DefenseRow) -> RowId:

@@ -95,6 +95,12 @@ def sign_flip(differences: Sequence[int] | NDArray[np.integer]) -> float:
     return min(1.0, float(chances[int(values[values > 0].sum()) :].sum()))
 
 
+def two_sided(differences: NDArray[np.int64]) -> float:
+    """Return the two-sided p-value of `sign_flip`: nobody said beforehand which of the two sides is better."""
+    # Twice the smaller one-sided p-value; the distribution of signs is symmetric.
+    return min(1.0, 2 * min(sign_flip(differences), sign_flip(-differences)))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's step-down adjusted p-values, in the given order: `adjusted <= alpha` rejects.
 

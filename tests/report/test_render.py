@@ -127,46 +127,12 @@ def test_markdown_escapes_what_would_break_the_table():
     assert r"- [2] x\|y" in text
 
 
-def test_latex_is_a_booktabs_table_with_two_header_rows(results):
-    """Attack over threat, one row per judge, value and interval inline, marks in math."""
-    lines = render(make_table(results), "latex").split("\n")
+def test_what_is_best_is_bold_in_markdown_and_html():
+    """The mark is within the bold letters, the interval is not."""
+    table = make_table([_result("a", "pgd-20", LINF, _done(100)), _result("b", "pgd-20", LINF, _done(10))], best=True)
 
-    assert lines[0] == r"% digits test; needs \usepackage{booktabs}"
-    assert lines[1:3] == [r"\begin{tabular}{lrrrrrrrrr}", r"\toprule"]
-    assert lines[3].startswith(r"defense & n & standard & pgd-20 & pgd-20 &")
-    assert lines[4].startswith(r" &  &  & Linf:8/255 & L2:0.5 &")
-    assert lines[5] == r"\midrule"
-    assert lines[6].startswith(
-        r"at (deterministic) & 128 & 78.1 [70.2, 84.4] & 54.7$^{*}$ [46.1, 63.0] & FAIL & - [1] &"
-    )
-    assert lines[6].endswith(r"& $\leq$ 54.7 [46.1, 63.0] \\")
-    assert lines[7].startswith(r"atop{[}rt=2{]} (mean-of-10) & 128")
-    assert lines[9:11] == [r"\bottomrule", r"\end{tabular}"]
-    assert r"$\leq$ an upper bound: cells of this worst case failed or are missing.\par" in lines
-    assert all(line.count("&") == 9 for line in (*lines[3:5], *lines[6:9]))
-
-
-@pytest.mark.parametrize(
-    ("label", "escaped"),
-    [
-        ("a_b", r"a\_b"),
-        ("50%", r"50\%"),
-        ("#1", r"\#1"),
-        ("a&b", r"a\&b"),
-        ("$x$", r"\$x\$"),
-        ("{x}", r"\{x\}"),
-        ("[x]", "{[}x{]}"),
-        ("\\input", r"\textbackslash{}input"),
-        ("~^", r"\textasciitilde{}\textasciicircum{}"),
-        ("a<b>", r"a\textless{}b\textgreater{}"),
-    ],
-)
-def test_latex_escapes_every_special_character(label, escaped):
-    """A label can neither break the table nor run a command."""
-    text = render(make_table([_result(label, "pgd-20", LINF, Skipped(label))]), "latex")
-
-    assert f"\n{escaped} (deterministic) & 128 &" in text
-    assert f"{{[}}2{{]}} {escaped}\\par" in text
+    assert "| **78.1** [70.2, 84.4] |" in render(table, "markdown")
+    assert "<td><b>78.1</b><br>[70.2, 84.4]</td>" in render(table, "html")
 
 
 @pytest.mark.parametrize("style", ["screen", "grid", "markdown", "latex"])

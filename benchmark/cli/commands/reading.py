@@ -18,21 +18,27 @@ else:
     Results = object  # read when a command runs
 
 
-def _known_format(**options: Any) -> None:  # noqa: ANN401  (those of the command)
-    from bench.cli.report import require_format
+def _sound_look(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_look
 
-    require_format(**options)
+    require_look(**options)
 
 
 @app.command()
-@partial(reading, require=_known_format)
+@partial(reading, require=_sound_look)
 def table(
     results: Results,
     format: Annotated[  # noqa: A002
         str, typer.Option(autocompletion=completing("format"), help="screen, grid, markdown or latex.")
     ] = "screen",
     checks: Annotated[bool, typer.Option("--checks", help="Print every row of the checks instead.")] = False,
-    cost: Annotated[bool, typer.Option("--cost", help="Print the passes of every cell instead.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Print the passes and seconds of every cell instead.")] = False,
+    columns: Annotated[str, typer.Option(help="Only these: standard,pgd-20,autoattack@Linf:8/255,worst-all.")] = "",
+    no_intervals: Annotated[bool, typer.Option("--no-intervals", help="Accuracies alone.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Bold the best of each column, and what ties with it.")] = False,
+    fit: Annotated[str, typer.Option(help="LaTeX no wider than column, page or so many points.")] = "",
+    rotate: Annotated[bool, typer.Option("--rotate", help="LaTeX with defenses as columns.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="LaTeX in several tabulars, not in smaller letters.")] = False,
     json: AsJson = False,
 ) -> int:
     """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
@@ -40,7 +46,9 @@ def table(
 
     if checks:
         return report.findings(results)
-    return report.table(results, format, cost=cost, as_json=json)
+    look = {"columns": columns, "intervals": not no_intervals, "best": best}
+    paper = {"fit": fit or "page", "rotate": rotate, "split": split}
+    return report.table(results, format, as_json=json, cost=cost, **look, **paper)
 
 
 @app.command()

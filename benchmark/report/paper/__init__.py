@@ -1,0 +1,1 @@
+"""Tables for papers: LaTeX that fits the width it is given."""

@@ -1,0 +1,168 @@
+"""The LaTeX of a paper: it compiles, fits, and no name is a command."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError
+from bench.report.costs import cost_table
+from bench.report.paper.latex import draw, points
+from bench.report.tables import make_table
+from bench.results.finding import Finding
+from bench.results.outcome import Failed, Skipped
+from bench.results.store import Store
+from tests.report.simulated import HOSTILE, L2, LINF, done, matrix, result
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDERS = ("cifar10", "cifar10-claims")
+WIDTHS = {
+    "column": r"\documentclass[twocolumn]{article}",
+    "page": r"\documentclass[twocolumn]{article}",
+    "345": r"\documentclass{article}",
+}
+WAYS = ({}, {"rotate": True}, {"split": True})
+
+
+def stored(name):
+    return make_table(Store(ROOT / "results" / name).results(), best=True)
+
+
+def every_outcome():
+    return [
+        result("at", outcome=done(30), trained_on=(LINF,)),
+        result("at", "fgsm", L2, Failed("broke")),
+        result("ap", outcome=Skipped("why not")),
+        result("ap", "fgsm", L2, None),
+        result("base", outcome=done(20)),
+        result("base", "fgsm", L2, done(20)),
+    ]
+
+
+def test_it_is_a_booktabs_table_with_groups_above_threats_above_attacks():
+    lines = draw(make_table(every_outcome()), "page").split("\n")
+
+    body = [line for line in lines if not line.startswith("%")]
+    assert body[2:4] == [r"\begin{tabular}{@{}lrrrrrr@{}}", r"\toprule"]
+    assert body[4] == r" &  & \multicolumn{1}{c}{seen} & \multicolumn{1}{c}{unseen} & \multicolumn{3}{c}{worst case} \\"
+    assert body[6].startswith(r" &  & \multicolumn{1}{c}{$\ell_\infty$, $8/255$} & \multicolumn{1}{c}{$\ell_2$, $0.5$}")
+    assert body[7] == r"defense & standard & pgd-20 & fgsm & seen & unseen & all \\"
+    assert body[9] == r"at & 100.0 & 46.9$^{*}$ & FAIL & 46.9 & FAIL & $\leq$46.9 \\"
+    assert body[10].startswith(r" & {\scriptsize [94.3, 100.0]} & {\scriptsize [35.2, 58.9]} &")
+    (note,) = (line for line in body if "parbox" in line)
+    for told in (
+        "$n=64$",
+        "$\\leq$~an upper bound",
+        "--~not applicable",
+        r"\ldots~not computed yet",
+        "FAIL~the attack",
+    ):
+        assert told in note
+
+
+def test_every_note_of_the_table_stands_in_the_comments():
+    """A paper has room for the short ones only, but nothing that was said is lost."""
+    table = make_table([*every_outcome(), result("x\n\\input{y}", outcome=Skipped("a\nb"))])
+
+    text = draw(table, "page")
+
+    assert [line[2:] for line in text.split("\n") if line.startswith("% ")][-len(table.notes) :] == list(table.notes)
+
+
+def test_a_blocked_or_failed_cell_is_never_a_number():
+    """The marks stand in their places, and no bold one is among them."""
+    text = draw(make_table(every_outcome(), best=True), "page")
+
+    assert text.count("FAIL") >= 2
+    assert r"\textbf{FAIL}" not in text
+    assert r"\textbf{$\leq$" not in text
+    assert not re.search(r"\$\\leq\$\\textbf", text)
+
+
+def test_a_blocked_defense_has_no_number_in_a_paper():
+    """Not even where it was computed in spite of the check, and whatever else is bold."""
+    block = Finding("S14", "block", "0.5", "0.01", "S14: out of range")
+    results = [result("at", outcome=done(30)), result("ap", outcome=done(64), findings=(block,))]
+
+    text = draw(make_table(results, best=True, strict=True), "page")
+
+    (row,) = (line for line in text.split("\n") if line.startswith("ap &"))
+    assert row == "ap & BLOCK & BLOCK & BLOCK & BLOCK & BLOCK \\\\"
+    assert "BLOCK~a check forbids a number" in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_is_a_command(name):
+    """Outside comments every backslash begins a command of ours."""
+    ours = {"begingroup", "endgroup", "setlength", "tabcolsep", "parindent", "begin", "end", "toprule", "midrule"}
+    ours |= {"bottomrule", "addlinespace", "cmidrule", "multicolumn", "ell", "infty", "leq", "small", "footnotesize"}
+    ours |= {"scriptsize", "smallskip", "medskip", "par", "parbox", "linewidth", "raggedright", "emph"}
+    ours |= {"textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"}
+    results = [result(name, name, outcome=done(3)), result("at", name, outcome=Failed(name))]
+
+    text = draw(make_table(results), "column")
+
+    source = "\n".join(line for line in text.split("\n") if not line.startswith("%"))
+    assert set(re.findall(r"\\([A-Za-z]+)", source.replace(r"\\", ""))) <= ours
+    assert source.isprintable() or set(source) - {"\n"} == {char for char in source if char.isprintable()}
+    braces = re.sub(r"\\[{}]", "", source.replace(r"\\", ""))
+    assert braces.count("{") == braces.count("}")
+
+
+def test_narrower_letters_before_several_tabulars_and_the_other_way_round_on_request():
+    table = make_table(matrix(["at", "trades"], ["pgd-20", "apgd-ce", "fgsm"], (LINF,)))
+
+    assert draw(table, "340").count(r"\toprule") == 1
+    assert r"\begingroup\footnotesize" in draw(table, "340")
+    assert draw(table, "340", split=True).count(r"\toprule") == 2
+    assert r"\begingroup\small" in draw(table, "340", split=True)
+
+
+@pytest.mark.parametrize(("fit", "width"), [("column", 229), ("page", 469), ("397", 397), ("397.5pt", 397.5)])
+def test_widths_have_names_or_points(fit, width):
+    assert points(fit) == width
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [("wide", "'wide' is no width"), ("-5", "is no width"), ("20", "too narrow"), ("1e9", "is no width")],
+)
+def test_a_width_that_is_none_is_an_error(fit, message):
+    with pytest.raises(BenchError, match=message):
+        points(fit)
+
+
+def tables():
+    big = matrix([f"defense-{i}" for i in range(24)], [f"attack-{i}" for i in range(40)], (LINF,))
+    hostile = matrix(HOSTILE, HOSTILE[:4], (LINF, L2))
+    three = matrix(["standard", "at", "atop"], ["fgsm", "pgd-20", "autoattack"])
+    made = {"three": make_table(three, best=True), "hostile": make_table(hostile, best=True), "24x40": make_table(big)}
+    return {**made, "outcomes": make_table(every_outcome()), "cost": cost_table(hostile)} | {
+        name: stored(name) for name in FOLDERS
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("fit", WIDTHS)
+def test_it_compiles_without_an_error_and_without_an_overfull_box(fit, tmp_path):
+    """In a two-column article, over one column and over the page, and in a plain one; upright, rotated and split."""
+    around = "{table*}" if fit == "page" else "{table}"
+    parts = []
+    for name, table in tables().items():
+        for way in WAYS:
+            file = f"{name}{len(parts)}.tex"
+            (tmp_path / file).write_text(draw(table, fit, **way), encoding="utf-8")
+            parts.append(rf"\begin{around}\centering\input{{{file}}}\caption{{x}}\end{around}\clearpage")
+    preamble = rf"{WIDTHS[fit]}\usepackage{{booktabs}}\begin{{document}}"
+    (tmp_path / "paper.tex").write_text("\n".join([preamble, *parts, r"\end{document}"]), encoding="utf-8")
+
+    command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "paper.tex"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=240)
+
+    log = (tmp_path / "paper.log").read_text(encoding="latin-1")
+    assert "Output written on paper.pdf" in log
+    assert [line for line in log.split("\n") if line.startswith("!") or "Overfull \\hbox" in line] == []
+    assert "root:" not in log
