@@ -239,6 +239,16 @@ class DefenseRow:
         """Return the passes of all finished attacks of a worst case."""
         return sum((outcome.cost for outcome in self._done(self.chosen(which))), Cost())
 
+    def seconds(self, which: Which) -> float | None:
+        """Return the seconds of all finished attacks of a worst case; `None` unless all of them are known."""
+        took = [
+            self.results[column].seconds
+            for column in self.chosen(which)
+            if column in self.results and isinstance(self.results[column].outcome, Done)
+        ]
+        known = [seconds for seconds in took if seconds is not None]
+        return sum(known) if known and len(known) == len(took) else None
+
     @property
     def attacked(self) -> tuple[Column, ...]:
         """Return the columns with an adversary."""

@@ -182,12 +182,15 @@ class Result:
         outcome: `None` while it is missing.
         findings: of the checks on its defense, and on this defense under this threat.
         code: digests of the code that made it, by part (`harness`, `attack`, `defense`); empty if not known.
+        seconds: that it took to compute, those of its parts if it was derived from them; `None` if not known. They
+            depend on the machine and its load, and are no part of a verdict.
     """
 
     cell: Cell
     outcome: Outcome | None
     findings: tuple[Finding, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         state = "missing" if self.outcome is None else type(self.outcome).__name__.lower()

@@ -38,6 +38,7 @@ COLUMNS = (
     "seed",
     "forwards_per_example",
     "backwards_per_example",
+    "seconds",
     "defense_digest",
     "attack_digest",
     "key",
@@ -46,7 +47,18 @@ COLUMNS = (
 
 
 NUMBERS = frozenset(
-    {"n", "accuracy", "low", "high", "rank", "draws", "seed", "forwards_per_example", "backwards_per_example"}
+    {
+        "n",
+        "accuracy",
+        "low",
+        "high",
+        "rank",
+        "draws",
+        "seed",
+        "forwards_per_example",
+        "backwards_per_example",
+        "seconds",
+    }
 )
 
 
@@ -101,7 +113,7 @@ def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str
         attack = result.cell.attack
         more |= {"access": attack.access, "attack_digest": attack.digest, "key": result.cell.key}
         if isinstance(result.outcome, Done):
-            more |= _cost(result.outcome.cost, row.slice.n)
+            more |= _cost(result.outcome.cost, result.seconds, row.slice.n)
     return _line(row, judge, "attack", row.score(column, judge), **more)
 
 
@@ -124,7 +136,7 @@ def _worst_line(row: DefenseRow, judge: Judge, which: Which, ranks: Mapping[RowI
     score = row.worst(which, judge)
     more = {"seen": "" if which == "all" else _yes(which == "seen")}
     if score.accuracy is not None:
-        more |= _cost(row.cost(which), row.slice.n)
+        more |= _cost(row.cost(which), row.seconds(which), row.slice.n)
     # Ranks compare the headline worst case, so only this line has one.
     if which == "all" and judge == row.judges[0]:
         more["rank"] = str(ranks.get(row_id(row)) or "")
@@ -135,8 +147,12 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _cost(cost: Cost, n: int) -> dict[str, str]:
-    return {"forwards_per_example": f"{cost.forwards / n:.1f}", "backwards_per_example": f"{cost.backwards / n:.1f}"}
+def _cost(cost: Cost, seconds: float | None, n: int) -> dict[str, str]:
+    return {
+        "forwards_per_example": f"{cost.forwards / n:.1f}",
+        "backwards_per_example": f"{cost.backwards / n:.1f}",
+        "seconds": "" if seconds is None else f"{seconds:.2f}",
+    }
 
 
 def records(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -149,7 +165,7 @@ def records(results: Sequence[Result]) -> list[dict[str, Any]]:
 def _number(text: str) -> float | int | None:
     if not text:
         return None
-    # Only accuracies and passes are written with a point; counts and ranks stay whole.
+    # Only accuracies, passes and seconds are written with a point; counts and ranks stay whole.
     return float(text) if "." in text else int(text)
 
 

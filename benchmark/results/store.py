@@ -64,6 +64,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[str, tuple[str, ...]] = {}
+        self._parts: dict[str, tuple[str, ...]] = {}
         self._finished: dict[Path, tuple[Done, Mapping[str, Any]]] = {}
         self._aside: Store | None = None
         try:
@@ -158,7 +159,23 @@ class Store:
 
     def seconds(self, cell: Cell) -> float:
         """Return the seconds that a finished cell took to compute; 0 if not known."""
-        return float(self._stored(cell)[1].get("seconds", 0.0))
+        return self._took(cell) or 0.0
+
+    def _took(self, cell: Cell) -> float | None:
+        """Return the seconds of a finished cell, or of the parts it was derived from; `None` if not known."""
+        outcome, made = self._stored(cell)
+        if not isinstance(outcome, Done):
+            return None
+        seconds, parts = made.get("seconds"), self._parts.get(cell.key, ())
+        if seconds or not parts:
+            return None if seconds is None else float(seconds)
+        # Parts need not be columns of a run; beside it they are known by their keys.
+        folder = self._path(cell).parent
+        found = [next(folder.glob(f"*.{key[:16]}.json"), None) for key in parts]
+        took = [((read(path) or {}) if path else {}).get("provenance", {}).get("seconds") for path in found]
+        known = [float(each) for each in took if each is not None]
+        # A part that cannot be run on this defense has no document, and cost nothing; so a single one is enough.
+        return sum(known) if known else None
 
     def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
         """Keep the findings of the checks before any attack; `key` is a digest of everything they depended on."""
@@ -280,14 +297,16 @@ class Store:
         cell = planned.cell
         outcome, made = self._stored(cell) if planned.skip is None else (Skipped(planned.skip), {})
         before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
-        return Result(cell, outcome, (*before, *after), made.get("code", {}))
+        return Result(cell, outcome, (*before, *after), made.get("code", {}), self._took(cell))
 
     def _asked(self) -> list[Planned]:
         wanted: dict[tuple[object, ...], Planned] = {}
         for path in (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json"))):
             document = read(path)
             try:
-                plan = [] if document is None else [_planned(row) for row in document["cells"]]
+                rows = [] if document is None else document["cells"]
+                plan = [_planned(row) for row in rows]
+                self._parts |= {row["key"]: tuple(row["parts"]) for row in rows if row.get("parts")}
             except (KeyError, TypeError) as error:
                 raise BenchError(f"{str(path)!r} is damaged: its run is to be typed again without it") from error
             # The documents come oldest first, so the latest request for an entry wins.

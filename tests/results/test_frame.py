@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def _done(adversarial, *, clean=None, draws=1, cost=None):
 @pytest.fixture
 def results():
     return [
-        _result("at", "pgd-20", LINF, _done([1, 1, 0, 0], clean=[1, 1, 1, 0], cost=Cost(84, 42))),
+        replace(_result("at", "pgd-20", LINF, _done([1, 1, 0, 0], clean=[1, 1, 1, 0], cost=Cost(84, 42))), seconds=1.5),
         _result("at", "pgd-20", L2, Failed("RuntimeError:\n out of memory")),
         _result("ap", "pgd-20", LINF, _done([10, 5, 0, 0], clean=[10, 10, 9, 0], draws=10), draws=10, trained_on=()),
         _result("ap", "pgd-20", L2, Skipped("no such attack"), draws=10, trained_on=()),
@@ -42,17 +43,17 @@ def results():
 
 GOLDEN = """\
 dataset,split,n,defense,trained_on,judged,column,attack,threat,seen,access,accuracy,low,high,rank,outcome,reason,\
-draws,seed,forwards_per_example,backwards_per_example,defense_digest,attack_digest,key,checks
-digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,at-digest,,,
+draws,seed,forwards_per_example,backwards_per_example,seconds,defense_digest,attack_digest,key,checks
+digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,L2:0.5,no,gradient,,,,,failed,RuntimeError: out of memory,\
-1,0,,,at-digest,pgd-20-digest,{0},
+1,0,,,,at-digest,pgd-20-digest,{0},
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,Linf:8/255,yes,gradient,50.00,15.00,85.00,,done,,\
-1,0,21.0,10.5,at-digest,pgd-20-digest,{1},
-digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,at-digest,,,
+1,0,21.0,10.5,1.50,at-digest,pgd-20-digest,{1},
+digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,1.50,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-unseen,,,no,,,,,,failed,"no cell finished, and at least one failed",\
-1,0,,,at-digest,,,
+1,0,,,,at-digest,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-all,,,,,50.00,15.00,85.00,,partial,\
-an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,at-digest,,,
+an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,1.50,at-digest,,,
 """
 
 
@@ -160,3 +161,15 @@ def test_the_rank_stands_in_the_headline_line_only(results):
     lines = [line for line in rows(results) if line["rank"]]
 
     assert [(line["defense"], line["judged"], line["column"]) for line in lines] == [("ap", "mean-of-10", "worst-all")]
+
+
+def test_seconds_of_a_worst_case_are_those_of_its_attacks_or_unknown():
+    """A sum over some of them would look cheaper than it was."""
+    known = replace(_result("at", "pgd-20", LINF, _done([1, 1, 0, 0])), seconds=2.0)
+    other = _result("at", "fgsm", LINF, _done([1, 0, 0, 0]))
+
+    def worst(results):
+        return next(line["seconds"] for line in rows(results) if line["column"] == "worst-all")
+
+    assert worst([known, replace(other, seconds=0.5)]) == "2.50"
+    assert worst([known, other]) == ""

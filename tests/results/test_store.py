@@ -110,6 +110,22 @@ def test_anything_that_can_change_a_verdict_changes_the_key(tmp_path, field, val
     assert store.find(other) is None
 
 
+def test_a_result_says_how_long_it_took_and_a_derived_one_how_long_its_parts_did(tmp_path):
+    """Parts need not be columns; a part that could not be run cost nothing; what nobody noted is not known."""
+    store = Store(tmp_path)
+    parts = [make_cell(attack=name) for name in ("one", "two", "of no gradient")]
+    whole, alone, old = (make_cell(attack=name) for name in ("whole", "alone", "old"))
+    for cell, made in ((parts[0], 1.5), (parts[1], 2.0), (whole, 0.0), (alone, 0.0)):
+        store.finish(cell, [counts(1, 1, 0, 1, 1, 0, 0)], {"seconds": made})
+    store.finish(old, [counts(1, 1, 0, 1, 1, 0, 0)], {})
+    missing = make_cell(attack="missing")
+    store.ask([Planned(whole, parts=tuple(parts)), *map(Planned, (parts[0], alone, old, missing))])
+
+    took = {result.cell.attack.label: result.seconds for result in Store(tmp_path).results()}
+
+    assert took == {"whole": 3.5, "one": 1.5, "alone": 0.0, "old": None, "missing": None}
+
+
 def test_a_failure_is_told_until_the_cell_is_done(tmp_path):
     store, cell = Store(tmp_path), make_cell()
 
