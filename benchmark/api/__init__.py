@@ -22,6 +22,7 @@ _HOME = {
     # read
     "load": "api.stored",
     "gate": "api.stored",
+    "compare": "api.stored",
     "require_promises": "api.stored",
     "runs": "api.stored",
     "verify": "api.stored",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from bench.api.images import Images as Images
     from bench.api.plugins import hold_to_contracts as hold_to_contracts
     from bench.api.results import Results as Results
+    from bench.api.stored import compare as compare
     from bench.api.stored import finished as finished
     from bench.api.stored import gate as gate
     from bench.api.stored import load as load

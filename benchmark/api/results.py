@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from bench.report.comparison import Comparison
     from bench.report.curves import Curves
     from bench.report.figures.style import Width
     from bench.report.gate import GateReport
@@ -233,6 +234,12 @@ class Results(Sequence[Result]):
         from bench.api.stored import gate
 
         return gate(baseline, self, **promises)
+
+    def compare(self, a: str, b: str = "", *, other: Results | str | os.PathLike[str] | None = None) -> Comparison:
+        """Compare two defenses image by image; arguments as of `bench.api.compare`."""
+        from bench.api.stored import compare
+
+        return compare(self, a, b, other=other)
 
     def table(
         self,

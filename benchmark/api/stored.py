@@ -14,6 +14,7 @@ from bench.results.outcome import Done
 from bench.results.store import Store
 
 if TYPE_CHECKING:
+    from bench.report.comparison import Comparison
     from bench.report.gate import GateReport
     from bench.results.cell import Cell
     from bench.results.housekeeping import RunRecord
@@ -73,6 +74,30 @@ def gate(
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
     )
+
+
+def compare(results: Results | Folder, a: str, b: str = "", *, other: Results | Folder | None = None) -> Comparison:
+    """Compare two defenses image by image, in every number that both have.
+
+    Args:
+        results: the results of the first defense, or the folder they lie in.
+        a: its label.
+        b: the label of the second defense; by default the same as `a`, which needs `other`.
+        other: the results of the second defense, if they are not the same.
+
+    Returns:
+        The rows, `table(style)` and `to_json()`.
+
+    Raises:
+        BenchError: a label is not there, a check blocks a defense, or the two have no image in common.
+    """
+    from bench.report.comparison import compare
+
+    if other is None and b in ("", a):
+        raise BenchError(f"{a!r} cannot be compared with itself: name another defense, or another folder (--with)")
+    one = results if isinstance(results, Results) else load(results)
+    two = one if other is None else other if isinstance(other, Results) else load(other)
+    return compare(one.cells, a, two.cells, b or a)
 
 
 def require_promises(alpha: float, min_effect: float, must_detect: float, **_: object) -> None:

@@ -79,7 +79,7 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
         folder = given.pop("results")
         require(**given)
         stored = api.load(default_of("results") if folder is None else folder)
-        if "baseline" in given:  # compared with the same part of another folder
+        if given.get("baseline") is not None:  # compared with the same part of another folder
             given["baseline"] = api.load(given["baseline"]).only(**chosen)
         return {**given, "results": stored.only(**chosen)}
 

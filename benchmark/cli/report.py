@@ -15,11 +15,16 @@ from bench.report.paper.latex import points as require_fit
 _FORMATS = ("screen", "grid", "markdown", "latex")
 
 
-def require_look(**options: object) -> None:
-    """Raise a BenchError unless the options of a table are known and go together."""
-    style, of_latex = options["format"], ("rotate", "split", "fit")
+def require_style(style: str) -> None:
+    """Raise a BenchError unless there is such a format of tables."""
     if style not in _FORMATS:
         raise BenchError(f"--format {style!r} is unknown: give one of {', '.join(_FORMATS)}")
+
+
+def require_look(**options: object) -> None:
+    """Raise a BenchError unless the options of a table are known and go together."""
+    style, of_latex = str(options["format"]), ("rotate", "split", "fit")
+    require_style(style)
     given = next((name for name in of_latex if options[name]), None)
     if given and style != "latex":
         raise BenchError(f"--{given} is for papers: add --format latex")

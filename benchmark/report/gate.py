@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.results.cell import Cell, Result, Slice
+from bench.results.cell import Cell, Result
 from bench.results.outcome import Done, Failed, Skipped, Verdicts
+from bench.results.pairing import only, pairs_of
 from bench.results.stats import holm, sign_flip, smallest_detectable_drop
 
 Counts = NDArray[np.uint8]
@@ -221,8 +222,8 @@ class _Findings:
             self.trouble.append(f"{title}: {', '.join(differences)}")
             self.rows.append(GateRow(title, "not comparable"))
         elif new and isinstance(old.outcome, Done) and isinstance(new.outcome, Done):
-            pairs = _pairs(old.cell.slice, new.cell.slice)
-            was, now = _only(old.outcome.verdicts, pairs[0]), _only(new.outcome.verdicts, pairs[1])
+            pairs = pairs_of(old.cell.slice, new.cell.slice)
+            was, now = only(old.outcome.verdicts, pairs[0]), only(new.outcome.verdicts, pairs[1])
             # Paired images only: a longer slice on one side must not shift the mean.
             if len(was) < max(old.cell.slice.n, new.cell.slice.n):
                 self.notes[f"only the {len(was)} images both sides have are compared"] = None
@@ -285,25 +286,10 @@ def _differences(old: Cell, new: Cell) -> list[str]:
     # An attack with other parameters is another attack, whatever its label.
     facts |= _paired(old.attack.config, new.attack.config)
     differences = [f"{name} {was} -> {now}" for name, (was, now) in facts.items() if was != now]
-    if not len(_pairs(old.slice, new.slice)[0]):
+    if not len(pairs_of(old.slice, new.slice)[0]):
         digests = f"digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}"
         differences.append(f"no image in common: n {old.slice.n} -> {new.slice.n}, {digests}")
     return differences
-
-
-def _pairs(old: Slice, new: Slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices, in each slice, of the images that both hold, matched by id and content."""
-    if old.digest == new.digest:
-        both = np.arange(old.n)
-        return both, both
-    there = {example: index for index, example in enumerate(new.examples)}
-    common = [(index, there[example]) for index, example in enumerate(old.examples) if example in there]
-    indices = np.array(common, dtype=np.int64).reshape(-1, 2)
-    return indices[:, 0], indices[:, 1]
-
-
-def _only(verdicts: Verdicts, index: NDArray[np.int64]) -> Verdicts:
-    return Verdicts(verdicts.draws, verdicts.clean[index], verdicts.adversarial[index])
 
 
 def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.columns import draw_listing, prose, screen_width
+from bench.report.comparison import resolution
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Result, Slice
 from bench.results.ranking import in_order, ranking
@@ -38,7 +39,8 @@ def render_ranking(results: Sequence[Result]) -> str:
     for (part, seed), block in blocks.items():
         lines += [prose(f"{part.dataset} {part.split}, n={part.n}, seed {seed}", width)]
         lines += [draw_listing(_HEADER, block, width, right=(0, 1))]
-        lines += [*(prose(line, width) for line in _left_out(results, part, seed)), ""]
+        notes = [*_left_out(results, part, seed), *([resolution(part.n)] if len(block) > 1 else [])]
+        lines += [*(prose(line, width) for line in notes), ""]
     return "\n".join([*lines, prose(_ABOUT_RANKS, width)])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from bench.catalogue import ATTACKS
 from bench.errors import BenchError
 from bench.report.choice import Place, chosen, places
+from bench.report.comparison import resolution
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
 from bench.results.accuracy import DefenseRow, Judge, Score, by_slice, defense_rows
@@ -239,6 +240,7 @@ def _notes(
     notes += _alarms(rows)
     notes += [f"[{number}] {reason}" for reason, number in footnotes.items()]
     notes += [f"n={n} < {ENOUGH}: smoke numbers, not comparable with a leaderboard"] if n < ENOUGH else []
+    notes += [resolution(n)] if len(rows) > 1 else []
     return tuple(notes)
 
 

@@ -1,7 +1,8 @@
 """Intervals and exact paired tests for verdicts. Importing this module does not import scipy.
 
-Wilson (JASA 1927) and Clopper-Pearson (Biometrika 1934) intervals, the exact McNemar test
-(Psychometrika 1947), Fisher's sign-flip permutation test and Holm's correction (Scand. J. Statist. 1979).
+Wilson (JASA 1927) and Clopper-Pearson (Biometrika 1934) intervals, the interval of Agresti and Min (Statist. Med.
+2005) for paired differences, the exact McNemar test (Psychometrika 1947), Fisher's sign-flip permutation test and
+Holm's correction (Scand. J. Statist. 1979).
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Interval(NamedTuple):
-    """A confidence interval of a share, both ends in [0, 1]."""
+    """A confidence interval of a share, both ends in [0, 1], or of a difference of two, in [-1, 1]."""
 
     low: float
     high: float
@@ -52,6 +53,40 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interva
     low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
     high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
     return Interval(low, high)
+
+
+def paired_difference(differences: Sequence[float] | NDArray[np.floating[Any]], confidence: float = 0.95) -> Interval:
+    """Return the interval of a mean difference between two scores of the same examples.
+
+    That of Agresti and Min (Statist. Med. 24, 729, 2005; "Wald+2"): the normal interval after half an example was
+    added to each of the four pairs of 0/1 verdicts, so two examples that differ by +1/2, -1/2 and 0 in total. Without
+    any difference it is therefore no point. Of a stochastic defense the differences are fractions, which vary less
+    than verdicts; their own variance is used, as the formula is a mean and a variance of differences.
+
+    Args:
+        differences: one minus the other, each in [-1, 1], `[n]`.
+        confidence: in (0, 1).
+
+    Returns:
+        Both ends, in [-1, 1]. It covers the sampling of examples only.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if not len(values) or np.abs(values).max() > 1:
+        raise ValueError("differences of scores in [0, 1] are in [-1, 1], and at least one is needed")
+    z, n = NormalDist().inv_cdf((1 + confidence) / 2), len(values) + 2
+    mean = float(values.sum()) / n
+    variance = (float(np.square(values).sum()) + 1) / n - mean * mean
+    half = z * math.sqrt(variance / n)
+    return Interval(max(-1.0, mean - half), min(1.0, mean + half))
+
+
+def noise_of(differences: NDArray[np.floating[Any]]) -> float:
+    """Return the variance per example of the changes that cancel out, for `smallest_detectable_drop`.
+
+    Changes in both directions are noise; what is left on one side is the difference itself.
+    """
+    up, down = (float(np.square(differences[side]).sum()) for side in (differences > 0, differences < 0))
+    return 2 * min(up, down) / len(differences)
 
 
 def _fair_coins(n: int) -> NDArray[np.float64]:

@@ -7,9 +7,20 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, norm
 
-from bench.results.stats import Interval, clopper_pearson, holm, mcnemar, sign_flip, smallest_detectable_drop, wilson
+from bench.results.stats import (
+    Interval,
+    clopper_pearson,
+    holm,
+    mcnemar,
+    noise_of,
+    paired_difference,
+    sign_flip,
+    smallest_detectable_drop,
+    two_sided,
+    wilson,
+)
 
 SHARES = [(0, 1), (1, 1), (0, 64), (70, 128), (1, 512), (511, 512), (512, 512), (5000, 10_000)]
 
@@ -179,3 +190,62 @@ def test_a_minimal_effect_limits_what_is_reported_at_large_n():
 
     assert drop > effect
     assert binom.sf(math.ceil(n * effect) - 1, n, drop) == pytest.approx(0.8, abs=1e-9)
+
+
+@pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 10), (5, 0, 40), (12, 7, 128), (100, 3, 512), (512, 0, 512)])
+def test_the_paired_interval_is_wald_after_half_a_pair_of_each_kind(b, c, n):
+    """Agresti and Min, written with the counts of the 2 x 2 table: (b-c)/N', variance ((b'+c') - (b'-c')^2/N')/N'^2."""
+    ours = paired_difference([1] * b + [-1] * c + [0] * (n - b - c))
+
+    more_b, more_c, more = b + 0.5, c + 0.5, n + 2
+    error = math.sqrt((more_b + more_c) - (more_b - more_c) ** 2 / more) / more
+    expected = [(more_b - more_c) / more + side * norm.ppf(0.975) * error for side in (-1, 1)]
+    assert list(ours) == pytest.approx([max(-1, expected[0]), min(1, expected[1])], abs=1e-12)
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0.0), (0.05, 0.03), (0.2, 0.05), (0.3, 0.3)])
+@pytest.mark.parametrize("n", [64, 256])
+def test_the_paired_interval_covers_the_difference_as_often_as_it_says(n, shares):
+    """Summed exactly over all outcomes of n pairs, of which a share goes each way."""
+    up, down = shares
+    first = np.arange(n + 1)
+    chances = binom.pmf(first[:, None], n, up) * binom.pmf(first[None, :], n - first[:, None], down / (1 - up))
+    covered = 0.0
+    for b, c in np.argwhere(chances > 1e-9):
+        low, high = paired_difference(np.repeat([1.0, -1.0, 0.0], [b, c, n - b - c]))
+        covered += chances[b, c] * (low <= up - down <= high)
+
+    assert covered > 0.935
+
+
+def test_the_paired_interval_covers_differences_of_counts():
+    """Two stochastic defenses of ten draws whose chances differ from image to image."""
+    generator = np.random.default_rng(3)
+    n, runs, covered = 128, 1500, 0
+    for _ in range(runs):
+        one, other = generator.beta(0.6, 0.4, n), generator.beta(0.5, 0.5, n)
+        draws = (generator.binomial(10, one) - generator.binomial(10, other)) / 10
+        low, high = paired_difference(draws)
+        covered += low <= 0.6 - 0.5 <= high
+
+    assert 0.935 < covered / runs < 0.97
+
+
+@pytest.mark.parametrize("differences", [[], [1.5], [-2]])
+def test_differences_that_are_none_are_refused(differences):
+    with pytest.raises(ValueError, match="differences of scores"):
+        paired_difference(differences)
+
+
+def test_two_sided_is_twice_the_smaller_side_and_never_above_one():
+    values = np.array([1] * 9 + [-1] * 2)
+
+    assert two_sided(values) == two_sided(-values) == pytest.approx(binomtest(9, 11).pvalue)
+    assert two_sided(np.array([1, -1])) == 1.0
+    assert two_sided(np.zeros(3, dtype=np.int64)) == 1.0
+
+
+def test_noise_is_what_cancels_out():
+    """Of three flips one way and one the other, two are noise; without a difference there is none."""
+    assert noise_of(np.array([1.0, 1.0, 1.0, -1.0])) == 0.5
+    assert noise_of(np.zeros(4)) == 0.0

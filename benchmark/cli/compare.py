@@ -1,0 +1,30 @@
+"""The command that compares two defenses."""
+
+from __future__ import annotations
+
+import json
+
+from bench import api
+from bench.api.results import Results
+from bench.cli.report import require_style
+from bench.errors import BenchError
+from bench.report.columns import PAGE, screen_width
+
+
+def require_pair(**options: object) -> None:
+    """Raise a BenchError unless two different defenses are named, or one and another folder."""
+    require_style(str(options["format"]))
+    if options["baseline"] is None and options["b"] in ("", options["a"]):
+        raise BenchError(
+            f"{options['a']!r} cannot be compared with itself: bench compare A B, or bench compare A --with FOLDER"
+        )
+
+
+def compare(results: Results, a: str, b: str, other: Results | None, style: str, *, as_json: bool = False) -> int:
+    """Print the comparison of two defenses."""
+    found = api.compare(results, a, b, other=other)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    else:
+        print(found.table(style, width=screen_width(PAGE)))
+    return 0

@@ -1,0 +1,59 @@
+"""`bench compare` over the published verdicts: two defenses of a folder, or one of two folders."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+CIFAR, CLAIMS = (Path(__file__).resolve().parents[2] / "results" / name for name in ("cifar10", "cifar10-claims"))
+
+
+def bench(*words):
+    return main([str(word) for word in words])
+
+
+def accuracies(label, judged):
+    with (CIFAR / "leaderboard.csv").open(newline="") as file:
+        return {
+            (line["attack"] or line["column"], line["threat"]): float(line["accuracy"])
+            for line in csv.DictReader(file)
+            if (line["defense"], line["judged"]) == (label, judged) and line["accuracy"]
+        }
+
+
+def test_two_defenses_of_a_folder_are_compared_in_the_numbers_of_the_leaderboard(capsys):
+    assert bench("compare", "at", "atop", "--results", CIFAR, "--json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    at, atop = accuracies("at", "deterministic"), accuracies("atop", "mean-of-10")
+    rows = {(row["name"], row["threat"]): row for row in told["rows"]}
+    assert {"standard", "autoattack", "worst-all"} <= {name for name, _ in rows}
+    for place, row in rows.items():
+        assert (100 * row["a"], 100 * row["b"]) == pytest.approx((at[place], atop[place]), abs=0.0051)
+    assert (rows["autoattack", "Linf:8/255"]["better"], rows["standard", ""]["better"]) == ("A", "B")
+
+
+def test_one_defense_of_two_folders_is_compared_with_itself(capsys):
+    """The same cells in both folders: no difference, nothing separated, and every row says what would be."""
+    assert bench("compare", "at", "--results", CIFAR, "--with", CLAIMS, "--attacks", "pgd-20") == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith("A: at, B: at of the other folder; n=256")
+    assert out.count("not separated") == 6
+    assert out.count("(resolved: ") == 6
+
+
+def test_a_table_takes_columns_on_the_screen_and_for_a_paper(capsys):
+    chosen = ("--results", CIFAR, "--columns", "standard,autoattack@Linf,worst-all", "--no-intervals")
+    assert bench("table", *chosen) == 0
+    screen = capsys.readouterr().out
+    assert bench("table", *chosen, "--format", "latex", "--best", "--fit", "column", "--rotate") == 0
+    latex = capsys.readouterr().out
+
+    assert screen.split("\n")[2].split() == ["defense", "standard", "autoattack", "worst"]
+    assert "[76.0" not in screen
+    assert r"\textbf{27.7}$^{*}$" in latex
+    assert "fits 229 pt (column)" in latex
