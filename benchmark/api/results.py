@@ -204,6 +204,12 @@ class Results(Sequence[Result]):
             found.append({**place, **rows})
         return found
 
+    def generalization(self) -> list[dict[str, Any]]:
+        """Return how far robustness reaches beyond the training: a row for each defense and measure, in percent."""
+        from bench.results import generalization
+
+        return generalization.records(self.cells)
+
     def ranking(self) -> list[Ranked]:
         """Return the defenses by their worst case, ties shown as ties."""
         return ranking.ranking(self.cells)

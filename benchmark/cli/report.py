@@ -10,6 +10,7 @@ from bench import api
 from bench.api.results import Results
 from bench.errors import BenchError
 from bench.report.columns import PAGE, prose, screen_width
+from bench.report.generalization import render_measures
 from bench.report.paper.latex import points as require_fit
 
 _FORMATS = ("screen", "grid", "markdown", "latex")
@@ -77,6 +78,15 @@ def leaderboard(results: Results, csv: Path | None, *, as_json: bool = False) ->
         _print_json(results.ranks())
     else:
         print(results.leaderboard())
+    return 0
+
+
+def measures(results: Results, *, as_json: bool = False) -> int:
+    """Print the measures of generalization."""
+    if as_json:
+        _print_json(results.generalization())
+    else:
+        print(render_measures(results.cells, screen_width(PAGE)))
     return 0
 
 

@@ -96,7 +96,7 @@ def differences(a: DefenseRow, b: DefenseRow) -> tuple[list[Difference], list[st
     common = [column for column in a.attacked if column in a.results and column in b.results]
     notes = [] if len(at[0]) == max(a.slice.n, b.slice.n) else [f"only the {len(at[0])} images that both have"]
     pair = _Pair(a, b, at)
-    found = [pair.test("standard", _clean(a), _clean(b))]
+    found = [pair.test("standard", clean_counts(a), clean_counts(b))]
     for column in common:
         why = _incomparable(a, b, column)
         notes += [f"{column.attack} ({column.threat}) is left out: {why}"] if why else []
@@ -165,7 +165,8 @@ class _Pair:
         )
 
 
-def _clean(row: DefenseRow) -> Counts | None:
+def clean_counts(row: DefenseRow) -> Counts | None:
+    """Return the correct draws of each example without attack, `[n]`; `None` if no cell is finished."""
     done = (result.outcome for result in row.results.values())
     return next((outcome.verdicts.clean for outcome in done if isinstance(outcome, Done)), None)
 

@@ -57,3 +57,23 @@ def test_a_table_takes_columns_on_the_screen_and_for_a_paper(capsys):
     assert "[76.0" not in screen
     assert r"\textbf{27.7}$^{*}$" in latex
     assert "fits 229 pt (column)" in latex
+
+
+def test_the_measures_of_generalization_come_as_a_table_and_as_json(capsys):
+    assert bench("leaderboard", "--measures", "--results", CIFAR) == 0
+    screen = capsys.readouterr().out
+    assert bench("leaderboard", "--measures", "--results", CIFAR, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+
+    values = {(row["defense"], row["measure"]): row["value"] for row in told}
+    at = accuracies("at", "deterministic")
+    assert values["at", "worst-unseen"] == pytest.approx(at["worst-unseen", ""], abs=0.0051)
+    assert values["at", "gap"] == pytest.approx(at["worst-seen", ""] - at["worst-unseen", ""], abs=0.0102)
+    unseen = [
+        min(value for (_, threat), value in at.items() if threat == one)
+        for one in ("L2:0.5", "stadv:0.8", "recolor:0.06")
+    ]
+    assert values["at", "mean-unseen"] == pytest.approx(sum(unseen) / 3, abs=0.0051)
+    assert values["at", "UAR Linf"] is None
+    assert f"{values['at', 'mean-unseen']:.1f}" in screen
+    assert "UAR Linf: 5 of 6 threat models have no number" in screen

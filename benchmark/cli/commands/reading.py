@@ -69,11 +69,16 @@ def curve(
 def leaderboard(
     results: Results,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
+    measures: Annotated[
+        bool, typer.Option("--measures", help="Print generalization beyond the training instead: unseen, UAR, CR.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
     from bench.cli import report
 
+    if measures:
+        return report.measures(results, as_json=json)
     return report.leaderboard(results, csv, as_json=json)
 
 
