@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
-from bench.report.paper.sheet import Sheet, blocks, rotated, spans, upright
-from bench.report.paper.text import LEQ, SEEN, Piece, escaped
+from bench.report.paper.sheet import Line, Sheet, blocks, rotated, spans, upright
+from bench.report.paper.text import LEQ, SEEN, Piece, escaped, wrapped
 from bench.report.render import ALARM, Table
 
 # The narrowest of the usual columns (`article` in two columns; ICML has 234 pt, CVPR 237, IEEE 252), and the narrowest
@@ -20,6 +20,8 @@ WIDTHS = {"column": 229.0, "page": 469.0}
 _NARROWEST = 120.0
 # From here on the bodies of floats are too high for a page.
 _HIGHEST = 560.0
+# The longest note, in characters, that a paper has room for.
+_BRIEF = 120
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,16 @@ def _preamble(table: Table, fit: str, room: float, parts: Sequence[Sheet], size:
         "%   \\input{table}  % this file; for another width: --fit and the points that \\the\\linewidth prints",
         f"% \\end{{{float_}}}",
     ]
-    high = sum(len(list(part.lines)) * 2 + 5 for part in parts) * size.skip
-    if high > _HIGHEST:
-        lines.append(
-            "% Too high for one float: choose --columns, leave out the intervals, or give each tabular its own."
-        )
+    if size.skip * sum(map(_height, parts)) > _HIGHEST:
+        lines.append("% Too high for one float: choose --columns, leave out the intervals, or split it by hand.")
     return lines
+
+
+def _height(sheet: Sheet) -> float:
+    """Return how many lines high a tabular is."""
+    names = max((len(head.name) for head in sheet.heads), default=1)
+    rows = sum(max(len(line.name), 1 + _detailed(line)) for line in sheet.lines)
+    return 3.0 + names + rows + 1.5 * len(sheet.sections)
 
 
 def _comment(text: str) -> str:
@@ -152,7 +158,7 @@ def _tabular(sheet: Sheet, size: _Size) -> str:
         if title.latex:
             lines.append(rf"\multicolumn{{{count + 1}}}{{@{{}}l@{{}}}}{{{title.latex}}} \\")
         for at, line in enumerate(rows):
-            if at and any(len(other.name) > 1 or _details(other.cells) for other in rows):
+            if at and any(len(other.name) > 1 or _detailed(other) for other in rows):
                 lines.append(r"\addlinespace[2pt]")
             details = [rf"{{\{size.intervals} {piece.latex}}}" if piece else "" for _, piece in line.cells]
             stack = [[value.latex for value, _ in line.cells], *([details] if any(details) else [])]
@@ -162,8 +168,8 @@ def _tabular(sheet: Sheet, size: _Size) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _details(cells: Sequence[tuple[Piece, Piece | None]]) -> bool:
-    return any(detail is not None for _, detail in cells)
+def _detailed(line: Line) -> bool:
+    return any(detail is not None for _, detail in line.cells)
 
 
 def _from_below(name: Sequence[Piece], depth: int, at: int) -> str:
@@ -203,6 +209,10 @@ def _notes(table: Table, body: str) -> list[str]:
             notes.append("Mean-of-$N$: share of correct draws; worst-of-$N$: all $N$ draws correct.")
         if "worst case" in table.groups:
             notes.append("Worst case: per image, over all attacks of the kind that were run.")
+    else:
+        # Those of other tables are short, as a rule; what is not stands in the comments.
+        brief = [note for note in table.notes if len(note) <= _BRIEF and max(map(len, note.split())) <= _BRIEF // 4]
+        notes += [f"{_broken(table.title)}.", *(f"{escaped(note).rstrip('.')}." for note in brief)]
     told = [f"{mark}~{meaning}" for mark, meaning in _MARKS.items() if _marked(mark, body)]
     notes += [f"{'; '.join(told)}."] if told else []
     if r"\textbf{" in body:
@@ -210,6 +220,11 @@ def _notes(table: Table, body: str) -> list[str]:
     if not notes:
         return []
     return ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\scriptsize\raggedright {' '.join(notes)}}}"]
+
+
+def _broken(text: str) -> str:
+    """Return text as LaTeX without a word that is longer than a line."""
+    return " ".join(escaped(line) for line in wrapped(text, _NARROWEST))
 
 
 def _marked(mark: str, body: str) -> bool:

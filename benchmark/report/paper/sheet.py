@@ -70,7 +70,7 @@ def upright(table: Table) -> Sheet:
         name = rest[0] if group in _GROUPS[3:] and rest else first
         # A corruption says its name above, a worst case over which attacks it is.
         name = first if group == _GROUPS[4] else name
-        under = rest[0] if rest and group in _GROUPS[1:3] else ""
+        under = _under(table, at)
         above = tuple(_attack_name(name, table, _HEAD))
         heads.append(Head(group, threat(under) if under else Piece("", 0.0), above))
     lines = tuple(Line(tuple(_row_name(row[0])), tuple(_cell(row[at]) for at in order)) for row in table.rows)

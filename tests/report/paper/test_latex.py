@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
+from bench.report.comparison import compare
 from bench.report.costs import cost_table
 from bench.report.paper.latex import draw, points
 from bench.report.tables import make_table
@@ -134,11 +135,31 @@ def test_a_width_that_is_none_is_an_error(fit, message):
         points(fit)
 
 
+def test_other_tables_keep_their_threats_and_say_their_short_notes():
+    """A table of costs has two columns of one attack, and a comparison says what A and B are."""
+    cost = draw(cost_table(matrix(["at"], ["pgd-20"], (LINF, L2))), "page")
+    both = matrix(["at", "ap"], ["pgd-20"], (LINF,))
+    told = compare(both, "at", both, "ap").table("latex")
+
+    assert r"$\ell_\infty$, $8/255$" in cost
+    assert r"$\ell_2$, $0.5$" in cost
+    assert "a backward is about two forwards." in cost.split("parbox")[1].split("\n")[0]
+    assert "A: at, B: ap; n=64." in told.split("parbox")[1].split("\n")[0]
+
+
+@pytest.mark.parametrize(("defenses", "told"), [(5, False), (60, True)])
+def test_a_table_that_is_too_high_for_a_page_says_so(defenses, told):
+    text = draw(make_table(matrix([f"d{at}" for at in range(defenses)], ["pgd-20"], (LINF,))), "page")
+
+    assert ("% Too high" in text) is told
+
+
 def tables():
     big = matrix([f"defense-{i}" for i in range(24)], [f"attack-{i}" for i in range(40)], (LINF,))
     hostile = matrix(HOSTILE, HOSTILE[:4], (LINF, L2))
     three = matrix(["standard", "at", "atop"], ["fgsm", "pgd-20", "autoattack"])
     made = {"three": make_table(three, best=True), "hostile": make_table(hostile, best=True), "24x40": make_table(big)}
+    made["compared"] = compare(hostile, HOSTILE[2], hostile, HOSTILE[4])._table()
     return {**made, "outcomes": make_table(every_outcome()), "cost": cost_table(hostile)} | {
         name: stored(name) for name in FOLDERS
     }
