@@ -25,13 +25,6 @@ Companion = Literal["full", "bpda", "transfer", "black-box"]
 AUTOATTACK_STEPS, AUTOATTACK_RAND_EOT = 100, 20
 
 
-def decimals(accuracy: Decimal) -> int:
-    """Count the digits that were printed after the decimal point."""
-    # Only NaN and infinity have an exponent that is not an int.
-    exponent = accuracy.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
 @dataclass(frozen=True)
 class ClaimedProtocol:
     """The protocol of a number. A flag is true where all is well, except `shared_randomness` and `reduced`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from bench.checks.published.numbers import PrintedNumber
+from bench.results.printed import PrintedNumber
 
 # The usual level and power; a published difference is one test, without a correction for others.
 LEVEL = 0.05

@@ -16,14 +16,8 @@ from decimal import Decimal
 
 from bench.checks.published.claim import AttackNumber, PublishedClaim, is_autoattack
 from bench.checks.published.comparison import UnpairedTest
-from bench.checks.published.numbers import (
-    USUAL_SIZES,
-    PrintedNumber,
-    classifier_number,
-    printed_numbers,
-    sizes,
-    standard_number,
-)
+from bench.checks.published.numbers import classifier_number, printed_numbers, standard_number
+from bench.results.printed import USUAL_SIZES, PrintedNumber, sizes
 
 # Families of names by strength. The look-ahead keeps out other attacks whose names merely begin so.
 _ONE_STEP = re.compile(r"(fgsm|fgm)(?![a-z])", re.IGNORECASE)

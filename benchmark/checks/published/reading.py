@@ -6,17 +6,17 @@ import dataclasses
 import tomllib
 import types
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bench.catalogue.percentages import as_printed, shown
 from bench.checks.published.claim import (
     AttackNumber,
     ClaimedProtocol,
     ClassifierAlone,
     PublishedClaim,
     PublishedComparison,
-    decimals,
 )
 from bench.errors import BenchError, unknown
 from bench.threats import ThreatModel
@@ -24,7 +24,6 @@ from bench.threats import ThreatModel
 # Limits that no honest claim reaches, so that any file gives an error instead of filling the memory.
 MOST_BYTES = 1 << 20
 MOST_EXAMPLES = 10**7
-MOST_DECIMALS = 6
 
 _HOME: dict[type[Any], str] = {
     PublishedClaim: "a claim",
@@ -106,17 +105,17 @@ def _value(key: str, value: object, hint: Any) -> Any:  # noqa: ANN401  (both fo
         (hint,) = (part for part in get_args(hint) if part is not type(None))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and hint in _HOME:
         if not isinstance(value, dict):
-            raise BenchError(f"{key} = {_shown(value)} is no table: write [{key}] and its keys below")
+            raise BenchError(f"{key} = {shown(value)} is no table: write [{key}] and its keys below")
         return _record(hint, value)
     if hint is ThreatModel:
         return ThreatModel.parse(_text(key, value))
     if hint is Decimal:
-        return _accuracy(key, value)
+        return as_printed(key, value)
     if hint is int:
         return _count(key, value)
     if hint is bool:
         if not isinstance(value, bool):
-            raise BenchError(f"{key} = {_shown(value)} is no truth value: write {key} = true or {key} = false")
+            raise BenchError(f"{key} = {shown(value)} is no truth value: write {key} = true or {key} = false")
         return value
     if get_origin(hint) is Literal:
         return _choice(key, value, get_args(hint))
@@ -128,23 +127,23 @@ def _value(key: str, value: object, hint: Any) -> Any:  # noqa: ANN401  (both fo
 def _several(key: str, value: object, of: Any) -> tuple[Any, ...]:  # noqa: ANN401
     if get_origin(of) is Literal:
         if not isinstance(value, list):
-            raise BenchError(f'{key} = {_shown(value)} is no list: write {key} = ["{get_args(of)[0]}"]')
+            raise BenchError(f'{key} = {shown(value)} is no list: write {key} = ["{get_args(of)[0]}"]')
         return tuple(_choice(key, item, get_args(of)) for item in value)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BenchError(f"{key} = {_shown(value)} is no list of tables: write [[{key}]] and its keys below")
+        raise BenchError(f"{key} = {shown(value)} is no list of tables: write [[{key}]] and its keys below")
     return tuple(_record(of, item) for item in value)
 
 
 def _choice(key: str, value: object, choices: tuple[str, ...]) -> str:
     text = _text(key, value)
     if text not in choices:
-        raise BenchError(f"{key} = {_shown(value)} is unknown: give one of {', '.join(choices)}")
+        raise BenchError(f"{key} = {shown(value)} is unknown: give one of {', '.join(choices)}")
     return text
 
 
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise BenchError(f'{key} = {_shown(value)} is no text: write {key} = "..."')
+        raise BenchError(f'{key} = {shown(value)} is no text: write {key} = "..."')
     # On one line, and without control characters, which a terminal would obey.
     text = "".join(sign for sign in " ".join(value.split()) if sign.isprintable())
     if not text:
@@ -155,35 +154,7 @@ def _text(key: str, value: object) -> str:
 def _count(key: str, value: object) -> int:
     # In Python a bool is an int, too.
     if not isinstance(value, int) or isinstance(value, bool):
-        raise BenchError(f"{key} = {_shown(value)} is no whole number: write {key} = 512, say")
+        raise BenchError(f"{key} = {shown(value)} is no whole number: write {key} = 512, say")
     if not 1 <= value <= MOST_EXAMPLES:
-        raise BenchError(f"{key} = {_shown(value)} is out of range: it must be from 1 to {MOST_EXAMPLES:,}")
+        raise BenchError(f"{key} = {shown(value)} is out of range: it must be from 1 to {MOST_EXAMPLES:,}")
     return value
-
-
-def _accuracy(key: str, value: object) -> Decimal:
-    """Read percent as printed, from a string, an integer or a decimal number, and keep trailing zeros."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
-        raise BenchError(f"{key} = {_shown(value)} is no accuracy: write percent as printed, such as 72.85")
-    try:
-        accuracy = Decimal(value)
-    except InvalidOperation:
-        accuracy = Decimal("nan")
-    if not accuracy.is_finite() or not 0 <= accuracy <= 100:
-        raise BenchError(f"{key} = {_shown(value)} is no accuracy: write percent from 0 to 100, such as 72.85")
-    digits = decimals(accuracy)
-    if digits > MOST_DECIMALS:
-        raise BenchError(f"{key} = {_shown(value)} has {digits} decimals: write at most {MOST_DECIMALS}")
-    if 0 < accuracy < 1 and digits > 2:
-        raise BenchError(f"{key} = {_shown(value)} looks like a share: write percent, such as {100 * accuracy:.2f}")
-    # abs() makes -0 a 0; quantize() writes 1E+1 out as 10.
-    return abs(accuracy.quantize(Decimal(1).scaleb(-digits)))
-
-
-def _shown(value: object) -> str:
-    """Format a value for a message: short, on one line."""
-    try:
-        text = repr(value) if isinstance(value, str) else str(value)
-    except ValueError:  # an integer too long to print
-        text = "a very long number"
-    return text if len(text) <= 40 else f"{text[:37]}..."

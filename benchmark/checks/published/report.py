@@ -9,16 +9,10 @@ from typing import Any
 from bench.checks.published.claim import PublishedClaim
 from bench.checks.published.comparison import UnpairedTest
 from bench.checks.published.faults import FAULTS, Fault, State
-from bench.checks.published.numbers import (
-    USUAL_SIZES,
-    PrintedNumber,
-    percent,
-    possible_sizes,
-    printed_numbers,
-    truncated_count,
-)
+from bench.checks.published.numbers import printed_numbers
 from bench.checks.published.orderings import suspicious_orders
 from bench.checks.published.protocol import Difference, differences, fulfilled, not_stated, reference_name
+from bench.results.printed import USUAL_SIZES, PrintedNumber, percent, possible_sizes, truncated_count
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.checks.published.claim import decimals
+from bench.catalogue.percentages import decimals
 from bench.checks.published.protocol import differences
 from bench.checks.published.reading import parse_claim
 from tests.checks.published.stated import with_protocol
