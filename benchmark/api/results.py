@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bench.report.figures.style import Width
     from bench.report.gate import GateReport
     from bench.report.ladder import Ladder
+    from bench.report.published import Beside
 
 
 @dataclass(frozen=True, repr=False)
@@ -289,8 +290,8 @@ class Results(Sequence[Result]):
         return "\n\n".join(tables)
 
     def summary(self, *, width: int | None = None) -> str:
-        """Return what a study is for as text: its ladders or its claims; without a study, the table."""
-        from bench.report import claims, ladder
+        """Return what a study is for as text: ladders, claims, published values; without a study, the table."""
+        from bench.report import claims, ladder, published
 
         if self.study is None:
             return self.table(width=width)
@@ -301,6 +302,10 @@ class Results(Sequence[Result]):
         )
         if self.study.claims:
             parts.append(f"\n{self.study.title}\n\n{claims.render(claims.comparisons(self.cells, self.study))}\n")
+        if self.study.published:
+            parts.append(
+                f"\n{self.study.title}: published values beside ours\n\n{published.render(self.published())}\n"
+            )
         return "\n".join(parts)
 
     def groups(self) -> list[Results]:
@@ -332,6 +337,20 @@ class Results(Sequence[Result]):
         # Controls are cells that no table shows, so they are stored beside the others.
         aside = self.store.aside()
         return ladder.ladders(self.cells, self.study, lambda cell: aside.find(control(cell, "base")))
+
+    def published(self) -> list[Beside]:
+        """Return the published values that the study carries, each beside what was measured; empty without a study."""
+        from bench.report.published import beside
+
+        return beside(self.cells, self.study) if self.study is not None else []
+
+    def under(self, study: str) -> Results:
+        """Return the same cells as results of a study: its `summary()`, `ladders()` and `published()`.
+
+        Args:
+            study: the name of one of ours, or the path of a TOML file.
+        """
+        return replace(self, study=read_study(study))
 
     def plot_matrix(self, judge: str = "", *, width: Width = "page") -> Figure:
         """Draw every accuracy with its interval, a row for each defense; `width` is `column`, `page` or inches."""

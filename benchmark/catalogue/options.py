@@ -46,7 +46,7 @@ class RunOptions:
         "default, all, seen, unseen, none, lp, non-lp, score, decision, or names as for defenses.",
         study=True,
     )
-    study: str = option("", "ladder, convergence, atop-claims, or your own FILE.toml; other options outrank it.")
+    study: str = option("", "A name (bench list studies) or your own FILE.toml; other options outrank it.")
     dataset: str = option("digits", f"digits, {DATASETS}.", study=True)
     data: Path | None = option(None, "Folder the datasets lie in.", short="the user cache")
     threat: str = option("", "FAMILY:EPS,... such as Linf:8/255,L2:0.5.", study=True, short="the usual ones")

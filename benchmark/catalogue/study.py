@@ -19,6 +19,8 @@ In place of rungs a study may have claims, each compared under each protocol:
     worse = "at"
     on = "unseen"               # or "seen" by the better one, or "standard": without attack
 
+Any study may carry published values, which are shown beside what is measured: `bench.catalogue.published`.
+
 An option on the command line outranks the file.
 """
 
@@ -26,11 +28,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from bench.catalogue.options import of_studies
+from bench.catalogue.published import PublishedValue, published_value
 from bench.catalogue.request import parse_list
 from bench.errors import BenchError, unknown
 
@@ -41,7 +45,7 @@ CONTROL = "pgd-20"
 
 _BESIDE = ("base",)
 _OPTIONS = of_studies()
-_KEYS = ("title", "rungs", "beside", "protocols", "claims", *_OPTIONS)
+_KEYS = ("title", "rungs", "beside", "protocols", "claims", "published", *_OPTIONS)
 _ON = ("seen", "unseen", "standard")
 
 
@@ -94,6 +98,7 @@ class Study:
         beside: variants of each defense measured as a control, under the strongest deterministic rung.
         protocols: the attacks that the claims are tested under.
         claims: the comparisons of two defenses that are tested.
+        published: values to show beside what is measured.
     """
 
     title: str
@@ -102,6 +107,11 @@ class Study:
     beside: tuple[str, ...] = ()
     protocols: tuple[AttackProtocol, ...] = ()
     claims: tuple[Claim, ...] = ()
+    published: tuple[PublishedValue, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain data; published values as text, because a number would lose its decimals."""
+        return {**asdict(self), "published": [each.to_json() for each in self.published]}
 
 
 def names() -> list[str]:
@@ -119,12 +129,12 @@ def read(name: str) -> Study:
     if not name.endswith(".toml") and name not in names():
         raise unknown("study", name, names())
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
         raise BenchError(
             f"study {name!r} cannot be read ({error.strerror}): pass a TOML file or one of ours"
         ) from error
-    except ValueError as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise BenchError(f"study {name!r} is not TOML: {error}") from error
     for key in data:
         if key not in _KEYS:
@@ -151,7 +161,10 @@ def read(name: str) -> Study:
         # A run needs an attack even if all claims are about standard accuracy; FGSM is the cheapest.
         options["attacks"] = ",".join(dict.fromkeys(needed)) or "fgsm"
     title = _of_type(name, "title", data.get("title", path.stem), str)
-    return Study(title, options, rungs, beside, protocols, claims)
+    published = tuple(
+        published_value(name, row) for row in _of_type(name, "published", data.get("published", []), list)
+    )
+    return Study(title, options, rungs, beside, protocols, claims, published)
 
 
 def _rung(name: str, row: object) -> Rung:

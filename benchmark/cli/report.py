@@ -49,6 +49,17 @@ def table(results: Results, style: str, *, as_json: bool = False, **look: Any) -
     return 3 if results.missing or results.failed else 0
 
 
+def study(results: Results, *, as_json: bool = False) -> int:
+    """Print what a study is for, from stored verdicts; return 3 if a cell is missing or failed."""
+    if as_json:
+        assert results.study is not None  # noqa: S101  (the caller named it)
+        published = [each.to_json() for each in results.published()]
+        _print_json({"study": results.study.title, "tables": results.to_json(), "published": published})
+    else:
+        print(results.summary(width=screen_width(PAGE)))
+    return 3 if results.missing or results.failed else 0
+
+
 def _print_json(told: object) -> None:
     print(json.dumps(told, indent=1, ensure_ascii=False))
 

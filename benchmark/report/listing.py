@@ -46,7 +46,7 @@ def registered(kind: str = "all") -> Any:  # noqa: ANN401  (plain data)
         "defenses": [dataclasses.asdict(entry) for entry in DEFENSES],
         "attacks": [dataclasses.asdict(entry) for entry in ATTACKS],
         "datasets": list(known()),
-        "studies": [{"name": name, **dataclasses.asdict(study.read(name))} for name in study.names()],
+        "studies": [{"name": name, **study.read(name).to_json()} for name in study.names()],
     }
     return everything if kind == "all" else everything[kind]
 
@@ -88,10 +88,11 @@ def _studies(width: int | None) -> str:
 
 
 def _compares(of: study.Study) -> str:
-    """Return the counts of a study's rungs, claims and protocols: `4 rungs beside base`."""
+    """Return the counts of a study's parts: `4 rungs beside base`, `cells, 12 published`."""
     kinds = (("rung", of.rungs), ("claim", of.claims), ("protocol", of.protocols))
     counts = " x ".join(f"{len(each)} {kind}{'s' if len(each) > 1 else ''}" for kind, each in kinds if each)
-    return (counts or "cells") + "".join(f" beside {variant}" for variant in of.beside)
+    text = (counts or "cells") + "".join(f" beside {variant}" for variant in of.beside)
+    return f"{text}, {len(of.published)} published" if of.published else text
 
 
 def _cost(entry: AttackEntry) -> str:

@@ -1,8 +1,8 @@
 """Intervals and exact paired tests for verdicts. Importing this module does not import scipy.
 
-Wilson (JASA 1927) and Clopper-Pearson (Biometrika 1934) intervals, the interval of Agresti and Min (Statist. Med.
-2005) for paired differences, the exact McNemar test (Psychometrika 1947), Fisher's sign-flip permutation test and
-Holm's correction (Scand. J. Statist. 1979).
+Wilson (JASA 1927) and Clopper-Pearson (Biometrika 1934) intervals, those of Newcombe (Statist. Med. 1998) for
+differences of independent shares and of Agresti and Min (Statist. Med. 2005) for paired ones, the exact McNemar test
+(Psychometrika 1947), Fisher's sign-flip permutation test and Holm's correction (Scand. J. Statist. 1979).
 """
 
 from __future__ import annotations
@@ -87,6 +87,25 @@ def noise_of(differences: NDArray[np.floating[Any]]) -> float:
     """
     up, down = (float(np.square(differences[side]).sum()) for side in (differences > 0, differences < 0))
     return 2 * min(up, down) / len(differences)
+
+
+def newcombe(a: float, n_a: int, b: float, n_b: int, confidence: float = 0.95) -> Interval:
+    """Return Newcombe's hybrid score interval of the difference `a / n_a - b / n_b` of two independent samples.
+
+    Method 10 of Newcombe, Statistics in Medicine 17 (1998), 873-890: the ends of the two Wilson intervals that lie
+    in the direction of the difference, added in quadrature. It is for different images; verdicts on the same images
+    are paired, and `sign_flip` sees smaller differences.
+
+    Args:
+        a: successes of the first sample; may be fractional, as for `wilson`.
+        n_a: its examples.
+        b: successes of the second sample.
+        n_b: its examples.
+        confidence: of the interval.
+    """
+    (low_a, high_a), (low_b, high_b) = wilson(a, n_a, confidence), wilson(b, n_b, confidence)
+    p, q = a / n_a, b / n_b
+    return Interval(p - q - math.hypot(p - low_a, high_b - q), p - q + math.hypot(high_a - p, q - low_b))
 
 
 def _fair_coins(n: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench.catalogue import ATTACKS, DEFENSES, resolve
+from bench.catalogue import ATTACKS, DEFENSES, resolve, study
 from bench.catalogue.request import parse_list
 from bench.errors import BenchError
 from bench.report.listing import about, listing, registered
@@ -24,7 +24,10 @@ def test_the_list_of_studies_tells_what_each_asks_compares_and_fixes():
     """Those that come with the package, in the words and options of their files."""
     told = listing("studies")
 
-    _, claims, convergence, ladder = told.splitlines()
+    lines = {line.split()[0]: line for line in told.splitlines()[1:]}
+    claims, convergence, ladder = lines["atop-claims"], lines["convergence"], lines["ladder"]
+    assert list(lines) == study.names()
+    assert re.match(r"atop-table-linf +cells, 20 published  ", lines["atop-table-linf"])
     assert re.match(r"atop-claims +3 claims x 2 protocols +What AToP claims: ", claims)
     assert ": --defenses 'at,ap[rt=1],atop' --attacks blind,pgd-20," in claims
     assert "  6 rungs " in convergence

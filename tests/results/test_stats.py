@@ -14,6 +14,7 @@ from bench.results.stats import (
     clopper_pearson,
     holm,
     mcnemar,
+    newcombe,
     noise_of,
     paired_difference,
     sign_flip,
@@ -48,6 +49,49 @@ def test_clopper_pearson_agrees_with_scipy(successes, n):
 def test_all_robust_out_of_512_shows_no_more_than_99_3_percent():
     """512 of 512 is no 100 %: the exact interval reaches down to 99.28 %."""
     assert clopper_pearson(512, 512).low == pytest.approx(0.9928, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "n_a", "b", "n_b", "low", "high"),
+    [
+        (56, 70, 48, 80, 0.0524, 0.3339),
+        (9, 10, 3, 10, 0.1705, 0.8090),
+        (6, 7, 2, 7, 0.0582, 0.8062),
+        (5, 56, 0, 29, -0.0381, 0.1926),
+        (0, 10, 0, 20, -0.1611, 0.2775),
+        (0, 10, 0, 10, -0.2775, 0.2775),
+        (10, 10, 0, 20, 0.6791, 1.0000),
+        (10, 10, 0, 10, 0.6075, 1.0000),
+    ],
+)
+def test_the_interval_of_a_difference_is_the_published_one(a, n_a, b, n_b, low, high):
+    """The eight worked examples of Newcombe (1998), table II, method 10."""
+    assert newcombe(a, n_a, b, n_b) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("a", "n_a"), SHARES)
+@pytest.mark.parametrize(("b", "n_b"), [(41, 64), (373, 512), (0, 64), (10_000, 10_000)])
+def test_the_interval_of_a_difference_follows_from_those_of_the_shares(a, n_a, b, n_b):
+    """Against scipy's Wilson intervals; the mirror image of the other order; within [-1, 1]."""
+    one, other = (binomtest(k, n).proportion_ci(0.95, "wilson") for k, n in ((a, n_a), (b, n_b)))
+    p, q = a / n_a, b / n_b
+
+    low, high = newcombe(a, n_a, b, n_b)
+
+    assert low == pytest.approx(p - q - math.sqrt((p - one.low) ** 2 + (other.high - q) ** 2), abs=1e-12)
+    assert high == pytest.approx(p - q + math.sqrt((one.high - p) ** 2 + (q - other.low) ** 2), abs=1e-12)
+    assert newcombe(b, n_b, a, n_a) == pytest.approx((-high, -low), abs=1e-12)
+    assert -1 - 1e-12 <= low <= p - q <= high <= 1 + 1e-12
+
+
+def test_the_interval_of_a_difference_covers_it_as_often_as_it_says():
+    """Over all pairs of counts, 64 against 128 examples: near 95 %, whatever the true shares are."""
+    n_a, n_b = 64, 128
+    ends = np.array([[newcombe(a, n_a, b, n_b) for b in range(n_b + 1)] for a in range(n_a + 1)])
+    for p, q in itertools.product((0.1, 0.5, 0.64), (0.2, 0.56, 0.9)):
+        covered = (ends[..., 0] <= p - q) & (p - q <= ends[..., 1])
+        chance = binom.pmf(np.arange(n_a + 1), n_a, p) @ covered @ binom.pmf(np.arange(n_b + 1), n_b, q)
+        assert 0.93 < chance < 0.975
 
 
 @pytest.mark.parametrize("interval", [wilson, clopper_pearson])

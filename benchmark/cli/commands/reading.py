@@ -39,6 +39,12 @@ def table(
     fit: Annotated[str, typer.Option(help="LaTeX no wider than column, page or so many points.")] = "",
     rotate: Annotated[bool, typer.Option("--rotate", help="LaTeX with defenses as columns.")] = False,
     split: Annotated[bool, typer.Option("--split", help="LaTeX in several tabulars, not in smaller letters.")] = False,
+    study: Annotated[
+        str,
+        typer.Option(
+            autocompletion=completing("study"), help="Print what this study is for, published values beside ours."
+        ),
+    ] = "",
     json: AsJson = False,
 ) -> int:
     """Print the table of stored verdicts, all that the checks say of them, or what they cost."""
@@ -46,6 +52,8 @@ def table(
 
     if checks:
         return report.findings(results)
+    if study:
+        return report.study(results.under(study), as_json=json)
     look = {"columns": columns, "intervals": not no_intervals, "best": best}
     paper = {"fit": fit or "page", "rotate": rotate, "split": split}
     return report.table(results, format, as_json=json, cost=cost, **look, **paper)
