@@ -55,6 +55,15 @@ EXPECTED = {
     "atop-rt2-full-gradient": (True, False, set()),
     "atop-rt2-skipped-against-full": (True, True, {"F4", "F6"}),
     "rt1-fgsm-two-gradients": (True, None, {"F3"}),
+    "rt2-fgsm-two-gradients": (True, None, {"F3"}),
+    "atop-ae-cifar100": (True, False, {"F3", "F8", "F9"}),
+    "atop-rt1-purifier-skipped": (True, True, {"F4", "F6"}),
+    "atop-rt2-classifier-only": (True, True, {"F4"}),
+    "atop-rt3-classifier-only": (True, False, {"F4"}),
+    "atop-rt1-classifier-only-imagenette": (True, True, {"F4"}),
+    "atop-rt2-classifier-only-imagenette": (True, False, {"F4"}),
+    "atop-rt3-classifier-only-imagenette": (True, True, {"F4"}),
+    "rt1-tables-7-and-8-imagenette": (True, None, {"F4"}),
     "atop-rt2-fixed-mask": (True, True, set()),
     "rt1-tables-7-and-8": (True, None, {"F4"}),
     "atop-training-log-epoch-50": (True, None, {"F4", "F8", "F9"}),
@@ -114,6 +123,12 @@ def test_the_gradient_of_rt1_is_masked():
     (line,) = example("rt1-fgsm-two-gradients").orders
 
     assert "FGSM (full gradient) is 23.24 points above FGSM (purifier skipped)" in line
+
+
+def test_the_gradient_of_rt2_is_masked_too():
+    (line,) = example("rt2-fgsm-two-gradients").orders
+
+    assert "FGSM (full gradient) is 17.58 points above FGSM (purifier skipped): the gradient is masked" in line
 
 
 def test_the_json_says_all_that_the_screen_says(capsys):
