@@ -23,6 +23,7 @@ _HOME = {
     "load": "api.stored",
     "gate": "api.stored",
     "compare": "api.stored",
+    "history": "api.stages",
     "require_promises": "api.stored",
     "runs": "api.stored",
     "verify": "api.stored",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from bench.api.images import Images as Images
     from bench.api.plugins import hold_to_contracts as hold_to_contracts
     from bench.api.results import Results as Results
+    from bench.api.stages import history as history
     from bench.api.stored import compare as compare
     from bench.api.stored import finished as finished
     from bench.api.stored import gate as gate

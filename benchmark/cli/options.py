@@ -83,8 +83,16 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
             given["baseline"] = api.load(given["baseline"]).only(**chosen)
         return {**given, "results": stored.only(**chosen)}
 
-    options = {name: (Annotated[str, typer.Option(f"--{name}", help=text)], "") for name, text in _FILTER.items()}
-    return _with({"results": (of_run("results"), None), **options}, command, read)
+    return _with({"results": (of_run("results"), None), **_filters()}, command, read)
+
+
+def choosing(command: Command) -> Command:
+    """Replace the `**options` of a command by the filters of stored results; a filter that is not given is empty."""
+    return _with(_filters(), command, lambda given: given)
+
+
+def _filters() -> dict[str, tuple[Any, Any]]:
+    return {name: (Annotated[str, typer.Option(f"--{name}", help=text)], "") for name, text in _FILTER.items()}
 
 
 def _own(command: Command) -> Mapping[str, inspect.Parameter]:

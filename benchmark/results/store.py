@@ -265,13 +265,16 @@ class Store:
         if stored is None or stored["examples"] != document["examples"]:
             write(path, document)
 
-    def results(self) -> list[Result]:
+    def results(self, runs: int | None = None) -> list[Result]:
         """Return every requested cell with its stored outcome.
+
+        Args:
+            runs: only what the first so many runs requested; by default all of them.
 
         Raises:
             BenchError: nothing was ever run with this folder.
         """
-        plan = self._asked()
+        plan = self._asked(runs)
         if not plan:
             raise BenchError(f"no results in {str(self.root)!r}: fill it with 'bench run', or pass --results FOLDER")
         # A folder merged from two machines may know one defense by two sets of answers: it gets one name.
@@ -299,9 +302,10 @@ class Store:
         before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
         return Result(cell, outcome, (*before, *after), made.get("code", {}), self._took(cell))
 
-    def _asked(self) -> list[Planned]:
+    def _asked(self, runs: int | None = None) -> list[Planned]:
         wanted: dict[tuple[object, ...], Planned] = {}
-        for path in (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json"))):
+        paths = (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json")))
+        for path in [path for path in paths if path.is_file()][:runs]:
             document = read(path)
             try:
                 rows = [] if document is None else document["cells"]

@@ -1,4 +1,4 @@
-"""Commands that hold results against others: gate and compare."""
+"""Commands that hold results against others: gate, compare and history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from bench.cli.options import completing, reading
+from bench.cli.options import choosing, completing, reading
 from bench.cli.root import AsJson, app
 
 if TYPE_CHECKING:
@@ -67,3 +67,30 @@ def compare(
 
     # `reading` has made results of the folder.
     return compare(results, a, b, cast("Results | None", baseline), format, as_json=json)
+
+
+@app.command()
+@choosing
+def history(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Results folders, the oldest first; of a single one, or the default one, its runs.",
+        ),
+    ] = None,
+    *,
+    git: Annotated[
+        Path | None, typer.Option(help="A results folder under git instead: its state at each commit that touched it.")
+    ] = None,
+    last: Annotated[int, typer.Option(help="Only the last so many commits or runs.")] = 20,
+    by_time: Annotated[bool, typer.Option("--by-time", help="Folders in the order of their latest runs.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write every point to a CSV file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw a figure: .pdf, .pgf, .svg or .png.")] = None,
+    json: AsJson = False,
+    **chosen: str,
+) -> int:
+    """Show how accuracies moved over folders, runs or commits: intervals, breaks, paired tests."""
+    from bench.cli.history import history as body
+
+    return body(folders or [], git, last, by_time, csv, plot, as_json=json, **chosen)

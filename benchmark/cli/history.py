@@ -1,0 +1,40 @@
+"""The command `bench history`: how accuracies moved, on the screen, as CSV, JSON or a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import api
+
+
+def history(
+    folders: Sequence[Path],
+    git: Path | None,
+    last: int,
+    by_time: bool,
+    csv: Path | None,
+    plot: Path | None,
+    *,
+    as_json: bool = False,
+    **chosen: str,
+) -> int:
+    """Print the history, and write the files that were asked for."""
+    if plot is not None:  # before anything is read
+        from bench.report.figures.files import require_suffix
+
+        require_suffix(plot)
+    found = api.history(*folders, git=git, last=last, by_time=by_time, alpha=0.01, min_effect=0.01, **chosen)
+    figure = found.plot() if plot is not None else None
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else found)
+    written = []
+    if csv is not None:
+        written.append(f"history  {found.to_csv(csv)}")
+    if plot is not None and figure is not None:
+        from bench.report.figures.files import save
+
+        written.append(f"figure   {save(figure, plot)}")
+    if written and not as_json:
+        print("\n" + "\n".join(written))
+    return 0
