@@ -14,6 +14,7 @@ _HOME = {
     "plan": "api.forecast",
     "evaluate": "api.evaluation",
     "own_images": "api.evaluation",
+    "import_archive": "api.archives",
     "train": "api.training",
     "unfinished": "api.training",
     "run_of": "api.training",
@@ -48,6 +49,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from bench.api.archives import import_archive as import_archive
     from bench.api.evaluation import evaluate as evaluate
     from bench.api.evaluation import own_images as own_images
     from bench.api.examination import audit as audit

@@ -112,17 +112,17 @@ def fill(asked: Asked) -> Results:
     work = pending(how.plan, store)
     asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
     # Before anything is written: a mistake in the request must leave the folder as it was.
-    _require_loadable(work.cells, asked)
+    require_loadable(work.cells, asked)
     store.require_writable()
     asked.known.remember(store)
     how.remember(store)
     _say_what_is_new(how, asked)
     watcher.step("examining the defenses")
-    examination = _examination(asked)
-    plan = how.plan if examination is None else _admitted(how.plan, examination, asked)
-    _compute(plan, work.admitted(plan), asked, examination)
-    if examination is not None and work.cells:
-        watcher.say(examination.bill.beside(sum(store.seconds(cell) for cell in work.cells)))
+    examined = examination(asked)
+    plan = how.plan if examined is None else admitted(how.plan, examined, asked)
+    _compute(plan, work.admitted(plan), asked, examined)
+    if examined is not None and work.cells:
+        watcher.say(examined.bill.beside(sum(store.seconds(cell) for cell in work.cells)))
     return Results(tuple(store.result(planned) for planned in plan), store, asked.examples, asked.study)
 
 
@@ -180,7 +180,7 @@ def _require_choices(options: RunOptions) -> None:
         raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
 
 
-def _require_loadable(cells: Sequence[Cell], asked: Asked) -> None:
+def require_loadable(cells: Sequence[Cell], asked: Asked) -> None:
     """Load every defense once, because a bad checkpoint is a mistake in the request, not a failed cell."""
     # By label, so that each defense is loaded once for all of its cells.
     for defense in {cell.defense.label: cell.defense for cell in cells}.values():
@@ -211,14 +211,15 @@ def _say_what_is_new(found: precision.Settled, asked: Asked) -> None:
         )
 
 
-def _examination(asked: Asked) -> Examination | None:
+def examination(asked: Asked) -> Examination | None:
+    """Return the checks of a run; `None` where none are wanted."""
     options = asked.options
     if options.checks == "none":
         return None
     return Examination(asked.store, asked.store.aside(), ExaminedImages(asked.examples, asked.held_out), options.device)
 
 
-def _admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) -> list[Planned]:
+def admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) -> list[Planned]:
     """Examine every defense, report every alarm, and mark the cells of defenses that a check blocks."""
     despite = {name.strip().upper() for name in asked.options.despite.split(",") if name.strip()}
     threats = {planned.cell.threat for planned in plan}

@@ -13,7 +13,7 @@ from bench.catalogue.study import Study
 from bench.catalogue.study import read as read_study
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, unknown
-from bench.results import frame, ranking
+from bench.results import frame, known, ranking
 from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Judge, Score, Which, by_slice, defense_rows
 from bench.results.cell import Cell, Result
 from bench.results.filter import Filter
@@ -21,6 +21,7 @@ from bench.results.finding import Finding
 from bench.results.outcome import Failed
 from bench.results.ranking import Ranked
 from bench.results.store import Store
+from bench.threats import ThreatModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,9 +141,10 @@ class Results(Sequence[Result]):
         row, judged = self._row(defense, judge)
         if not attack:
             return _number(row.standard(judged), f"{defense} without attack")
-        columns = [each for each in row.attacked if each.attack == attack and threat in ("", str(each.threat))]
+        there = (*row.attacked, *row.imported)
+        columns = [each for each in there if each.attack == attack and threat in ("", str(each.threat))]
         if not columns:
-            raise unknown("attack of these results", attack, dict.fromkeys(each.attack for each in row.attacked))
+            raise unknown("attack of these results", attack, dict.fromkeys(each.attack for each in there))
         if len(columns) > 1:
             raise BenchError(f"{attack!r} was run under {', '.join(str(each.threat) for each in columns)}: name one")
         return _number(row.score(columns[0], judged), f"{defense} x {attack}")
@@ -159,6 +161,18 @@ class Results(Sequence[Result]):
             raise unknown("worst case", which, WORST_CASES)
         row, judged = self._row(defense, judge)
         return _number(row.worst(which, judged), f"{defense}, worst case {which}")
+
+    def best_known(self, defense: str, threat: str = "", judge: str = "") -> Accuracy:
+        """Return the per-example worst case over all attacks and the archives of others (`bench import`).
+
+        Args:
+            defense: its label.
+            threat: only what was made under this threat model; by default everything.
+            judge: as for `accuracy`.
+        """
+        row, judged = self._row(defense, judge)
+        under = ThreatModel.parse(threat) if threat else None
+        return _number(known.best_known(row, judged, under), f"{defense}, best known")
 
     def checks(self, *, width: int | None = None) -> str:
         """Return every row of every check, flagged or not, as text.

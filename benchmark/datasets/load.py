@@ -45,23 +45,42 @@ def load(name: str, split: str, *, n: int | None = None, data: Path | None = Non
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    base, framing = _named(name)
-    if base == "digits":
+    if _named(name)[0] == "digits":
         from bench.datasets.digits import digits
 
         examples = digits(split)
         return examples if n is None else examples.first(n)
+    found, rows, dataset = _listed(name, split, data)
+    return found.read(rows, n, dataset=dataset, split=split)
+
+
+def published_order(name: str, split: str, *, data: Path | None = None) -> list[str]:
+    """Return the ids of a split in the order in which the dataset itself holds its images; nothing is decoded.
+
+    For CIFAR in its published archive this is the order of torchvision, and so that of RobustBench; for image folders
+    it is the alphabetical order of classes and files.
+    """
+    if _named(name)[0] == "digits":
+        from bench.datasets.digits import digits
+
+        return sorted(digits(split).ids)  # their ids are numbered as scikit-learn holds them
+    found, rows, _ = _listed(name, split, data)
+    return [found.ids[row] for row in sorted(rows.tolist())]
+
+
+def _listed(name: str, split: str, data: Path | None) -> tuple[Listing, Rows, str]:
+    """Return the images of a dataset that is read from disk, the rows of a split, and its name in a path."""
+    base, framing = _named(name)
     if base in CIFARS:
-        found, rows = listing(CIFARS[base], split, data_folder(data))
-        return found.read(rows, n, dataset=base, split=split)
+        return *listing(CIFARS[base], split, data_folder(data)), base
     if base in IMAGENETTES:
         found, rows = imagenette.listing(IMAGENETTES[base], split, data_folder(data), framing)
-        return found.read(rows, n, dataset=imagenette.label(IMAGENETTES[base], framing), split=split)
+        return found, rows, imagenette.label(IMAGENETTES[base], framing)
     folder = _image_folder(base)
     found, rows = _split_of(folder, split, framing)
     if not len(rows):
         raise BenchError(f"{folder} has no image in its {split} split: add images, or give it a {split}/ folder")
-    return found.read(rows, n, dataset=folder_slug(folder) + framing.slug, split=split)
+    return found, rows, folder_slug(folder) + framing.slug
 
 
 def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:

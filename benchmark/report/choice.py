@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError, unknown
 from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, Which
+from bench.results.known import best_known
 from bench.results.outcome import Done
-from bench.threats import CORRUPTION
+from bench.threats import CORRUPTION, ThreatModel
 
 STANDARD, MEAN = "standard", "mean"
 # Between an attack and the threat model that tells it from the same attack under others.
@@ -30,17 +31,24 @@ class Place:
         header: the lines above it.
         columns: the results behind it; for a corruption, one for each severity.
         which: for a worst case, over which attacks.
+        known: for what is best known, archives of others included, under which threat model.
     """
 
     name: str
     header: tuple[str, ...]
     columns: tuple[Column, ...] = ()
     which: Which | None = None
+    known: ThreatModel | None = None
 
     @property
     def attacked(self) -> Column | None:
         """Return the attack and threat model of the column, if it is of a single one."""
         return self.columns[0] if self.which is None and self.columns and not self.shifted else None
+
+    @property
+    def imported(self) -> bool:
+        """Return whether it is of an archive of others, which was made against one defense."""
+        return bool(self.columns) and self.columns[0].imported
 
     @property
     def shifted(self) -> bool:
@@ -52,14 +60,16 @@ class Place:
         """Return every name that chooses it: `pgd-20`, `pgd-20@Linf` and `pgd-20@Linf:8/255`."""
         if self.which is not None:
             return self.name, "worst"
-        if self.attacked is None:
+        threat = self.attacked.threat if self.attacked is not None else self.known
+        if threat is None:
             return (self.name,)
-        threat = self.attacked.threat
         return self.name, f"{self.name}{AT}{threat.family}", f"{self.name}{AT}{threat}"
 
     def score(self, row: DefenseRow, judge: Judge) -> Score:
         if self.which is not None:
             return row.worst(self.which, judge)
+        if self.known is not None:
+            return best_known(row, judge, self.known)
         if self.attacked is not None:
             return row.score(self.attacked, judge)
         return row.corrupted(self.columns, judge) if self.shifted else row.standard(judge)
@@ -71,8 +81,11 @@ class Place:
     def counts(self, row: DefenseRow) -> NDArray[np.int64] | None:
         """Return the correct draws of each example that its headline accuracy is the mean of; `None` if there are none.
 
-        For a corruption they are summed over its severities.
+        For a corruption they are summed over its severities. Of archives of others there are none: defenses that did
+        not get the same archives cannot be compared.
         """
+        if self.known is not None or self.imported:
+            return None
         if self.which is not None:
             worst = row.worst_counts(self.which)
             return None if worst is None else worst.astype(np.int64)
@@ -91,8 +104,19 @@ def _outcome(row: DefenseRow, column: Column) -> object:
     return None if result is None else result.outcome
 
 
-def places(row: DefenseRow) -> tuple[Place, ...]:
-    """Return the columns of a table in their order; every row of a slice has the same."""
+def archives(rows: Iterable[DefenseRow]) -> tuple[Column, ...]:
+    """Return the columns of archives of others, each once; a row has those that were made against its defense."""
+    return tuple(dict.fromkeys(column for row in rows for column in row.imported))
+
+
+def places(row: DefenseRow, imported: Sequence[Column] = ()) -> tuple[Place, ...]:
+    """Return the columns of a table in their order; every row of a slice has the same.
+
+    Args:
+        row: any row of the slice.
+        imported: the columns of `archives` of all its rows.
+    """
+    known = dict.fromkeys(column.threat for column in imported)
     attacked = row.attacked
     shifts = row.corruptions
     severities = tuple(column for columns in shifts.values() for column in columns)
@@ -100,6 +124,8 @@ def places(row: DefenseRow) -> tuple[Place, ...]:
         Place(STANDARD, (STANDARD,)),
         *(Place(column.attack, (column.attack, str(column.threat)), (column,)) for column in attacked),
         *(Place(f"worst-{which}", ("worst", which), which=which) for which in WORST_CASES if attacked),
+        *(Place(column.attack, (column.attack, str(column.threat)), (column,)) for column in imported),
+        *(Place("best-known", ("best known", str(threat)), known=threat) for threat in known),
         *(Place(name, (name, CORRUPTION), tuple(columns)) for name, columns in shifts.items()),
         *([Place(f"{CORRUPTION}-{MEAN}", (MEAN, CORRUPTION), severities)] if shifts else []),
     )

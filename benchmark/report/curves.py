@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.columns import draw_table, prose, screen_width
 from bench.results import csv_file
@@ -65,7 +66,8 @@ def curves(results: Iterable[Result], points: int = POINTS) -> list[Curve]:
     same columns.
     """
     results = list(results)
-    done = [result for result in results if isinstance(result.outcome, Done)]
+    # An archive of others under several eps is no sweep of one attack.
+    done = [each for each in results if isinstance(each.outcome, Done) and each.cell.attack.access != ACCESS]
     blocked = {_row(result.cell) for result in results if result.blocked}
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in done:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.results.cell import Cell, Result
 from bench.results.outcome import Done, Failed, Skipped, Verdicts
@@ -182,11 +183,18 @@ def compare(
     for name, value in (("alpha", alpha), ("min_effect", min_effect), ("must_detect", must_detect)):
         if not 0 <= value <= 1 or (name != "min_effect" and value == 0) or (name == "alpha" and value == 1):
             raise BenchError(f"{name}={value} is out of range: write a share such as 0.01 (1 % or 1 point)")
+    archives = sum(each.cell.attack.access == ACCESS for each in (*baseline, *candidate))
+    # Made against one set of weights, so that they say nothing of another; no run could compute them again.
+    baseline, candidate = (
+        [each for each in side if each.cell.attack.access != ACCESS] for side in (baseline, candidate)
+    )
     before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
     findings = _Findings(trouble=[*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")])
     for place, old in before.items():
         if not isinstance(old.outcome, Skipped):
             findings.add(place, old, after.get(place))
+    if archives:
+        findings.notes[f"{archives} cells of archives of others are not gated"] = None
     if not findings.rows:
         findings.trouble.append("the baseline has no cell to hold: run it first")
     extra = [place for place, new in after.items() if place not in before and not isinstance(new.outcome, Skipped)]

@@ -8,7 +8,7 @@ from bench.report.columns import draw_listing, prose, screen_width
 from bench.report.comparison import resolution
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Result, Slice
-from bench.results.ranking import in_order, ranking
+from bench.results.ranking import Ranked, in_order, ranking
 
 _HEADER = ("rank", " worst case over all", "judged".ljust(len("deterministic ")), "")
 _ABOUT_RANKS = (
@@ -28,7 +28,7 @@ def render_ranking(results: Sequence[Result]) -> str:
         bound = "" if accuracy.complete else "<= "
         value = f"{bound}{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         lower = f", {100 * item.own.value:.1f} under what others lack" if item.own.value < accuracy.value else ""
-        line = (str(item.rank or "-"), value, accuracy.judged, f"{row.defense.label}{lower}")
+        line = (str(item.rank or "-"), value, accuracy.judged, f"{row.defense.label}{lower}{_known(item)}")
         blocks.setdefault((row.slice, row.seed), []).append(line)
     # Blocked defenses are shown, without a number, so that nobody takes them for forgotten.
     for row in defense_rows(in_order(results)):
@@ -44,11 +44,23 @@ def render_ranking(results: Sequence[Result]) -> str:
     return "\n".join([*lines, prose(_ABOUT_RANKS, width)])
 
 
+def _known(item: Ranked) -> str:
+    """Return what archives of others leave of a defense, and who made them, where that is less."""
+    if item.known is None:
+        return ""
+    bound = "" if item.known.complete else "<= "
+    return f", best known {bound}{100 * item.known.value:.1f}, by {'; '.join(item.known_by)}"
+
+
 def _left_out(results: Sequence[Result], part: Slice, seed: int) -> list[str]:
     """Return a line on the attacks left out of the ranks, because not every ranked defense was run under them."""
     ranked = [item.row for item in ranking(results) if item.rank and (item.row.slice, item.row.seed) == (part, seed)]
     if not ranked:
         return []
     every = next(row.columns for row in defense_rows(in_order(results)) if (row.slice, row.seed) == (part, seed))
-    missing = [f"{column.attack} ({column.threat})" for column in every if column not in ranked[0].columns]
+    missing = [
+        f"{column.attack} ({column.threat})"
+        for column in every
+        if column not in ranked[0].columns and not column.imported
+    ]
     return [f"not all of these were asked under {', '.join(missing)}: ranked without"] if missing else []

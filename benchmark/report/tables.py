@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from bench.catalogue import ATTACKS
 from bench.errors import BenchError
-from bench.report.choice import Place, chosen, places
+from bench.report.choice import Place, archives, chosen, places
 from bench.report.comparison import resolution
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
-from bench.results.accuracy import DefenseRow, Judge, Score, by_slice, defense_rows
+from bench.results import known
+from bench.results.accuracy import Column, DefenseRow, Judge, Score, by_slice, defense_rows
 from bench.results.advice import attacks_for
 from bench.results.cell import Result
 from bench.results.outcome import Done
@@ -43,6 +44,10 @@ _ABOUT_DRAWS = (
 _ABOUT_SEEN = f"{SEEN} seen: the defense was trained on this threat at this eps or a larger one."
 _ABOUT_SHIFTS = "corruption: mean accuracy over the severities of a shift without an adversary; in no worst case."
 _ABOUT_BOUND = f"{BOUND} an upper bound: cells of this worst case failed or are missing."
+_ABOUT_KNOWN = (
+    "best known: per example the worst over the attacks here and the archives of others (import:NAME) under that "
+    "threat. Archives are made against one defense, so they are in no other worst case and in no rank."
+)
 _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
 _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
 _ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
@@ -70,7 +75,7 @@ def make_table(
         held = ", ".join(f"{item.dataset} {item.split} n={item.n}" for item in slices) or "none"
         raise BenchError(f"a table shows one slice of one dataset, these results hold {held}: select one")
     rows = defense_rows(results)
-    every = places(rows[0])
+    every = places(rows[0], archives(rows))
     shown = chosen(every, columns)
     footnotes: dict[str, int] = {}
     label_seeds = len({row.seed for row in rows}) > 1
@@ -119,6 +124,8 @@ def _group(place: Place, rows: Sequence[DefenseRow]) -> str:
     """Return the kind of a column: an attack is seen if any of the defenses has seen its threat model."""
     if place.which is not None:
         return "worst case"
+    if place.known is not None or place.imported:
+        return "archives"
     if place.attacked is None:
         return "corruptions" if place.shifted else ""
     return "seen" if any(place.seen(row) for row in rows) else "unseen"
@@ -229,7 +236,8 @@ def _notes(
 ) -> tuple[str, ...]:
     cells = [cell for line in lines for cell in line[1:]]
     texts = {cell.text for cell in cells}
-    notes = [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
+    notes = [_ABOUT_KNOWN] if any(row.imported for row in rows) else []
+    notes += [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
     notes += [_ABOUT_DRAWS] if any(row.draws > 1 for row in rows) else []
     notes += [_ABOUT_SEEN] if any(cell.seen for cell in cells) else []
     notes += [_ABOUT_BOUND] if any(cell.bound for cell in cells) else []
@@ -238,6 +246,7 @@ def _notes(
     notes += [_ABOUT_BLOCKED] if "BLOCK" in texts else []
     # Only what this table shows is explained, so the notes stay short.
     notes += _alarms(rows)
+    notes += [line for row in rows for column in row.imported for line in _of_archive(row, column)]
     notes += [f"[{number}] {reason}" for reason, number in footnotes.items()]
     notes += [f"n={n} < {ENOUGH}: smoke numbers, not comparable with a leaderboard"] if n < ENOUGH else []
     notes += [resolution(n)] if len(rows) > 1 else []
@@ -254,6 +263,19 @@ def _alarms(rows: Sequence[DefenseRow]) -> list[str]:
             what = "no leaderboard number: " if finding.verdict == "block" else ""
             lines.append(f"{ALARM} {flat(row.defense.label)}{where}: {what}{flat(finding.message)}")
         lines += _next(row)
+    return lines
+
+
+def _of_archive(row: DefenseRow, column: Column) -> list[str]:
+    """Return who made an archive and how much it covers, and a line if it broke what no attack here did."""
+    config, name = row.results[column].cell.attack.config, f"{flat(column.attack)} ({column.threat})"
+    defense, source = flat(row.defense.label), known.source(row, column)
+    who = f", by {source}" if source != column.attack else ""
+    covers = f"{flat(str(config.get('covers', '?')))} of {row.slice.n} images, the others as they are"
+    lines = [f"{name}: made elsewhere against {defense}{who}; {covers}"]
+    more = known.beyond(row, column)
+    if more:
+        lines.append(f"{ALARM} {defense}: {name} broke {more} images that no attack here broke")
     return lines
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.catalogue.refs import DefenseRef
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.results.cell import Result, Slice
 from bench.results.finding import Finding
@@ -40,9 +41,12 @@ RESUBMISSIONS = 5
 
 WORST_CASES: tuple[Which, ...] = ("seen", "unseen", "all")
 
+NO_ARCHIVE = "no archive of others was imported for this defense"
+
 _NONE_SUCH: dict[Which, str] = {
     "seen": "no threat here was seen in training",
     "unseen": "every threat here was seen in training",
+    "all": "no attack was run here",
 }
 
 
@@ -136,10 +140,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Column:
-    """An attack under a threat model."""
+    """An attack under a threat model.
+
+    Attributes:
+        imported: whether it is an archive of adversarial examples that others made against one defense.
+    """
 
     attack: str
     threat: ThreatModel
+    imported: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,8 @@ class DefenseRow:
     """The results of one defense on one slice with one seed.
 
     Attributes:
-        columns: the columns of all results on this slice; where this row has no result, the cell is missing.
+        columns: the columns of all results on this slice; where this row has no result, the cell is missing. Of the
+            archives of others only those that were made against this defense.
         results: by column.
     """
 
@@ -165,6 +175,8 @@ class DefenseRow:
     def score(self, column: Column, judge: Judge) -> Score:
         """Return the robust accuracy under one attack."""
         result = self.results.get(column)
+        if result is None and column.imported:
+            return Score("skipped", reason=NO_ARCHIVE)
         alarmed = self._alarmed([column])
         match result.outcome if result else None:
             case Done(verdicts=verdicts):
@@ -190,9 +202,16 @@ class DefenseRow:
         Skipped cells are left out; if cells failed or are missing, the value is only an upper bound: `partial`.
         """
         columns = self.chosen(which)
-        if not columns:
-            return Score("skipped", reason=_NONE_SUCH[which])
-        counts = self.worst_counts(which, judge)
+        return self._least(columns, judge) if columns else Score("skipped", reason=_NONE_SUCH[which])
+
+    def lowest(self, judge: Judge, threat: ThreatModel | None = None) -> Score:
+        """Return the worst case over all attacks and the archives of others, under one threat model or under all."""
+        columns = [each for each in (*self.attacked, *self.imported) if threat in (None, each.threat)]
+        return self._least(columns, judge) if columns else Score("skipped", reason="nothing was run under this threat")
+
+    def _least(self, columns: Sequence[Column], judge: Judge) -> Score:
+        """Return the worst case over some columns."""
+        counts = self.least_counts(columns, judge)
         if counts is None:
             return self._nothing(columns, judge)
         open_cells = sum(self.score(column, judge).state in ("failed", "missing", "blocked") for column in columns)
@@ -207,8 +226,11 @@ class DefenseRow:
 
         Without a judge, the headline judge is used.
         """
-        judge = judge or self.judges[0]
-        counts = [_held(outcome.verdicts, judge) for outcome in self._done(self.chosen(which))]
+        return self.least_counts(self.chosen(which), judge or self.judges[0])
+
+    def least_counts(self, columns: Iterable[Column], judge: Judge) -> Counts | None:
+        """Return, per example, the fewest correct draws under finished columns, uint8 `[n]`; `None` without any."""
+        counts = [_held(outcome.verdicts, judge) for outcome in self._done(columns)]
         return np.stack(counts).min(axis=0) if counts else None
 
     @property
@@ -251,8 +273,13 @@ class DefenseRow:
 
     @property
     def attacked(self) -> tuple[Column, ...]:
-        """Return the columns with an adversary."""
-        return tuple(column for column in self.columns if not column.threat.is_shift)
+        """Return the columns of attacks that were run here."""
+        return tuple(column for column in self.columns if not column.threat.is_shift and not column.imported)
+
+    @property
+    def imported(self) -> tuple[Column, ...]:
+        """Return the columns of archives that others made against this defense."""
+        return tuple(column for column in self.columns if column.imported)
 
     @property
     def corruptions(self) -> dict[str, list[Column]]:
@@ -321,7 +348,7 @@ def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
     digests: dict[tuple[Slice, str], str] = {}
     for result in results:
         cell = result.cell
-        column = Column(cell.attack.label, cell.threat)
+        column = Column(cell.attack.label, cell.threat, cell.attack.access == ACCESS)
         # Columns of the whole slice, so that a defense without a result for one shows a gap instead of a shorter row.
         columns.setdefault(cell.slice, {})[column] = None
         # Draws are part of the place, because counts out of different numbers cannot share a minimum.
@@ -341,5 +368,7 @@ def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
     rows = []
     for (slice_, _, seed, draws), group in groups.items():
         defense = next(iter(group.values())).cell.defense
-        rows.append(DefenseRow(defense, slice_, seed, draws, tuple(columns[slice_]), group))
+        # An archive is made against one defense: that another one lacks it is no gap.
+        mine = tuple(column for column in columns[slice_] if column in group or not column.imported)
+        rows.append(DefenseRow(defense, slice_, seed, draws, mine, group))
     return rows

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.results import csv_file
+from bench.results import csv_file, known
 from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, Which, defense_rows
 from bench.results.cell import Result
 from bench.results.outcome import Cost, Done
@@ -43,6 +43,7 @@ COLUMNS = (
     "attack_digest",
     "key",
     "checks",
+    "source",
 )
 
 
@@ -63,7 +64,7 @@ NUMBERS = frozenset(
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Return one line per defense, judge and column (standard, attacks, worst seen, unseen and all, corruptions).
+    """Return one line per defense, judge and column: standard, attacks, worst cases, archives, corruptions.
 
     Numbers are text of fixed format: accuracies in percent with two decimals. The order of the lines
     depends on the results themselves, not on the order in which they are given.
@@ -76,6 +77,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, str]]:
             lines.append(_line(row, judge, "standard", row.standard(judge)))
             lines += [_attack_line(row, judge, column) for column in row.attacked]
             lines += [_worst_line(row, judge, which, places) for which in WORST_CASES]
+            lines += _archive_lines(row, judge)
             lines += _shift_lines(row, judge)
     return lines
 
@@ -115,6 +117,19 @@ def _attack_line(row: DefenseRow, judge: Judge, column: Column) -> dict[str, str
         if isinstance(result.outcome, Done):
             more |= _cost(result.outcome.cost, result.seconds, row.slice.n)
     return _line(row, judge, "attack", row.score(column, judge), **more)
+
+
+def _archive_lines(row: DefenseRow, judge: Judge) -> list[dict[str, str]]:
+    """Return a line per archive of others, then for each of their threat models the best known accuracy."""
+    lines = [
+        _attack_line(row, judge, column) | {"column": "import", "source": known.source(row, column)}
+        for column in row.imported
+    ]
+    for threat in known.threats(row):
+        sources = dict.fromkeys(known.source(row, column) for column in row.imported if column.threat == threat)
+        more = {"threat": str(threat), "seen": _yes(row.defense.has_seen(threat)), "source": "; ".join(sources)}
+        lines.append(_line(row, judge, "best-known", known.best_known(row, judge, threat), **more))
+    return lines
 
 
 def _checks(row: DefenseRow, attack: str | None = None) -> str:

@@ -17,7 +17,7 @@ _OF_A_CELL = re.compile(
     r"^(?!checks\.|examples\.|\.).+\.(?P<key>[0-9a-f]{16})(\.shard-\d+|\.failed)?\.(json|safetensors)$"
 )
 # Folders of documents that belong to no single cell.
-_OTHERS = ("checks", "runs", "recognized", "preflight", "plans")
+_OTHERS = ("archives", "checks", "runs", "recognized", "preflight", "plans")
 # In seconds: a younger temporary file may still be in use.
 _STALE = 3600.0
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.results import known
 from bench.results.accuracy import Accuracy, Column, DefenseRow, defense_rows
 from bench.results.cell import Cell, Result, Slice
 from bench.results.stats import holm, two_sided
@@ -32,12 +33,17 @@ class Ranked:
         own: its worst case over all attacks that it was run under, including those that others lack.
         rank: 1 + the number of defenses that are significantly better; shared when not separated.
             None if cells of the worst case failed or are missing: an upper bound could only flatter.
+        known: the worst case over all attacks and the archives of others, if these lower it; in no rank, because other
+            defenses did not get the same archives.
+        known_by: who made the archives that lower it.
     """
 
     row: DefenseRow
     accuracy: Accuracy
     own: Accuracy
     rank: int | None
+    known: Accuracy | None = None
+    known_by: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -63,6 +69,7 @@ def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
     # Blocked rows are left out before anything is compared: their columns must not limit the others.
     whole = [row for row in rows_ if not row.blocks]
     own = {row_id(row): row.worst("all", row.judges[0]).accuracy for row in whole}
+    others = {row_id(row): _known(row) for row in whole}
     open_ = _over_common(whole)
     found = [(row, accuracy) for row in open_ if (accuracy := row.worst("all", row.judges[0]).accuracy)]
     entrants = [(row, accuracy) for row, accuracy in found if accuracy.complete]
@@ -76,10 +83,19 @@ def _ranked(rows_: Sequence[DefenseRow]) -> list[Ranked]:
     unranked = [(row, accuracy) for row, accuracy in found if not accuracy.complete]
     places: list[int | None] = [*ranks, *([None] * len(unranked))]
     ranked = [
-        Ranked(row, accuracy, own[row_id(row)] or accuracy, rank)
+        Ranked(row, accuracy, own[row_id(row)] or accuracy, rank, *others[row_id(row)])
         for (row, accuracy), rank in zip([*entrants, *unranked], places, strict=True)
     ]
     return sorted(ranked, key=lambda item: (item.rank is None, -item.accuracy.value))
+
+
+def _known(row: DefenseRow) -> tuple[Accuracy | None, tuple[str, ...]]:
+    """Return the accuracy that archives of others leave, and who made them, if it is lower than under the attacks."""
+    judge = row.judges[0]
+    worst, best = row.worst("all", judge).accuracy, known.best_known(row, judge).accuracy
+    if best is None or (worst is not None and best.value >= worst.value):
+        return None, ()
+    return best, known.lowered_by(row, judge)
 
 
 def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
@@ -89,6 +105,8 @@ def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
     defense with few attacks does not reduce the others to these. A requested cell that failed or is not
     finished stays, because an attack that crashes must rank nobody higher.
     """
+    # Without archives of others, which are made against one defense.
+    rows_ = [replace(row, columns=tuple(each for each in row.columns if not each.imported)) for row in rows_]
     asked = [frozenset(column for column in row.columns if column in row.results) for row in rows_]
     # The candidates: what any two defenses share (one with itself, too), and what all share.
     shared = {one & other for one in asked for other in asked} | {frozenset.intersection(*asked)} if asked else set()
@@ -161,6 +179,8 @@ def ranks(results: Sequence[Result]) -> list[dict[str, Any]]:
             "high": 100 * item.accuracy.interval[1],
             "complete": item.accuracy.complete,
             "under_all_of_its_own": 100 * item.own.value,
+            "best_known": None if item.known is None else 100 * item.known.value,
+            "best_known_by": list(item.known_by),
             "over": [f"{column.attack} ({column.threat})" for column in item.row.attacked],
         }
         for item in ranking(results)

@@ -6,6 +6,7 @@
     <root>/<dataset>/<threat>/<defense>/<attack>.<key>.safetensors      the first images it was judged on
     <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
     <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
+    <root>/archives/<name>.<digest>.safetensors                         adversarial examples that others made
     <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
     <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
     <root>/<dataset>/examples.<digest>.json                             which images a slice holds
@@ -34,6 +35,7 @@ from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.results.cell import Cell, Planned, Result, Slice
 from bench.results.documents import (
@@ -265,6 +267,10 @@ class Store:
         if stored is None or stored["examples"] != document["examples"]:
             write(path, document)
 
+    def planned(self) -> list[Planned]:
+        """Return every requested cell, without outcomes; empty for a folder that nothing was run with."""
+        return self._asked()
+
     def results(self, runs: int | None = None) -> list[Result]:
         """Return every requested cell with its stored outcome.
 
@@ -335,7 +341,9 @@ class Store:
         return self.root / _slug(part.dataset) / "plans" / f"{_slug(defense.label)}.{key[:16]}.json"
 
     def _checks(self, cell: Cell) -> Path:
-        name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws)}.json"
+        # An archive of others has findings of its own: those about attacks must not be replaced by them.
+        own = (cell.attack.label, cell.attack.digest) if cell.attack.access == ACCESS else ()
+        name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws, *own)}.json"
         return self._path(cell).with_name(name)
 
     def _path(self, cell: Cell, suffix: str = "") -> Path:

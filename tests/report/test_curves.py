@@ -1,11 +1,13 @@
 """Accuracy against eps, from one run of a minimum-norm attack and from sweeps."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.curves import curves, render, write_csv
 from bench.results.cell import Cell, Result, Slice
@@ -119,3 +121,13 @@ def test_a_curve_reads_the_nearest_points_not_the_first_ones(halfspace, images):
     ratio = torch.tensor(found.evidence.distances, dtype=torch.float64) / reach
     assert ratio.min() > 0.999
     assert ratio.max() < 1.05
+
+
+def test_archives_of_others_are_no_sweep():
+    """Two archives of one name under two sizes were made by two searches; nothing lies between."""
+    archives = [
+        replace(each, cell=replace(each.cell, attack=replace(each.cell.attack, access=ACCESS)))
+        for each in (result("import:a", "Linf:0.1", [1, 1]), result("import:a", "Linf:0.2", [1, 0]))
+    ]
+
+    assert curves(archives, points=2) == []

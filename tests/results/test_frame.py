@@ -43,17 +43,17 @@ def results():
 
 GOLDEN = """\
 dataset,split,n,defense,trained_on,judged,column,attack,threat,seen,access,accuracy,low,high,rank,outcome,reason,\
-draws,seed,forwards_per_example,backwards_per_example,seconds,defense_digest,attack_digest,key,checks
-digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,,at-digest,,,
+draws,seed,forwards_per_example,backwards_per_example,seconds,defense_digest,attack_digest,key,checks,source
+digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,L2:0.5,no,gradient,,,,,failed,RuntimeError: out of memory,\
-1,0,,,,at-digest,pgd-20-digest,{0},
+1,0,,,,at-digest,pgd-20-digest,{0},,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,Linf:8/255,yes,gradient,50.00,15.00,85.00,,done,,\
-1,0,21.0,10.5,1.50,at-digest,pgd-20-digest,{1},
-digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,1.50,at-digest,,,
+1,0,21.0,10.5,1.50,at-digest,pgd-20-digest,{1},,
+digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,1.50,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-unseen,,,no,,,,,,failed,"no cell finished, and at least one failed",\
-1,0,,,,at-digest,,,
+1,0,,,,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-all,,,,,50.00,15.00,85.00,,partial,\
-an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,1.50,at-digest,,,
+an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,1.50,at-digest,,,,
 """
 
 

@@ -1,4 +1,4 @@
-"""Commands that measure and make: run, check, train, download, selftest, audit and test-plugin."""
+"""Commands that measure and make: run, check, import, train, download, selftest, audit and test-plugin."""
 
 from __future__ import annotations
 
@@ -42,6 +42,53 @@ def check(
     from bench.cli.check import check
 
     return check(defense, json, explain, dataset=dataset, data=data, n=n, device=device, weights=weights)
+
+
+@app.command("import")
+@shared
+def import_(
+    file: Annotated[Path, typer.Argument(help="Adversarial examples: .pt, .pth, .npz or .npy, see docs/archives.md.")],
+    *,
+    defense: Annotated[
+        str,
+        typer.Option(autocompletion=completing("defense"), help="The one defense they were made against, as for run."),
+    ],
+    threat: str,
+    source: Annotated[str, typer.Option(help="Who made them: 'Smith 2026, arXiv:2601.00001'.")] = "",
+    name: Annotated[str, typer.Option(help="Call them import:NAME; by default after the file.")] = "",
+    dataset: str,
+    data: Path | None,
+    n: int,
+    seed: int,
+    draws: int,
+    batch: int,
+    device: str,
+    results: Path,
+    weights: Path | None,
+    checks: str,
+    label: str,
+) -> int:
+    """Verify adversarial examples that others made and have the defense itself judge them; nothing is searched."""
+    from bench.cli.archives import import_
+
+    return import_(
+        file,
+        defense,
+        threat,
+        source=source,
+        name=name,
+        dataset=dataset,
+        data=data,
+        n=n,
+        seed=seed,
+        draws=draws,
+        batch=batch,
+        device=device,
+        results=results,
+        weights=weights,
+        checks=checks,
+        label=label,
+    )
 
 
 @app.command()
