@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """A description of a defense: recipe, data, seed, accuracies, source."""
+    """A description of a defense: recipe, data, seed, accuracies, source.
+
+    Attributes:
+        name: of the weights.
+        summary: one line.
+        facts: whatever is known. Entries for RobustBench take `title`, `link`, `authors`, `venue`, `architecture`,
+            `reported` and `footnote` (text), `additional_data` (true or false) and `number_forward_passes` from it.
+    """
 
     name: str = ""
     summary: str = ""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.report.gate import GateReport
     from bench.report.ladder import Ladder
     from bench.report.published import Beside
+    from bench.report.robustbench import Exported
 
 
 @dataclass(frozen=True, repr=False)
@@ -334,6 +335,12 @@ class Results(Sequence[Result]):
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_pandas()` as a CSV file of fixed format: the same results give the same bytes."""
         return frame.write_csv(self.cells, Path(path))
+
+    def to_robustbench(self) -> Exported:
+        """Return entries of RobustBench's leaderboard (`entries`, `notes`), which `write(folder)` writes."""
+        from bench.api.export import robustbench
+
+        return robustbench(self.cells)
 
     def ladders(self, study: str = "") -> list[Ladder]:
         """Return the ladder of each defense under each threat model, where a study has rungs.

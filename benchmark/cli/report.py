@@ -80,12 +80,20 @@ def curve(results: Results, points: int, csv: Path | None) -> int:
     return 0
 
 
-def leaderboard(results: Results, csv: Path | None, *, as_json: bool = False) -> int:
-    """Write the leaderboard as CSV, or print its ranks."""
+def leaderboard(results: Results, csv: Path | None, robustbench: Path | None = None, *, as_json: bool = False) -> int:
+    """Write the leaderboard as CSV or as entries of RobustBench, or print its ranks."""
+    if robustbench is not None:
+        exported = results.to_robustbench()
+        for path in exported.write(robustbench):
+            print(f"robustbench  {path}")
+        for note in exported.notes:
+            print(prose(f"note: {note}", screen_width()))
     if csv is not None:
         results.to_csv(csv)
         print(f"leaderboard  {csv}")
-    elif as_json:
+    if csv is not None or robustbench is not None:
+        return 0
+    if as_json:
         _print_json(results.ranks())
     else:
         print(results.leaderboard())

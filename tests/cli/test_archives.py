@@ -1,5 +1,6 @@
-"""`bench import` as a user types it."""
+"""`bench import` and `bench leaderboard --robustbench` as a user types them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,31 @@ def test_a_mistake_is_one_line_and_status_2(words, told, capsys):
     assert told in err
     assert "Traceback" not in err
     assert not Path("bench-results").exists()
+
+
+def test_entries_of_robustbench_are_written_and_what_they_lack_is_said(capsys):
+    options = ["--attacks", "autoattack", "--threat", "Linf:0.2,stadv:0.4", "--n", 4, "--checks", "none"]
+    assert bench("run", "--defenses", "standard", *options) == 0
+    capsys.readouterr()
+
+    assert bench("leaderboard", "--robustbench", "model_info") == 0
+
+    out = capsys.readouterr().out
+    entry = json.loads(Path("model_info/digits/Linf/standard.json").read_text())
+    assert (entry["dataset"], entry["eps"], entry["autoattack_acc"]) == ("digits", "0.2", "0.00")
+    assert "its card does not say link, name, authors" in " ".join(out.split())
+
+
+def test_without_autoattack_there_is_nothing_to_export(capsys):
+    assert (
+        bench(
+            "run", "--defenses", "standard", "--attacks", "fgsm", "--threat", "Linf:0.2", "--n", 4, "--checks", "none"
+        )
+        == 0
+    )
+    capsys.readouterr()
+
+    assert bench("leaderboard", "--robustbench", "model_info") == 2
+
+    assert "run --attacks autoattack" in capsys.readouterr().err
+    assert not Path("model_info").exists()

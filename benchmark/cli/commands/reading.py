@@ -80,6 +80,9 @@ def leaderboard(
     measures: Annotated[
         bool, typer.Option("--measures", help="Print generalization beyond the training instead: unseen, UAR, CR.")
     ] = False,
+    robustbench: Annotated[
+        Path | None, typer.Option(help="Write RobustBench's JSON files into a folder instead of printing.")
+    ] = None,
     json: AsJson = False,
 ) -> int:
     """Rank the stored defenses by their worst case, ties shown as ties."""
@@ -87,7 +90,7 @@ def leaderboard(
 
     if measures:
         return report.measures(results, as_json=json)
-    return report.leaderboard(results, csv, as_json=json)
+    return report.leaderboard(results, csv, robustbench, as_json=json)
 
 
 def _known_figure(**options: Any) -> None:  # noqa: ANN401  (those of the command)
