@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.report.comparison import Comparison
     from bench.report.curves import Curves
     from bench.report.figures.style import Width
-    from bench.report.gate import GateReport
+    from bench.report.gate_report import GateReport
     from bench.report.ladder import Ladder
     from bench.report.published import Beside
     from bench.report.robustbench import Exported

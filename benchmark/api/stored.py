@@ -15,7 +15,7 @@ from bench.results.store import Store
 
 if TYPE_CHECKING:
     from bench.report.comparison import Comparison
-    from bench.report.gate import GateReport
+    from bench.report.gate_report import GateReport
     from bench.results.cell import Cell
     from bench.results.housekeeping import RunRecord
 
