@@ -246,12 +246,12 @@ class Results(Sequence[Result]):
         rows = [(each.cell.defense.label, found) for each in self.cells for found in each.findings if found.alarming]
         return list(dict.fromkeys(rows))
 
-    def gate(self, baseline: Results | str | os.PathLike[str], **promises: Any) -> GateReport:  # noqa: ANN401
+    def gate(self, baseline: Results | str | os.PathLike[str] | None = None, **promises: Any) -> GateReport:  # noqa: ANN401
         """Compare with a baseline image by image: has robust accuracy really dropped?
 
         Args:
-            baseline: results, or the folder they lie in.
-            **promises: `alpha`, `min_effect`, `must_detect`, `allow_underpowered`, as of `bench.gate`.
+            baseline: results, or the folder they lie in; needed unless there are `floors`.
+            **promises: `floors`, `alpha`, `min_effect`, `must_detect`, `allow_underpowered`, as of `bench.gate`.
         """
         from bench.api.stored import gate
 

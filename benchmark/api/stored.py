@@ -36,9 +36,10 @@ def load(results: Folder) -> Results:
 
 
 def gate(
-    baseline: Results | Folder,
+    baseline: Results | Folder | None,
     results: Results | Folder,
     *,
+    floors: Sequence[str] = (),
     alpha: float = 0.01,
     min_effect: float = 0.01,
     must_detect: float = 0.15,
@@ -47,32 +48,42 @@ def gate(
     """Compare two sets of results image by image: has robust accuracy really dropped?
 
     Args:
-        baseline: results, or the folder they lie in.
+        baseline: results, or the folder they lie in; `None` to hold `results` to floors alone.
         results: likewise; every cell of the baseline is looked for.
+        floors: accuracies that `results` must not fall below, as shares: `at/pgd-20=0.40`,
+            `at/pgd-20@Linf:0.2=0.40`, `at/standard=0.9`, `at/worst-all=0.35`.
         alpha: false-alarm rate of the whole gate, more than 0 and less than 0.5.
         min_effect: the smallest drop that can fail, as a share: 0.01 is one point.
         must_detect: the drop that must be caught with 80 % power, as a share.
         allow_underpowered: whether the exit code is 0 even if there are too few images to catch that drop.
 
     Returns:
-        The rows, the lines of a report, and `exit_code`: 0, or 1 for a regression, 2 if nothing can be compared,
-        3 for missing cells and 4 if there are too few images.
+        The rows, the lines of a report, and `exit_code`: 0, or 1 for a regression or a broken floor, 2 if nothing
+        can be compared, 3 for missing cells and 4 if there are too few images.
 
     Raises:
-        BenchError: a number is out of range, or a folder holds no results.
+        BenchError: a number is out of range, a folder holds no results, a floor names what is not there, or there is
+            neither a baseline nor a floor.
     """
+    from bench.report.floors import parse_floor
     from bench.report.gate import compare
 
     require_promises(alpha, min_effect, must_detect)
+    least = [parse_floor(text) for text in floors]
+    if baseline is None and not least:
+        raise BenchError("nothing to hold the results to: give --baseline FOLDER or --floor DEFENSE/ATTACK=SHARE")
     # Only now: a bad number must not cost the reading of two folders.
-    old, new = (each if isinstance(each, Results) else load(each) for each in (baseline, results))
+    new = results if isinstance(results, Results) else load(results)
+    old = baseline if isinstance(baseline, Results) or baseline is None else load(baseline)
     return compare(
-        old.cells,
+        None if old is None else old.cells,
         new.cells,
         alpha=alpha,
         min_effect=min_effect,
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
+        floors=least,
+        seconds=new.store.seconds,
     )
 
 

@@ -14,7 +14,7 @@ whose verdicts never flip by themselves, and every quick check would end as unde
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
-from bench.report.gate_report import POWER, GateReport, GateRow
+from bench.report.floors import Floor, hold
+from bench.report.gate_report import POWER, GateReport, GateRow, Standing, Verdict
+from bench.results.accuracy import defense_rows
 from bench.results.cell import Cell, Result
 from bench.results.outcome import Done, Failed, Skipped, Verdicts
 from bench.results.pairing import only, pairs_of
@@ -31,57 +33,60 @@ from bench.results.stats import holm, sign_flip, smallest_detectable_drop
 
 Counts = NDArray[np.uint8]
 Place = tuple[str, str, str, str, str]
+# A defense on a set of images: the first three of a place.
+Owner = tuple[str, str, str]
 
 
 def compare(
-    baseline: Sequence[Result],
+    baseline: Sequence[Result] | None,
     candidate: Sequence[Result],
     *,
     alpha: float = 0.01,
     min_effect: float = 0.01,
     must_detect: float = 0.15,
     allow_underpowered: bool = False,
+    floors: Sequence[Floor] = (),
+    seconds: Callable[[Cell], float] = lambda _: 0.0,
 ) -> GateReport:
     """Compare two runs cell by cell.
 
     Args:
-        baseline: the results to compare with; skipped cells are ignored, every other one is gated.
+        baseline: the results to compare with; skipped cells are ignored, every other one is gated. `None` if
+            the candidate is held to floors alone.
         candidate: the results that are tested; cells the baseline lacks are not gated.
         alpha: chance of a false alarm per run, in (0, 1).
         min_effect: smallest drop of accuracy worth failing for, in [0, 1].
         must_detect: the drop that must be caught with 80 % chance, in (0, 1].
         allow_underpowered: exit 0 instead of 4 if it would not be caught.
+        floors: accuracies that the candidate must not fall below.
+        seconds: how long measuring a cell of the candidate took; only for readers of the report.
+
+    Raises:
+        BenchError: a share is out of range, a side holds two results for one place, or a floor names what the
+            candidate does not have.
     """
     for name, value in (("alpha", alpha), ("min_effect", min_effect), ("must_detect", must_detect)):
         if not 0 <= value <= 1 or (name != "min_effect" and value == 0) or (name == "alpha" and value == 1):
             raise BenchError(f"{name}={value} is out of range: write a share such as 0.01 (1 % or 1 point)")
-    archives = sum(each.cell.attack.access == ACCESS for each in (*baseline, *candidate))
-    # Made against one set of weights, so that they say nothing of another; no run could compute them again.
-    baseline, candidate = (
-        [each for each in side if each.cell.attack.access != ACCESS] for side in (baseline, candidate)
-    )
-    before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
-    findings = _Findings(trouble=[*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")])
-    for place, old in before.items():
-        if not isinstance(old.outcome, Skipped):
-            findings.add(place, old, after.get(place))
-    if archives:
-        findings.notes[f"{archives} cells of archives of others are not gated"] = None
-    if not findings.rows:
-        findings.trouble.append("the baseline has no cell to hold: run it first")
-    extra = [place for place, new in after.items() if place not in before and not isinstance(new.outcome, Skipped)]
-    # A new defense or attack is no regression, but it must not look gated.
-    if extra:
-        findings.notes[f"{len(extra)} cells of the candidate have no baseline and are not gated"] = None
+    held = hold(floors, candidate)
+    findings = _Findings(seconds)
+    if baseline is not None:
+        findings.compare(baseline, candidate)
+    findings.absent += [f"floor {row.title}: {row.reason}" for row in held if row.verdict == "absent"]
     rows = _judged(findings.rows, alpha, min_effect)
     return GateReport(
         rows,
         tuple(findings.trouble),
         tuple(findings.absent),
-        tuple(findings.notes),
+        (*findings.notes, *_flagged(candidate)),
         _detectable(rows, alpha, min_effect),
         must_detect,
         allow_underpowered,
+        held,
+        # Two defenses of one name have no worst case together.
+        () if findings.trouble else _standings(candidate),
+        alpha,
+        min_effect,
     )
 
 
@@ -89,19 +94,47 @@ def compare(
 class _Findings:
     """The rows and remarks of all pairs of cells, before Holm's correction."""
 
+    seconds: Callable[[Cell], float]
     rows: list[GateRow] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     clean: set[tuple[str, ...]] = field(default_factory=set)
 
-    def add(self, place: Place, old: Result, new: Result | None) -> None:
-        title = old.cell.title
+    def compare(self, baseline: Sequence[Result], candidate: Sequence[Result]) -> None:
+        archives = sum(each.cell.attack.access == ACCESS for each in (*baseline, *candidate))
+        # Made against one set of weights, so that they say nothing of another; no run could compute them again.
+        baseline, candidate = (
+            [each for each in side if each.cell.attack.access != ACCESS] for side in (baseline, candidate)
+        )
+        if archives:
+            self.notes[f"{archives} cells of archives of others are not gated"] = None
+        before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
+        blocked = {"baseline": _blocked(baseline), "candidate": _blocked(candidate)}
+        self.trouble += [*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")]
+        for place, old in before.items():
+            if not isinstance(old.outcome, Skipped):
+                why = [
+                    f"blocked in the {side}: {found[place[:3]]}"
+                    for side, found in blocked.items()
+                    if place[:3] in found
+                ]
+                self.add(place, old, after.get(place), "; ".join(why))
+        if not self.rows:
+            self.trouble.append("the baseline has no cell to hold: run it first")
+        extra = [place for place, new in after.items() if place not in before and not isinstance(new.outcome, Skipped)]
+        # A new defense or attack is no regression, but it must not look gated.
+        if extra:
+            self.notes[f"{len(extra)} cells of the candidate have no baseline and are not gated"] = None
+
+    def add(self, place: Place, old: Result, new: Result | None, blocked: str = "") -> None:
+        title, dataset = old.cell.title, old.cell.slice.dataset
         differences = _differences(old.cell, new.cell) if new else []
         if differences:
-            self.trouble.append(f"{title}: {', '.join(differences)}")
-            self.rows.append(GateRow(title, "not comparable"))
-        elif new and isinstance(old.outcome, Done) and isinstance(new.outcome, Done):
+            why = ", ".join(differences)
+            self.trouble.append(f"{title}: {why}")
+            self.rows.append(GateRow(title, "not comparable", reason=why, dataset=dataset))
+        elif new and isinstance(old.outcome, Done) and isinstance(new.outcome, Done) and not blocked:
             pairs = pairs_of(old.cell.slice, new.cell.slice)
             was, now = only(old.outcome.verdicts, pairs[0]), only(new.outcome.verdicts, pairs[1])
             # Paired images only: a longer slice on one side must not shift the mean.
@@ -109,17 +142,23 @@ class _Findings:
                 self.notes[f"only the {len(was)} images both sides have are compared"] = None
             self._compare(place[:3], old.cell, new.cell, was, now)
         else:
-            self.absent.append(f"{title}: {_why_absent(old, new)}")
-            self.rows.append(GateRow(title, "absent"))
+            # A number that a check keeps off the leaderboard proves nothing here either.
+            why = blocked or _why_absent(old, new)
+            self.absent.append(f"{title}: {why}")
+            self.rows.append(GateRow(title, "absent", reason=why, dataset=dataset))
 
     def _compare(self, owner: tuple[str, ...], cell: Cell, new_cell: Cell, old: Verdicts, new: Verdicts) -> None:
         if owner not in self.clean:  # the clean verdicts are the same in all cells of a defense
             self.clean.add(owner)
-            self.rows.append(_test(f"{cell.defense.label}, standard accuracy", old.clean, new.clean, cell.draws))
-        self.rows.append(_test(cell.title, old.adversarial, new.adversarial, cell.draws))
+            self._test(f"{cell.defense.label}, standard accuracy", cell, old.clean, new.clean)
+        self._test(cell.title, cell, old.adversarial, new.adversarial, self.seconds(new_cell))
         if cell.attack.digest != new_cell.attack.digest:
             note = f"{cell.attack.label} is another version than the baseline's: a drop may come from the attack"
             self.notes[note] = None
+
+    def _test(self, title: str, cell: Cell, old: Counts, new: Counts, seconds: float = 0.0) -> None:
+        row = _tested(title, old, new, cell.draws)
+        self.rows.append(replace(row, dataset=cell.slice.dataset, seconds=seconds))
 
 
 def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:
@@ -158,6 +197,40 @@ def _vintages(results: Sequence[Result], side: str) -> list[str]:
     ]
 
 
+def _blocked(results: Sequence[Result]) -> dict[Owner, str]:
+    """Return, for each defense that a check blocks, the message of the check."""
+    found: dict[Owner, str] = {}
+    for result in results:
+        part = result.cell.slice
+        for finding in result.findings if result.blocked else ():
+            if finding.verdict == "block":
+                found.setdefault((part.dataset, part.split, result.cell.defense.label), finding.message)
+    return found
+
+
+def _flagged(results: Sequence[Result]) -> list[str]:
+    """Return a note for each defense of the candidate with a number that a check flags."""
+    flags: dict[str, set[str]] = {}
+    for result in results:
+        for finding in result.findings:
+            if finding.verdict == "flag" and finding.concerns(result.cell.attack.label):
+                flags.setdefault(result.cell.defense.label, set()).add(finding.id)
+    return [
+        f"numbers of {label} are flagged by {', '.join(sorted(ids))}: 'bench table --checks' says why"
+        for label, ids in flags.items()
+    ]
+
+
+def _standings(results: Sequence[Result]) -> tuple[Standing, ...]:
+    found = []
+    for row in defense_rows(results):
+        score = row.worst("all", row.judges[0])
+        hidden = bool(row.blocks) or score.accuracy is None
+        value = None if hidden or score.accuracy is None else score.accuracy.value
+        found.append(Standing(row.defense.label, value, score.state != "done"))
+    return tuple(found)
+
+
 def _differences(old: Cell, new: Cell) -> list[str]:
     """Return what makes two cells incomparable; another version of the defense or attack does not."""
     facts: dict[str, tuple[Any, Any]] = {"draws": (old.draws, new.draws), "seed": (old.seed, new.seed)}
@@ -187,7 +260,7 @@ def _why_absent(old: Result, new: Result | None) -> str:
     return f"missing in the {side}"
 
 
-def _test(title: str, old: Counts, new: Counts, draws: int) -> GateRow:
+def _tested(title: str, old: Counts, new: Counts, draws: int) -> GateRow:
     differences = old.astype(np.int64) - new.astype(np.int64)
     shares = differences / draws
     # Changes that cancel out are noise; what is left on one side is the drop itself.
@@ -201,18 +274,24 @@ def _test(title: str, old: Counts, new: Counts, draws: int) -> GateRow:
         float(shares.mean()),
         sign_flip(differences),
         noise=noise / len(old),
+        rise=sign_flip(-differences),
     )
 
 
 def _judged(rows: Sequence[GateRow], alpha: float, min_effect: float) -> tuple[GateRow, ...]:
-    adjusted = iter(holm([row.p for row in rows if row.baseline is not None]))
+    tested = [row for row in rows if row.baseline is not None]
+    # Two families: what is found to be better must not make it harder to find what is worse.
+    fallen, risen = iter(holm([row.p for row in tested])), iter(holm([row.rise for row in tested]))
     judged = []
     for row in rows:
         if row.baseline is not None:
-            p = next(adjusted)
-            # A drop of exactly min_effect counts, whatever its rounding.
-            fell = p <= alpha and row.drop >= min_effect - 1e-12
-            row = replace(row, adjusted=p, verdict="regression" if fell else "ok")
+            p, rise = next(fallen), next(risen)
+            # A change of exactly min_effect counts, whatever its rounding.
+            fell, rose = (
+                q <= alpha and change >= min_effect - 1e-12 for q, change in ((p, row.drop), (rise, -row.drop))
+            )
+            verdict: Verdict = "regression" if fell else "improvement" if rose else "ok"
+            row = replace(row, adjusted=p, rise=rise, verdict=verdict)
         judged.append(row)
     return tuple(judged)
 

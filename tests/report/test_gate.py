@@ -9,8 +9,11 @@ import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
+from bench.report.floors import parse_floor
 from bench.report.gate import compare
+from bench.report.gate_report import Standing
 from bench.results.cell import Cell, Result, Slice
+from bench.results.finding import Finding
 from bench.results.outcome import Done, Failed, Skipped, Verdicts
 from bench.results.stats import holm, mcnemar, smallest_detectable_drop
 from bench.threats import ThreatModel
@@ -468,3 +471,100 @@ def test_a_part_that_another_protocol_made_does_not_pass_for_the_present_one():
 
     assert report.exit_code == 2
     assert "by protocol 2: attack-0" in report.not_comparable[0]
+
+
+def test_an_improvement_is_named_and_never_fails():
+    """The same pairs, looked at from the other side."""
+    report = compare(_run(200, 300), _run(260, 250))
+
+    assert [row.verdict for row in report.rows] == ["ok", "improvement", "regression"]
+    assert report.rows[1].rise == pytest.approx(3 * mcnemar(60, 0))
+    assert report.exit_code == 1
+    assert "improvement at x attack-0 (Linf:0.2): 39.1 % -> 50.8 % (rise 11.7 points" in "\n".join(report.lines)
+    assert compare(_run(200), _run(260)).exit_code == 0
+
+
+@pytest.mark.parametrize(("flips", "verdict"), [(8, "ok"), (9, "improvement")])
+def test_an_improvement_is_as_hard_to_claim_as_a_regression(flips, verdict):
+    """Five tests at alpha .01, as in the test of the family above."""
+    before = [_result(_done(300), attack=name) for name in "abcd"]
+    after = [_result(_done(300 + (flips if name == "a" else 0)), attack=name) for name in "abcd"]
+
+    assert compare(before, after).rows[1].verdict == verdict
+
+
+def test_improvements_do_not_hide_a_regression():
+    """They are a family of their own: nine flips are found beside three that rose as beside three that stayed."""
+    rose = compare(_run(300, 300, 300, 300), _run(291, 400, 400, 400))
+    stayed = compare(_run(300, 300, 300, 300), _run(291, 300, 300, 300))
+
+    assert [row.adjusted for row in rose.regressions] == [row.adjusted for row in stayed.regressions]
+    assert len(rose.regressions) == 1
+
+
+BLOCK = Finding("S05", "block", "1", "0", "S05: answers depend on the batch")
+
+
+@pytest.mark.parametrize("side", ["baseline", "candidate"])
+@pytest.mark.parametrize("outcome", [_done(300), None], ids=["despite", "not computed"])
+def test_a_number_that_a_check_blocks_is_none(side, outcome):
+    """Nor are the other numbers of that defense; another defense is compared."""
+    whole = [*_run(300, 200), _result(_done(100), defense="ap")]
+    blocked = [replace(whole[0], outcome=outcome, findings=(BLOCK,)), *whole[1:]]
+
+    report = compare(*((blocked, whole) if side == "baseline" else (whole, blocked)))
+
+    assert report.exit_code == 3
+    assert report.absent == tuple(
+        f"at x attack-{i} (Linf:0.2): blocked in the {side}: S05: answers depend on the batch" for i in (0, 1)
+    )
+    assert [row.title for row in report.gated] == ["ap, standard accuracy", "ap x pgd-20 (Linf:0.2)"]
+    if side == "candidate":
+        assert [standing.accuracy for standing in report.standings] == [None, 100 / N]
+
+
+def test_a_flag_is_told_and_changes_no_verdict():
+    flag = Finding("A05", "flag", "1", "0", "A05: found and not returned", ("attack-0",))
+    flagged = [replace(result, findings=(flag,)) for result in _run(300, 200)]
+
+    report = compare(_run(300, 200), flagged)
+
+    assert report.exit_code == 0
+    assert report.notes == ("numbers of at are flagged by A05: 'bench table --checks' says why",)
+    assert compare(_run(300, 200), flagged[1:]).notes == ()  # it is not about this attack
+
+
+def test_the_worst_case_of_the_candidate_stands_by_itself():
+    """Per image, and only an upper bound while an attack is missing."""
+    report = compare(_run(300, 200), _run(300, 180))
+    partial = compare(_run(300, 200), [*_run(300, 180), _result(None, attack="more")])
+
+    assert report.standings == (Standing("at", 180 / N, bound=False),)
+    assert partial.standings == (Standing("at", 180 / N, bound=True),)
+
+
+def test_floors_and_the_comparison_are_one_verdict():
+    floors = [parse_floor("at/attack-0=0.5"), parse_floor("at/worst-all=0.5")]
+
+    report = compare(_run(300, 200), _run(300, 200), floors=floors)
+
+    assert [row.verdict for row in report.floors] == ["ok", "below"]
+    assert report.exit_code == 1
+    assert report.lines[-1] == "gate: 0 of 3 cells regressed, 1 of 2 floors broken"
+    assert compare(_run(300), [*_run(300), _result(None)], floors=[parse_floor("at/pgd-20=0")]).exit_code == 3
+
+
+def test_floors_do_without_a_baseline_and_promise_nothing_about_drops():
+    held = compare(None, _run(300), floors=[parse_floor("at/attack-0=0.5")])
+    broken = compare(None, _run(300), floors=[parse_floor("at/attack-0=0.6")])
+
+    assert (held.exit_code, broken.exit_code) == (0, 1)
+    assert (held.rows, held.underpowered) == ((), False)
+    assert held.lines[-1] == "gate: 1 floor held"
+
+
+def test_the_time_that_measuring_took_is_told():
+    """Of the candidate's cells; standard accuracy comes with them."""
+    report = compare(_run(300, 200), _run(300, 200), seconds=lambda cell: float(cell.attack.label[-1]) + 1)
+
+    assert [row.seconds for row in report.rows] == [0, 1, 2]
