@@ -1,4 +1,4 @@
-"""The commands that read stored verdicts: the table, the curves, the leaderboard, the gate."""
+"""The commands that read stored verdicts: the table, the curves, the leaderboard."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import api
 from bench.api.results import Results
 from bench.errors import BenchError
-from bench.report.columns import PAGE, prose, screen_width
+from bench.report.columns import PAGE, screen_width
 from bench.report.generalization import render_measures
 from bench.report.paper.latex import points as require_fit
 
@@ -107,30 +106,3 @@ def measures(results: Results, *, as_json: bool = False) -> int:
     else:
         print(render_measures(results.cells, screen_width(PAGE)))
     return 0
-
-
-def gate(
-    baseline: Path,
-    results: Results,
-    alpha: float,
-    min_effect: float,
-    must_detect: float,
-    allow_underpowered: bool,
-    *,
-    as_json: bool = False,
-) -> int:
-    """Compare with a baseline and return the gate's exit status."""
-    report = api.gate(
-        baseline,
-        results,
-        alpha=alpha,
-        min_effect=min_effect,
-        must_detect=must_detect,
-        allow_underpowered=allow_underpowered,
-    )
-    if as_json:
-        _print_json(report.to_json())
-    else:
-        print(prose("\n".join(report.lines), screen_width()))
-    status: int = report.exit_code
-    return status

@@ -17,30 +17,64 @@ else:
     Results = object  # read when a command runs
 
 
-def _sound_promises(**options: Any) -> None:  # noqa: ANN401  (those of the command)
-    from bench.api import require_promises
+def _sound(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.gate import require_sound
 
-    require_promises(**options)
+    named = ("floor", "badge", "baseline", "alpha", "min_effect", "must_detect")
+    require_sound(**{name: options[name] for name in named})
 
 
 @app.command()
-@partial(reading, require=_sound_promises)
+@partial(reading, require=_sound)
 def gate(
-    baseline: Annotated[Path, typer.Option(help="Results folder to compare with.")],
+    baseline: Annotated[
+        Path | None, typer.Option(help="Results folder to compare with; only floors may do without.")
+    ] = None,
+    *,
     results: Results,
+    floor: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Least accuracy, as a share: at/pgd-20=0.40, at/pgd-20@Linf:0.2=0.40, at/standard=0.9, "
+            "at/worst-all=0.35; repeatable."
+        ),
+    ] = None,
     alpha: Annotated[float, typer.Option(help="False-alarm rate of the whole gate.")] = 0.01,
     min_effect: Annotated[
         float, typer.Option(help="Smallest drop that can fail, as a share: 0.01 is one point.")
     ] = 0.01,
     must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
     allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML: a test case per cell.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a comment on a pull request.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Add the Markdown to this file; else to $GITHUB_STEP_SUMMARY.")
+    ] = None,
+    badge: Annotated[Path | None, typer.Option(help="Write a badge: .svg, or .json for shields.io.")] = None,
+    annotations: Annotated[
+        bool | None,
+        typer.Option("--annotations/--no-annotations", help="Annotate the run; by default on GitHub Actions."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
     json: AsJson = False,
 ) -> int:
     """Fail when robust accuracy has really dropped: paired, exact, corrected for the number of cells."""
-    from bench.cli import report
+    from bench.cli.gate import gate
 
     promises = (alpha, min_effect, must_detect, allow_underpowered)
-    return report.gate(baseline, results, *promises, as_json=json)
+    return gate(
+        baseline,
+        results,
+        floor or (),
+        *promises,
+        quiet=quiet,
+        as_json=json,
+        annotate=annotations,
+        junit=junit,
+        markdown=markdown,
+        summary=summary,
+        badge=badge,
+    )
 
 
 def _sound_pair(**options: Any) -> None:  # noqa: ANN401  (those of the command)
