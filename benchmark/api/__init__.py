@@ -30,6 +30,8 @@ _HOME = {
     "verify": "api.stored",
     "prune": "api.stored",
     "finished": "api.stored",
+    "update_baseline": "api.baseline",
+    "describe_baseline": "api.baseline",
     "Results": "api.results",
     "Images": "api.images",
     "spent": "report.cell",
@@ -50,6 +52,8 @@ _HOME = {
 
 if TYPE_CHECKING:
     from bench.api.archives import import_archive as import_archive
+    from bench.api.baseline import describe_baseline as describe_baseline
+    from bench.api.baseline import update_baseline as update_baseline
     from bench.api.evaluation import evaluate as evaluate
     from bench.api.evaluation import own_images as own_images
     from bench.api.examination import audit as audit

@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 
 def _group(command: Any) -> str:  # noqa: ANN401
     """Return the title that a command stands below."""
-    if isinstance(command, Commands):  # `bench results`, which holds commands itself
-        return _GROUPS["reading"]
+    if isinstance(command, Commands):  # `bench results` and `bench baseline`, which hold commands themselves
+        return _group(next(iter(command.commands.values())))
     package, _, module = str(getattr(command.callback, "__module__", "")).rpartition(".")
     return _GROUPS.get(module, "Commands") if package == "bench.cli.commands" else "Commands"

@@ -1,4 +1,4 @@
-"""Commands that hold results against others: gate, compare and history."""
+"""Commands that hold results against others: gate, baseline, compare and history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from bench.cli.options import choosing, completing, reading
+from bench.cli.help import Commands
+from bench.cli.options import choosing, completing, reading, shared
 from bench.cli.root import AsJson, app
 
 if TYPE_CHECKING:
@@ -128,3 +129,38 @@ def history(
     from bench.cli.history import history as body
 
     return body(folders or [], git, last, by_time, csv, plot, as_json=json, **chosen)
+
+
+folder = typer.Typer(
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, help="Show a baseline, or replace it by new results."
+)
+app.add_typer(folder, name="baseline")
+_Baseline = Annotated[Path, typer.Option(help="Folder of the baseline.")]
+
+
+@folder.command("update")
+@shared
+def baseline_update(
+    baseline: _Baseline,
+    results: Path,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Even if new cells are failed, missing or blocked.")
+    ] = False,
+    allow_removed: Annotated[
+        bool, typer.Option("--allow-removed", help="Even if cells of the baseline are not among the new ones.")
+    ] = False,
+    json: AsJson = False,
+) -> int:
+    """Make results the baseline, in one step, and show what changes: numbers, images, digests and versions."""
+    from bench.cli.baseline import update
+
+    return update(baseline, results, dry_run, allow_incomplete, allow_removed, json)
+
+
+@folder.command("show")
+def baseline_show(baseline: _Baseline) -> int:
+    """Show what a baseline holds, what made it, and how small a drop it can show."""
+    from bench.cli.baseline import show
+
+    return show(baseline)

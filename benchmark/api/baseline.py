@@ -1,0 +1,78 @@
+"""Baselines: what a folder of results would change as the new baseline, and the update itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api.stored import load
+from bench.errors import BenchError
+from bench.results import baseline as folders
+from bench.results.cell import Result
+
+if TYPE_CHECKING:
+    from bench.report.baseline import Difference
+
+Folder = str | os.PathLike[str]
+
+
+def update_baseline(
+    baseline: Folder,
+    results: Folder,
+    *,
+    dry_run: bool = False,
+    allow_incomplete: bool = False,
+    allow_removed: bool = False,
+) -> Difference:
+    """Replace a baseline by the results of another folder, as a whole, and return what that changed.
+
+    Args:
+        baseline: a folder; it is made where there is none. A file in it that is no result, such as a README, stays.
+        results: the folder whose finished cells, checks and runs become the baseline.
+        dry_run: change nothing.
+        allow_incomplete: even if cells of `results` are failed, missing or blocked; a gate refuses these.
+        allow_removed: even if cells of the baseline are not in `results`: nobody is held to them any more.
+
+    Raises:
+        BenchError: a folder is not there or holds no results, a document is damaged, or what was not allowed.
+    """
+    from bench.report.baseline import difference
+
+    old, new = Path(baseline), load(results)
+    if not dry_run:
+        folders.restore(old)
+    before: Sequence[Result] = load(old).cells if old.is_dir() and any(old.iterdir()) else ()
+    found = difference(before, new.cells, folders.unfinished(new.cells))
+    if dry_run:
+        return found
+    removed = [change.title for change in found.changes if change.kind == "removed"]
+    if found.unfinished and not allow_incomplete:
+        why = f"{len(found.unfinished)} cells are no baseline ({_first(found.unfinished)})"
+        raise BenchError(f"{why}: finish them with 'bench run', or pass --allow-incomplete")
+    if removed and not allow_removed:
+        why = f"{len(removed)} cells of the baseline are not in {str(results)!r} ({_first(removed)})"
+        raise BenchError(f"{why}: run them, too, or pass --allow-removed")
+    folders.replace(old, Path(results), folders.documents(Path(results), new.cells))
+    return replace(found, written=True)
+
+
+def describe_baseline(baseline: Folder, *, width: int | None = None) -> str:
+    """Return what a baseline holds as text: its numbers, what made them, and how small a drop they can show.
+
+    Args:
+        baseline: the folder.
+        width: columns of the terminal; `None` for no bound.
+    """
+    from bench.report.baseline import described
+
+    root = Path(baseline)
+    folders.restore(root)
+    cells = load(root).cells
+    return described(cells, folders.made_by(root, folders.documents(root, cells)), width)
+
+
+def _first(lines: Sequence[str]) -> str:
+    return lines[0] + (f" and {len(lines) - 1} more" if len(lines) > 1 else "")

@@ -1,0 +1,30 @@
+"""The commands `bench baseline update` and `show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench import api
+from bench.report.columns import screen_width
+
+
+def update(
+    baseline: Path, results: Path, dry_run: bool, allow_incomplete: bool, allow_removed: bool, as_json: bool
+) -> int:
+    """Print what changes, and replace the baseline unless it is only asked."""
+    found = api.update_baseline(
+        baseline, results, dry_run=dry_run, allow_incomplete=allow_incomplete, allow_removed=allow_removed
+    )
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        return 0
+    print(found.text(screen_width()))
+    print(f"{'baseline  ' if found.written else 'not written: '}{baseline}{'' if found.written else ' (--dry-run)'}")
+    return 0
+
+
+def show(baseline: Path) -> int:
+    """Print what a baseline holds."""
+    print(api.describe_baseline(baseline, width=screen_width()))
+    return 0
