@@ -196,5 +196,6 @@ def smallest_detectable_drop(
     if flips > n:
         return 1.0
     one_way = float(betaincinv(flips, n - flips + 1, power))
-    z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)
+    # Not 1 - alpha, which is rounded to 1 for a small alpha.
+    z = NormalDist().inv_cdf(power) - NormalDist().inv_cdf(alpha)
     return min(1.0, (one_way + math.sqrt(one_way**2 + 4 * z * z * noise / n)) / 2)

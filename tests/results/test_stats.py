@@ -293,3 +293,12 @@ def test_noise_is_what_cancels_out():
     """Of three flips one way and one the other, two are noise; without a difference there is none."""
     assert noise_of(np.array([1.0, 1.0, 1.0, -1.0])) == 0.5
     assert noise_of(np.zeros(4)) == 0.0
+
+
+@pytest.mark.parametrize("alpha", [1e-12, 1e-30, 1e-300])
+def test_a_level_smaller_than_any_rounding_of_1_is_a_level(alpha):
+    """Without noise it takes -log2(alpha) flips of one way, which is the closed form; noise takes more, not a crash."""
+    flips = int(np.ceil(-np.log2(alpha)))
+    quiet, noisy = (smallest_detectable_drop(10_000, alpha, noise=noise) for noise in (0, 0.02))
+
+    assert flips / 10_000 < quiet < noisy < 0.2
