@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.api.results import Results
 from bench.errors import BenchError
-from bench.report.columns import PAGE, screen_width
+from bench.report.columns import PAGE, prose, screen_width
 from bench.report.generalization import render_measures
 from bench.report.paper.latex import points as require_fit
 

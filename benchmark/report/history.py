@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.report.columns import PAGE, draw_table, prose, screen_width
-from bench.report.gate import GateRow, compare
+from bench.report.gate import compare
+from bench.report.gate_report import GateRow
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND
 from bench.results import csv_file
