@@ -100,6 +100,16 @@ def test_what_no_run_wrote_stays(here):
     assert (here / "old" / "notes.json").read_text() == "[1]"
 
 
+def test_an_update_first_gives_back_the_name_that_a_killed_one_took(here):
+    (here / "old" / "README.md").write_text("why these numbers")
+    (here / "old").rename(here / ".old-old")
+
+    replaced(here)
+
+    assert (here / "old" / "README.md").exists()
+    assert sorted(path.name for path in here.iterdir()) == ["new", "old"]
+
+
 def test_a_folder_of_something_else_is_never_replaced(here):
     (here / "mine").mkdir()
     (here / "mine" / "thesis.tex").write_text("years of work")
