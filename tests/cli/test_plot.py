@@ -61,7 +61,7 @@ def test_a_loaded_ladder_has_its_undefended_base(run):
         (("cost", "--out", "a.pdf", "--judge", "worst"), "--judge 'worst' makes no sense for cost"),
         (("matrix", "--out", "a.pdf", "--study", "ladder"), "--study 'ladder' makes no sense for matrix"),
         (("matrix", "--out", "a.pdf", "--judge", "best"), "unknown judge of these results 'best'"),
-        (("ladder", "--out", "a.pdf", "--study", "laddr"), "unknown study 'laddr': did you mean ladder?"),
+        (("ladder", "--out", "a.pdf", "--study", "ladde"), "unknown study 'ladde': did you mean ladder?"),
         (("curves", "--out", "a.pdf"), "run a minimum-norm attack such as fmn"),
         (("matrix", "--out", "a.pdf", "--dataset", "digits"), "digits"),
     ],
