@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check gate baseline vouch performance weights clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
+.PHONY: run test check gate baseline vouch performance weights docs gallery clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -46,6 +46,15 @@ performance: $(VENV)/.installed-performance
 weights: $(VENV)/.installed
 	for name in standard at at-l2 at-stadv fgsm-rs trades ap atop atop-clean atop-paper; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
 
+# The site from docs/, README, the code and results/cifar10: open runs/site/index.html.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open runs/site/index.html"
+
+# The pictures of docs/gallery.md, again, about two minutes; or ONLY some, such as those of committed results.
+gallery: $(VENV)/.installed
+	$(BIN)/python docs/site/gallery.py $(ONLY)
+
 # On a borrowed GPU, for so many MINUTES, with nothing installed: docs/gpu.md.
 GPU = $(PYTHON) -m gpu $(subst gpu-,,$@) --minutes $(or $(MINUTES),9) $(if $(ARCHIVES),--archives $(ARCHIVES)) $(if $(OUT),--out $(OUT))
 gpu-measure gpu-cifar10 gpu-cifar100:
@@ -69,6 +78,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@
 
 # Both pin what they do not need here; torchattacks puts an older copy of RobustBench over the real one.
 $(VENV)/.installed-performance: $(VENV)/.installed-test

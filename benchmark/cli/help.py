@@ -24,17 +24,20 @@ class Commands(TyperGroup):
     # Later versions of Typer bring their own click, so no class name fits all of them.
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the lists of commands."""
-        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in [*_GROUPS.values(), "Commands"]}
-        for name in self.list_commands(ctx):
-            each = self.get_command(ctx, name)
-            if each and not each.hidden:
-                rows[_group(each) if ctx.parent is None else "Commands"].append(
-                    (name, each.get_short_help_str(limit=_ANY))
-                )
-        for title, found in rows.items():
-            if found:
-                with formatter.section(title):
-                    formatter.write_dl(found)
+        for title, commands in grouped(self, ctx).items():
+            with formatter.section(title):
+                formatter.write_dl([(name, each.get_short_help_str(limit=_ANY)) for name, each in commands.items()])
+
+
+# Later versions of Typer bring their own click, so no class name fits all of them.
+def grouped(group: Any, ctx: Any) -> dict[str, dict[str, Any]]:  # noqa: ANN401
+    """Return the visible commands of a group by name, below the titles that help lists them under."""
+    found: dict[str, dict[str, Any]] = {title: {} for title in [*_GROUPS.values(), "Commands"]}
+    for name in group.list_commands(ctx):
+        each = group.get_command(ctx, name)
+        if each and not each.hidden:
+            found[_group(each) if ctx.parent is None else "Commands"][name] = each
+    return {title: commands for title, commands in found.items() if commands}
 
 
 def _group(command: Any) -> str:  # noqa: ANN401

@@ -1,0 +1,112 @@
+"""What `mkdocs build` does besides rendering docs/: pages from other folders, pages made by code, links."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority, get_plugin_logger
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The package of this checkout as setup.cfg maps it, whatever is installed: pages are made of it.
+_TREE = tempfile.TemporaryDirectory(prefix="atop-bench-site-")
+(Path(_TREE.name) / "bench").mkdir()
+for _path in [*(ROOT / "benchmark").iterdir(), ROOT / "attacks", ROOT / "defenses"]:
+    (Path(_TREE.name) / "bench" / _path.name).symlink_to(_path)
+sys.path[:0] = [_TREE.name]
+
+import links  # noqa: E402
+import reference  # noqa: E402
+
+log = get_plugin_logger("atop-bench")
+
+# Files of the repository outside docs/ that are pages of the site, and where.
+ADOPTED = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "performance/README.md": "performance/README.md",
+    "performance/RESULTS.md": "performance/RESULTS.md",
+    "results/cifar10/README.md": "results/cifar10/README.md",
+    "results/cifar10/table.md": "results/cifar10/table.md",
+    "results/cifar10/leaderboard.csv": "results/cifar10/leaderboard.csv",
+    "results/cifar10/report.html": "results/cifar10/report.html",
+}
+# Pages that are written while this is: their entries in the navigation wait for them.
+AWAITED = {"report.md", "results/cifar10/report.html"}
+
+# Above the first heading of the README, where a reader of the site decides where to go.
+_DOORS = (
+    "[Ten minutes](docs/tutorial.md){ .md-button .md-button--primary } "
+    "[The Python API](docs/api.md){ .md-button } [CIFAR-10](results/cifar10/README.md){ .md-button }"
+)
+
+
+@event_priority(100)  # before mkdocstrings reads its options
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Show mkdocstrings the package as it installs, and leave pages out of the navigation that are not there yet."""
+    config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_TREE.name]
+    there = {*_sources(config), *reference.PAGES}
+    config.nav = [_present(entry, there) for entry in config.nav]
+    return config
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the pages from elsewhere in the repository, and those that code makes."""
+    for source, place in ADOPTED.items():
+        if (ROOT / source).is_file():
+            files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    for place, make in reference.PAGES.items():
+        files.append(File.generated(config, place, content=make()))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links to where the site has what they lead to."""
+    if page.file.src_uri in reference.PAGES:
+        return markdown
+    sources = {place: source for source, place in ADOPTED.items()}
+    source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    pages = {sources.get(place, f"docs/{place}"): place for place in _sources(config)}
+    if source == "README.md":
+        markdown = markdown.replace("\n## ", f"\n{_DOORS}\n\n## ", 1)
+    return links.rewritten(markdown, source, pages, links.repository(ROOT))
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Give the dialog of the theme's search the name that a screen reader says."""
+    return output.replace('="search" role="dialog"', '="search" role="dialog" aria-label="Search"')
+
+
+def on_shutdown() -> None:
+    """Remove what was made to read the package."""
+    _TREE.cleanup()
+
+
+def _sources(config: MkDocsConfig) -> set[str]:
+    """Return the places in the site that files of the repository have."""
+    docs = Path(config.docs_dir)
+    own = {path.relative_to(docs).as_posix() for path in docs.rglob("*") if path.is_file()}
+    return {each for each in own if not each.startswith("site/")} | {
+        place for source, place in ADOPTED.items() if (ROOT / source).is_file()
+    }
+
+
+def _present(entry: Any, there: set[str]) -> Any:  # noqa: ANN401  (a part of the navigation)
+    ((title, below),) = entry.items()
+    if not isinstance(below, list):
+        return entry
+    kept = []
+    for each in below:
+        ((_, place),) = each.items()
+        if place in AWAITED and place not in there:
+            log.info("%s is not written yet: its entry in the navigation is left out", place)
+        else:
+            kept.append(each)
+    return {title: kept}
