@@ -106,12 +106,12 @@ def cost(results: Sequence[Result], *, width: Width = "page") -> Figure:
     wide = inches(width)
     with styled():
         figure, axes = panels(len(threats), wide, least=2.1, height=1.8, most=3, sharey=True, sharex=True)
+        passes = [each.passes for some in held.values() for each in some]
+        # Named before anything is drawn: a logarithmic axis with a single place on it has no range of its own.
+        axes[0].set_xlim(min(passes) / 2, max(passes) * 2)
         for each, threat in zip(axes, threats, strict=True):
             of_threat = {index: [one for one in some if one.threat == threat] for index, some in held.items()}
             _panel(each, rows, of_threat, marks, str(threat))
-        passes = [each.passes for some in held.values() for each in some]
-        # Named, because a logarithmic axis with a single place on it has no range of its own.
-        axes[0].set_xlim(min(passes) / 2, max(passes) * 2)
         _key(axes[0], rows, held, marks)
         label_outer(axes, "passes per image", "robust accuracy (%)")
         free = sum(each.passes == 0 for row in rows for each in spent(row))

@@ -86,7 +86,9 @@ def test_labels_of_others_are_plain_text():
 
 
 def test_attacks_that_all_cost_the_same_are_still_to_be_seen():
-    figure = cost([result("at", name, LINF, done([1, 1, 0, 0])) for name in "ab"])
+    """In one panel or in several, which share their axis: matplotlib warns of a range that is a single place."""
+    threats = (LINF, "L2:0.5")
+    figure = cost([result("at", name, threat, done([1, 1, 0, 0])) for name in "ab" for threat in threats])
     low, high = figure.axes[0].get_xlim()
 
     assert low < 42 < high < 10 * low
