@@ -342,6 +342,22 @@ class Results(Sequence[Result]):
 
         return robustbench(self.cells)
 
+    def report(self, path: str | os.PathLike[str], study: str = "") -> Path:
+        """Write one HTML page of everything: matrix, leaderboard, figures, images, every cell, checks and provenance.
+
+        The page loads nothing from anywhere, is whole without JavaScript, and repeats byte for byte.
+
+        Args:
+            path: the file.
+            study: read the results as this study, by name or as a TOML file.
+
+        Raises:
+            BenchError: no cells, an unwritable path, or a library of the extra `report` is missing.
+        """
+        from bench.api.report import report
+
+        return report(self, path, study)
+
     def ladders(self, study: str = "") -> list[Ladder]:
         """Return the ladder of each defense under each threat model, where a study has rungs.
 

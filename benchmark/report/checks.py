@@ -20,6 +20,14 @@ def render(results: Sequence[Result], width: int | None = None) -> str:
     Raises:
         BenchError: nothing was checked.
     """
+    groups = by_subject(results)
+    if not groups:
+        raise BenchError("no checks in these results: run without --checks none")
+    return "\n".join(_table(title, rows, width) for title, rows in groups.items())
+
+
+def by_subject(results: Sequence[Result]) -> dict[str, list[Finding]]:
+    """Return the findings about each defense, and about each defense under a threat model, each once."""
     groups: dict[str, list[Finding]] = {}
     for result in results:
         label = result.cell.defense.label
@@ -29,9 +37,7 @@ def render(results: Sequence[Result], width: int | None = None) -> str:
             rows = groups.setdefault(title, [])
             # The same finding is stored with every cell of a defense.
             rows += [found] if found not in rows else []
-    if not groups:
-        raise BenchError("no checks in these results: run without --checks none")
-    return "\n".join(_table(title, rows, width) for title, rows in groups.items())
+    return groups
 
 
 def _table(title: str, rows: Sequence[Finding], width: int | None) -> str:

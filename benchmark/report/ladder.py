@@ -170,7 +170,7 @@ def _render(ladder: Ladder) -> str:
         body.append(["undefended base", CONTROL, _shown(ladder.base), "", "", *([""] if stochastic else [])])
     width = screen_width()
     text = draw_table(header, body, width, right=range(2, len(header)))
-    told = [*(f"left out: {reason}" for reason in ladder.missing), _verdict(ladder)]
+    told = [*(f"left out: {reason}" for reason in ladder.missing), verdict(ladder)]
     return "\n".join([prose(ladder.title, width), "", text, *(prose(line, width) for line in told)])
 
 
@@ -186,7 +186,7 @@ def _shown(accuracy: Accuracy) -> str:
     return f"{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _verdict(ladder: Ladder) -> str:
+def verdict(ladder: Ladder) -> str:
     """Return in words whether a stronger rung than the last could still break more."""
     last = ladder.steps[-1]
     if last.drop is None:

@@ -11,7 +11,7 @@ from bench.results.cell import Result, Slice
 from bench.results.ranking import Ranked, in_order, ranking
 
 _HEADER = ("rank", " worst case over all", "judged".ljust(len("deterministic ")), "")
-_ABOUT_RANKS = (
+ABOUT_RANKS = (
     "Equal ranks: not separated by exact paired tests (Holm over all pairs, alpha .05). "
     "No rank: cells failed or are missing, so the value is only an upper bound, or attacks that the others have were "
     "never asked for."
@@ -39,9 +39,9 @@ def render_ranking(results: Sequence[Result]) -> str:
     for (part, seed), block in blocks.items():
         lines += [prose(f"{part.dataset} {part.split}, n={part.n}, seed {seed}", width)]
         lines += [draw_listing(_HEADER, block, width, right=(0, 1))]
-        notes = [*_left_out(results, part, seed), *([resolution(part.n)] if len(block) > 1 else [])]
+        notes = [*left_out(results, part, seed), *([resolution(part.n)] if len(block) > 1 else [])]
         lines += [*(prose(line, width) for line in notes), ""]
-    return "\n".join([*lines, prose(_ABOUT_RANKS, width)])
+    return "\n".join([*lines, prose(ABOUT_RANKS, width)])
 
 
 def _known(item: Ranked) -> str:
@@ -52,7 +52,7 @@ def _known(item: Ranked) -> str:
     return f", best known {bound}{100 * item.known.value:.1f}, by {'; '.join(item.known_by)}"
 
 
-def _left_out(results: Sequence[Result], part: Slice, seed: int) -> list[str]:
+def left_out(results: Sequence[Result], part: Slice, seed: int) -> list[str]:
     """Return a line on the attacks left out of the ranks, because not every ranked defense was run under them."""
     ranked = [item.row for item in ranking(results) if item.rank and (item.row.slice, item.row.seed) == (part, seed)]
     if not ranked:

@@ -52,6 +52,19 @@ _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries 
 _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
 _ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
 
+# What explains the table as such, and nothing of what it holds.
+GENERAL = (
+    _ABOUT_INTERVALS + _ABOUT_ATTACKS,
+    _ABOUT_WORST,
+    _ABOUT_DRAWS,
+    _ABOUT_SEEN,
+    _ABOUT_SHIFTS,
+    _ABOUT_BOUND,
+    _ABOUT_FAILED,
+    _ABOUT_BLOCKED,
+    _ABOUT_MISSING,
+)
+
 
 def make_table(
     results: Sequence[Result], columns: str = "", *, intervals: bool = True, best: bool = False, strict: bool = False

@@ -29,13 +29,18 @@ def write(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers: C
         numbers: the columns that hold numbers; the text of every other column is made harmless.
         path: the file; its folder is made.
     """
+    write_whole(path, encoded(lines, columns, numbers))
+
+
+def encoded(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers: Collection[str]) -> bytes:
+    """Return the bytes of such a file."""
     text = io.StringIO(newline="")
     # One line end on every system, so that the same results give the same bytes.
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for line in lines:
         writer.writerow({name: value if name in numbers else _harmless(value) for name, value in line.items()})
-    write_whole(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def _harmless(text: str) -> str:

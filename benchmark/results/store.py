@@ -179,6 +179,10 @@ class Store:
         # A part that cannot be run on this defense has no document, and cost nothing; so a single one is enough.
         return sum(known) if known else None
 
+    def provenance(self, cell: Cell) -> Mapping[str, Any]:
+        """Return who made a finished cell: versions, machine, seconds and digests of code; empty if not known."""
+        return self._stored(cell)[1]
+
     def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
         """Keep the findings of the checks before any attack; `key` is a digest of everything they depended on."""
         write(self._preflight(defense, part), of_findings(findings, key))

@@ -93,6 +93,21 @@ def leaderboard(
     return report.leaderboard(results, csv, robustbench, as_json=json)
 
 
+@app.command()
+@reading
+def report(
+    results: Results,
+    html: Annotated[Path, typer.Option(help="The file to write: one page that loads nothing from anywhere.")],
+    study: Annotated[
+        str, typer.Option(autocompletion=completing("study"), help="Read them as this study, or as your FILE.toml.")
+    ] = "",
+) -> int:
+    """Write one HTML page of everything that is stored: matrix, ranks, figures, images, checks, provenance."""
+    from bench.cli import page
+
+    return page.report(results, html, study)
+
+
 def _known_figure(**options: Any) -> None:  # noqa: ANN401  (those of the command)
     from bench.cli.plot import require_figure
 

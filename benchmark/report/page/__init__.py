@@ -1,0 +1,1 @@
+"""One HTML file of stored results, whole without JavaScript and without a network."""
