@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench import api
 from bench.catalogue import study
 from bench.cli import main
 from bench.report import claims
 from bench.results.store import Store
+from tests.report.page.reading import Page
 
 ROOT = Path(__file__).parents[2]
 CIFAR = ROOT / "results" / "cifar10"
@@ -25,6 +27,26 @@ def test_the_csv_is_what_is_exported_of_the_verdicts(tmp_path):
     assert main(["leaderboard", "--results", str(CIFAR), "--csv", str(tmp_path / "again.csv")]) == 0
 
     assert (tmp_path / "again.csv").read_bytes() == (CIFAR / "leaderboard.csv").read_bytes()
+
+
+def test_the_page_holds_the_numbers_of_the_verdicts():
+    """Not its bytes, which differ between versions of matplotlib: its tables, and the key of every cell."""
+    page = Page((CIFAR / "report.html").read_bytes())
+    results = api.load(CIFAR)
+    frame = results.to_pandas()
+    frame = frame[~frame["judged"].str.contains("majority|resubmission")]
+
+    for row in page.tables["matrix"][2:]:
+        part = frame[(frame["defense"] + frame["judged"]) == row[0]]
+        shown = sorted(float(number) for number in re.findall(r"\d+\.\d", " ".join(row[1:])))
+        # Rounded to one digit there, to two in the frame.
+        assert shown == pytest.approx(sorted(part["accuracy"].dropna()), abs=0.056)
+        assert shown
+    for result in results:
+        assert result.cell.key in page.text
+    ranks = [(each["rank"], each["defense"], f"{each['accuracy']:.1f}") for each in results.ranks()]
+    shown = [[each for each in row if each] for row in page.tables["standings"][1:]]
+    assert [(row[-4], row[-3]) for row in shown] == [(label, value) for _, label, value in ranks]
 
 
 @pytest.mark.parametrize("name", ["standard", "at", "ap", "atop", "atop[rt=none]"])
