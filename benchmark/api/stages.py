@@ -49,7 +49,7 @@ def history(
     Raises:
         BenchError: nothing to read, or a number is out of range.
     """
-    from bench.report.history import history as followed
+    from bench.report.history_points import follow
 
     require_promises(alpha, min_effect, 1.0)
     if not 1 <= last <= 1000:
@@ -63,7 +63,7 @@ def history(
         stages = sorted(stages, key=lambda each: each.when) if by_time else stages
     else:
         stages = _runs(Path(folders[0] if folders else default_of("results")), last)
-    return followed(_only(stages, Filter(**chosen)), alpha=alpha, min_effect=min_effect)
+    return follow(_only(stages, Filter(**chosen)), alpha=alpha, min_effect=min_effect)
 
 
 def _folder(folder: Path) -> Stage:

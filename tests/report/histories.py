@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from bench.catalogue.refs import AttackRef, DefenseRef
-from bench.results.cell import Cell, Planned, Slice
+from bench.report.history import Stage
+from bench.results.cell import Cell, Planned, Result, Slice
+from bench.results.finding import Finding
 from bench.results.outcome import Cost, Done, Verdicts
 from bench.results.store import Store
 from bench.threats import ThreatModel
@@ -58,3 +60,20 @@ def commit(root, subject):
     git(root, "add", "-A")
     git(root, "commit", "-q", "--allow-empty", "-m", subject)
     return git(root, "rev-parse", "HEAD").strip()
+
+
+BLOCK = Finding("S05", "block", "1", "0", "S05: masked")
+
+
+def stage(*results, name="a", when=""):
+    return Stage(name, when, tuple(results))
+
+
+def result(right, clean=None, **cell):
+    found = cell_of(**cell)
+    return Result(found, done_of(right, found.slice.n, clean=clean, draws=found.draws))
+
+
+def row(found, attack="pgd-20", defense="at"):
+    (one,) = (each for each in found.rows if (each.place.attack, each.place.defense) == (attack, defense))
+    return one

@@ -13,7 +13,8 @@ from matplotlib.collections import PathCollection
 
 from bench.errors import BenchError
 from bench.report.figures.files import save
-from bench.report.history import Stage, history
+from bench.report.history import Stage
+from bench.report.history_points import follow
 from bench.results.cell import Result
 from bench.results.finding import Finding
 from bench.results.outcome import Failed
@@ -46,7 +47,7 @@ def lines(axes):
 
 
 def test_each_segment_is_a_line_of_its_numbers():
-    figure = history(STAGES).plot()
+    figure = follow(STAGES).plot()
 
     (axes,) = [each for each in figure.axes if each.get_visible()]
     assert lines(axes) == sorted(
@@ -70,7 +71,7 @@ def test_a_blocked_defense_has_no_point():
     block = Finding("S05", "block", "1", "0", "S05: masked")
     blocked = [Stage("a", "", (replace(result(150), findings=(block,)), result(100, label="ap")))]
 
-    figure = history(blocked).plot()
+    figure = follow(blocked).plot()
 
     axes = {each.get_title(): each for each in figure.axes}
     assert lines(axes["at"]) == []
@@ -80,7 +81,7 @@ def test_a_blocked_defense_has_no_point():
 
 def test_without_a_number_there_is_no_figure():
     with pytest.raises(BenchError, match="no number in this history"):
-        history([Stage("a", "", (replace(result(1), outcome=Failed("x")),))]).plot()
+        follow([Stage("a", "", (replace(result(1), outcome=Failed("x")),))]).plot()
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png", ".pgf"])
@@ -91,7 +92,7 @@ def test_hostile_names_are_drawn_as_text_and_the_bytes_repeat(tmp_path, suffix):
         Stage("b", "", (result(20, label=name, attack=name),)),
     ]
 
-    one, other = (save(history(stages).plot(), tmp_path / f"{index}{suffix}").read_bytes() for index in (0, 1))
+    one, other = (save(follow(stages).plot(), tmp_path / f"{index}{suffix}").read_bytes() for index in (0, 1))
 
     assert one == other
     if suffix == ".svg":
@@ -102,7 +103,7 @@ def test_hostile_names_are_drawn_as_text_and_the_bytes_repeat(tmp_path, suffix):
 def test_many_stages_are_named_at_both_ends():
     stages = [Stage(f"stage {index}", "", (result(150 - index),)) for index in range(40)]
 
-    figure = history(stages).plot()
+    figure = follow(stages).plot()
 
     told = "\n".join(each.get_text() for each in figure.texts)
     assert "1: stage 0" in told
