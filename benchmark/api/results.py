@@ -1,4 +1,4 @@
-"""Results of a run or of a folder: every cell, and the accuracies, tables and files made from them."""
+"""Results of a run or of a folder: every cell, the accuracies made from them, and parts of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from bench.api.images import Images, exactly, images_of, save_images
+from bench.api.outputs import Outputs
 from bench.catalogue.study import Study
 from bench.catalogue.study import read as read_study
 from bench.datasets.examples import Examples
@@ -25,19 +26,14 @@ from bench.threats import ThreatModel
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from bench.report.comparison import Comparison
-    from bench.report.curves import Curves
-    from bench.report.figures.style import Width
     from bench.report.gate_report import GateReport
     from bench.report.ladder import Ladder
-    from bench.report.published import Beside
-    from bench.report.robustbench import Exported
 
 
 @dataclass(frozen=True, repr=False)
-class Results(Sequence[Result]):
+class Results(Outputs, Sequence[Result]):
     """The cells of a run or of a folder, in the order of the table.
 
     Attributes:
@@ -59,8 +55,10 @@ class Results(Sequence[Result]):
 
     @overload
     def __getitem__(self, at: int) -> Result: ...
+
     @overload
     def __getitem__(self, at: slice) -> Results: ...
+
     def __getitem__(self, at: int | slice) -> Result | Results:
         return self._with(self.cells[at]) if isinstance(at, slice) else self.cells[at]
 
@@ -70,13 +68,6 @@ class Results(Sequence[Result]):
     def __repr__(self) -> str:
         defenses, attacks = ({each(cell) for cell in self.cells} for each in (_defense, _attack))
         return f"<{len(self)} results: {len(defenses)} defenses, {len(attacks)} attacks, {len(self.failed)} failed>"
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def _repr_html_(self) -> str:
-        """Return the tables as HTML, for notebooks."""
-        return self.table("html")
 
     def only(self, defenses: str = "", attacks: str = "", threat: str = "", dataset: str = "") -> Results:
         """Return a part of the results.
@@ -119,13 +110,6 @@ class Results(Sequence[Result]):
             BenchError: these name several cells or none, or none of its images are kept.
         """
         return self._images(defense, attack, threat)[1]
-
-    def save_images(
-        self, folder: str | os.PathLike[str], defense: str = "", attack: str = "", threat: str = ""
-    ) -> tuple[Path, Path]:
-        """Write the stored images of one cell, chosen as by `images`: a picture (PNG) and arrays (NPZ); return both."""
-        cell, images = self._images(defense, attack, threat)
-        return save_images(cell, images, self._ids(cell), Path(folder))
 
     def accuracy(self, defense: str, attack: str = "", threat: str = "", judge: str = "") -> Accuracy:
         """Return robust accuracy under one attack, or standard accuracy if none is named.
@@ -175,50 +159,9 @@ class Results(Sequence[Result]):
         under = ThreatModel.parse(threat) if threat else None
         return _number(known.best_known(row, judged, under), f"{defense}, best known")
 
-    def checks(self, *, width: int | None = None) -> str:
-        """Return every row of every check, flagged or not, as text.
-
-        Raises:
-            BenchError: nothing was checked.
-        """
-        from bench.report.checks import render
-
-        return render(self.cells, width)
-
-    def curves(self, points: int = 8) -> Curves:
-        """Return robust accuracy against eps, of minimum-norm attacks and of sweeps.
-
-        Args:
-            points: sizes of eps, 1 to 100, at which the distances of a minimum-norm attack are read.
-        """
-        from bench.report.curves import Curves, curves
-
-        if not 1 <= points <= 100:
-            raise BenchError(f"--points {points} is out of range: give 1 to 100")
-        # A cap, because each point is a column of a table.
-        return Curves(tuple(curves(self.cells, points)))
-
-    def leaderboard(self) -> str:
-        """Return `ranking` as text."""
-        from bench.report.leaderboard import render_ranking
-
-        return render_ranking(self.cells)
-
     def ranks(self) -> list[dict[str, Any]]:
         """Return `ranking` as plain data, the best first; accuracies in percent."""
         return ranking.ranks(self.cells)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return each table as plain data: the rows of `to_pandas`, and the notes that stand below the table."""
-        from bench.report.tables import make_table
-
-        found = []
-        for group in self.groups():
-            cell = group[0].cell
-            place = {"dataset": cell.slice.dataset, "split": cell.slice.split, "n": cell.slice.n, "seed": cell.seed}
-            rows = {"rows": frame.records(group.cells), "notes": list(make_table(group.cells).notes)}
-            found.append({**place, **rows})
-        return found
 
     def generalization(self) -> list[dict[str, Any]]:
         """Return how far robustness reaches beyond the training: a row for each defense and measure, in percent."""
@@ -263,66 +206,6 @@ class Results(Sequence[Result]):
 
         return compare(self, a, b, other=other)
 
-    def table(
-        self,
-        style: str = "screen",
-        *,
-        width: int | None = None,
-        cost: bool = False,
-        columns: str = "",
-        intervals: bool = True,
-        best: bool = False,
-        **paper: Any,  # noqa: ANN401  (those of `render`)
-    ) -> str:
-        """Return the table of accuracies, one for each set of images and seed.
-
-        Args:
-            style: `screen`, `grid`, `markdown`, `latex` or `html`.
-            width: columns of the terminal that `screen` and `grid` must fit.
-            cost: show the passes and seconds of every cell instead of accuracies.
-            columns: which ones, such as `standard,autoattack@Linf,worst-all`; all of them if empty.
-            intervals: whether each accuracy has its interval.
-            best: bold the best of each column and what is not separated from it; not on the screen.
-            **paper: for `latex`: `fit` (`column`, `page` or points), `rotate` and `split`.
-        """
-        from bench.report.costs import cost_table
-        from bench.report.render import render
-        from bench.report.tables import make_table
-
-        tables = []
-        groups = self.groups()
-        for group in groups:
-            table = (
-                cost_table(group.cells)
-                if cost
-                else make_table(group.cells, columns, intervals=intervals, best=best, strict=style == "latex")
-            )
-            if len(groups) > 1:  # two tables of one dataset may differ by that alone
-                table = replace(
-                    table, title=f"{table.title}, n={group.cells[0].cell.slice.n}, seed {group.cells[0].cell.seed}"
-                )
-            tables.append(render(table, style, width=width, **paper))
-        return "\n\n".join(tables)
-
-    def summary(self, *, width: int | None = None) -> str:
-        """Return what a study is for as text: ladders, claims, published values; without a study, the table."""
-        from bench.report import claims, ladder, published
-
-        if self.study is None:
-            return self.table(width=width)
-        parts = (
-            [f"{self.study.title}\n\n{ladder.render(self.ladders())}\n"]
-            if self.study.rungs
-            else [self.table(width=width)]
-        )
-        if self.study.claims:
-            parts.append(f"\n{self.study.title}\n\n{claims.render(claims.comparisons(self.cells, self.study))}\n")
-        if self.study.published:
-            parts.append(
-                f"\n{self.study.title}: published values beside ours\n\n{published.render(self.published())}\n"
-            )
-        return "\n".join(parts)
-
     def groups(self) -> list[Results]:
         """Return the results of each table: by dataset, split, number of images and seed."""
         apart: dict[tuple[object, ...], list[Result]] = {}
@@ -331,32 +214,6 @@ class Results(Sequence[Result]):
                 part = result.cell.slice
                 apart.setdefault((part.dataset, part.split, part.n, result.cell.seed), []).append(result)
         return [self._with(tuple(group)) for group in apart.values()]
-
-    def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_pandas()` as a CSV file of fixed format: the same results give the same bytes."""
-        return frame.write_csv(self.cells, Path(path))
-
-    def to_robustbench(self) -> Exported:
-        """Return entries of RobustBench's leaderboard (`entries`, `notes`), which `write(folder)` writes."""
-        from bench.api.export import robustbench
-
-        return robustbench(self.cells)
-
-    def report(self, path: str | os.PathLike[str], study: str = "") -> Path:
-        """Write one HTML page of everything: matrix, leaderboard, figures, images, every cell, checks and provenance.
-
-        The page loads nothing from anywhere, is whole without JavaScript, and repeats byte for byte.
-
-        Args:
-            path: the file.
-            study: read the results as this study, by name or as a TOML file.
-
-        Raises:
-            BenchError: no cells, an unwritable path, or a library of the extra `report` is missing.
-        """
-        from bench.api.report import report
-
-        return report(self, path, study)
 
     def ladders(self, study: str = "") -> list[Ladder]:
         """Return the ladder of each defense under each threat model, where a study has rungs.
@@ -375,11 +232,28 @@ class Results(Sequence[Result]):
         aside = self.store.aside()
         return ladder.ladders(self.cells, self.study, lambda cell: aside.find(control(cell, "base")))
 
-    def published(self) -> list[Beside]:
-        """Return the published values that the study carries, each beside what was measured; empty without a study."""
-        from bench.report.published import beside
+    def report(self, path: str | os.PathLike[str], study: str = "") -> Path:
+        """Write one HTML page of everything: matrix, leaderboard, figures, images, every cell, checks and provenance.
 
-        return beside(self.cells, self.study) if self.study is not None else []
+        The page loads nothing from anywhere, is whole without JavaScript, and repeats byte for byte.
+
+        Args:
+            path: the file.
+            study: read the results as this study, by name or as a TOML file.
+
+        Raises:
+            BenchError: no cells, an unwritable path, or a library of the extra `report` is missing.
+        """
+        from bench.api.report import report
+
+        return report(self, path, study)
+
+    def save_images(
+        self, folder: str | os.PathLike[str], defense: str = "", attack: str = "", threat: str = ""
+    ) -> tuple[Path, Path]:
+        """Write the stored images of one cell, chosen as by `images`: a picture (PNG) and arrays (NPZ); return both."""
+        cell, images = self._images(defense, attack, threat)
+        return save_images(cell, images, self._ids(cell), Path(folder))
 
     def under(self, study: str) -> Results:
         """Return the same cells as results of a study: its `summary()`, `ladders()` and `published()`.
@@ -388,37 +262,6 @@ class Results(Sequence[Result]):
             study: the name of one of ours, or the path of a TOML file.
         """
         return replace(self, study=read_study(study))
-
-    def plot_matrix(self, judge: str = "", *, width: Width = "page") -> Figure:
-        """Draw every accuracy with its interval, a row for each defense; `width` is `column`, `page` or inches."""
-        from bench.report.figures.matrix import matrix
-
-        return matrix(self.cells, judge, width=width)
-
-    def plot_forest(self, judge: str = "", *, width: Width = "page") -> Figure:
-        """Draw the interval of every accuracy, a panel for each defense."""
-        from bench.report.figures.forest import forest
-
-        return forest(self.cells, judge, width=width)
-
-    def plot_curves(self, points: int = 8, *, width: Width = "page") -> Figure:
-        """Draw `curves`, a panel for each threat family."""
-        from bench.report.figures import curves
-
-        return curves.curves(self.curves(points).curves, width=width)
-
-    def plot_ladder(self, study: str = "", *, width: Width = "page") -> Figure:
-        """Draw `ladders`, a panel for each defense and threat model."""
-        from bench.report.figures import ladder, places
-
-        places.rows_of(self.cells)  # one set of images, as in every figure
-        return ladder.ladder(self.ladders(study), width=width)
-
-    def plot_cost(self, *, width: Width = "page") -> Figure:
-        """Draw robust accuracy against the passes of the attack, a panel for each threat model."""
-        from bench.report.figures.cost import cost
-
-        return cost(self.cells, width=width)
 
     def _images(self, defense: str, attack: str, threat: str) -> tuple[Cell, Images]:
         found = self.only(defense, attack, threat) if defense or attack or threat else self

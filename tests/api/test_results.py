@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 import bench
-from bench.report.render import STYLES
-from tests.api.nets import Templates, Watcher, own
-
-
-class Bent(Templates):
-    """Others are broken than by its sibling."""
-
-    def __init__(self):
-        super().__init__(seed=0)
-        with torch.no_grad():
-            self.weight += 0.5 * torch.randn(64, 10, generator=torch.Generator().manual_seed(5))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("results")
-
-
-@pytest.fixture(scope="module")
-def results(folder):
-    """Two networks, two attacks, two threat models."""
-    return bench.evaluate(
-        {"one": Templates(), "two": Bent()},
-        ["fgsm", "noise"],
-        "Linf:0.03,L2:0.2",
-        dataset=own(24),
-        checks="none",
-        watcher=Watcher(),
-        results=folder,
-    )
+from tests.api.nets import Templates, own
 
 
 def test_the_counts_of_the_images_make_the_accuracies(results):
@@ -104,58 +72,11 @@ def test_a_part_is_what_it_is_called(results):
         results.only(defenses="three")
 
 
-def test_the_frame_and_the_plain_data_say_what_accuracy_says(results):
-    """In percent; `NaN` and `None` where there is none."""
-    frame = results.to_pandas()
-    (group,) = results.to_json()
-    json.dumps(group, allow_nan=False)
-
-    assert (group["dataset"], group["n"], group["seed"]) == ("own", 24, 0)
-    assert len(group["rows"]) == len(frame) == 2 * (1 + 4 + 3)
-    for told, line in zip(group["rows"], frame.to_dict("records"), strict=True):
-        assert told["defense"] == line["defense"]
-        if told["column"] == "attack":
-            value = 100 * results.accuracy(told["defense"], told["attack"], told["threat"]).value
-            assert told["accuracy"] == line["accuracy"] == pytest.approx(value, abs=0.005)
-            assert told["low"] < told["accuracy"] < told["high"]
-        if told["column"] == "worst-seen":
-            assert told["accuracy"] is None
-            assert np.isnan(line["accuracy"])
-
-
-def test_the_same_results_are_the_same_bytes(results, tmp_path):
-    """In whatever order they come."""
-    backward = bench.Results(results.cells[::-1], results.store)
-
-    assert results.to_csv(tmp_path / "a.csv").read_bytes() == backward.to_csv(tmp_path / "b.csv").read_bytes()
-
-
 def test_nothing_has_dropped_against_itself(results):
     """And a gate sees what is missing."""
     assert results.gate(results).exit_code == 4  # 24 images are too few to promise anything
     assert results.gate(results, allow_underpowered=True).exit_code == 0
     assert results.only(defenses="one").gate(results, allow_underpowered=True).exit_code == 3
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_every_style_of_the_table_has_every_number(results, style):
-    told = results.table(style)
-
-    for defense in ("one", "two"):
-        for value in (results.accuracy(defense), results.accuracy(defense, "fgsm", "L2:0.2"), results.worst(defense)):
-            assert f"{100 * value.value:.1f}" in told
-
-
-def test_a_label_becomes_no_tag_in_a_notebook(results):
-    """As the parameters of a file of the user's can bring one."""
-    (first, *_) = results
-    label = "mine[at=<b>here</b>]"
-    named = replace(first, cell=replace(first.cell, defense=replace(first.cell.defense, label=label)))
-
-    told = bench.Results((named,), results.store)._repr_html_()
-
-    assert "mine[at=&lt;b&gt;here&lt;/b&gt;]" in told
-    assert "<b>" not in told
 
 
 def test_what_is_not_there_is_named(results):

@@ -102,7 +102,9 @@ def test_the_page_says_what_every_public_name_is(name):
 
 
 def public(of):
-    return sorted(name for name in {*vars(of), *getattr(of, "__dataclass_fields__", ())} if not name.startswith("_"))
+    """What a class has of ours, its bases included."""
+    own = {name for each in of.__mro__ if each.__module__.partition(".")[0] == "bench" for name in vars(each)}
+    return sorted(name for name in {*own, *getattr(of, "__dataclass_fields__", ())} if not name.startswith("_"))
 
 
 @pytest.mark.parametrize("name", public(bench.Results))
