@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.plugins import event_priority, get_plugin_logger
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -24,8 +23,6 @@ sys.path[:0] = [_TREE.name]
 import links  # noqa: E402
 import reference  # noqa: E402
 
-log = get_plugin_logger("atop-bench")
-
 # Files of the repository outside docs/ that are pages of the site, and where.
 ADOPTED = {
     "README.md": "index.md",
@@ -38,8 +35,6 @@ ADOPTED = {
     "results/cifar10/leaderboard.csv": "results/cifar10/leaderboard.csv",
     "results/cifar10/report.html": "results/cifar10/report.html",
 }
-# Pages that are written while this is: their entries in the navigation wait for them.
-AWAITED = {"report.md", "results/cifar10/report.html"}
 
 # Above the first heading of the README, where a reader of the site decides where to go.
 _DOORS = (
@@ -50,10 +45,8 @@ _DOORS = (
 
 @event_priority(100)  # before mkdocstrings reads its options
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Show mkdocstrings the package as it installs, and leave pages out of the navigation that are not there yet."""
+    """Show mkdocstrings the package as it installs."""
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_TREE.name]
-    there = {*_sources(config), *reference.PAGES}
-    config.nav = [_present(entry, there) for entry in config.nav]
     return config
 
 
@@ -96,17 +89,3 @@ def _sources(config: MkDocsConfig) -> set[str]:
     return {each for each in own if not each.startswith("site/")} | {
         place for source, place in ADOPTED.items() if (ROOT / source).is_file()
     }
-
-
-def _present(entry: Any, there: set[str]) -> Any:  # noqa: ANN401  (a part of the navigation)
-    ((title, below),) = entry.items()
-    if not isinstance(below, list):
-        return entry
-    kept = []
-    for each in below:
-        ((_, place),) = each.items()
-        if place in AWAITED and place not in there:
-            log.info("%s is not written yet: its entry in the navigation is left out", place)
-        else:
-            kept.append(each)
-    return {title: kept}
