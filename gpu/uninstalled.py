@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,12 +26,15 @@ def importable() -> None:
     # Links of an earlier checkout would keep modules importable that have moved since.
     for link in package.iterdir():
         if link.name not in wanted:
-            link.unlink()
+            link.unlink(missing_ok=True)
     for name, target in wanted.items():
         link = package / name
         if not link.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            if link.is_symlink():  # to a file that has moved
+                link.unlink(missing_ok=True)
+            # Two calls may begin at once on a fresh checkout: whoever comes second finds it done.
+            with suppress(FileExistsError):
+                link.symlink_to(target)
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
     others = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each and each != str(path)]
