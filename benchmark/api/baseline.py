@@ -41,19 +41,22 @@ def update_baseline(
     """
     from bench.report.baseline import difference
 
-    old, new = Path(baseline), load(results)
+    old = Path(baseline)
+    _require_room(old)
+    new = load(results)
     if not dry_run:
         folders.restore(old)
+    folders.require_ours(old)
     before: Sequence[Result] = load(old).cells if old.is_dir() and any(old.iterdir()) else ()
     found = difference(before, new.cells, folders.unfinished(new.cells))
     if dry_run:
         return found
     removed = [change.title for change in found.changes if change.kind == "removed"]
     if found.unfinished and not allow_incomplete:
-        why = f"{len(found.unfinished)} cells are no baseline ({_first(found.unfinished)})"
+        why = f"{_cells(found.unfinished)} no baseline ({_first(found.unfinished)})"
         raise BenchError(f"{why}: finish them with 'bench run', or pass --allow-incomplete")
     if removed and not allow_removed:
-        why = f"{len(removed)} cells of the baseline are not in {str(results)!r} ({_first(removed)})"
+        why = f"{_cells(removed, ' of the baseline')} not in {str(results)!r} ({_first(removed)})"
         raise BenchError(f"{why}: run them, too, or pass --allow-removed")
     folders.replace(old, Path(results), folders.documents(Path(results), new.cells))
     return replace(found, written=True)
@@ -72,6 +75,20 @@ def describe_baseline(baseline: Folder, *, width: int | None = None) -> str:
     folders.restore(root)
     cells = load(root).cells
     return described(cells, folders.made_by(root, folders.documents(root, cells)), width)
+
+
+def _require_room(baseline: Path) -> None:
+    """Raise a BenchError where a file is in the place of a baseline: it would be gone."""
+    place = baseline.absolute()
+    for part in (place, *place.parents):
+        if part.is_dir():
+            return
+        if os.path.lexists(part):
+            raise BenchError(f"--baseline {str(baseline)!r}: {part.name!r} is a file: name a folder")
+
+
+def _cells(lines: Sequence[str], which: str = "") -> str:
+    return f"1 cell{which} is" if len(lines) == 1 else f"{len(lines)} cells{which} are"
 
 
 def _first(lines: Sequence[str]) -> str:

@@ -96,8 +96,7 @@ def replace(baseline: Path, root: Path, documents: Sequence[Path]) -> None:
     if baseline == root or baseline in root.parents or root in baseline.parents:
         raise BenchError(f"{str(baseline)!r} and {str(root)!r} lie in each other: name two folders")
     restore(baseline)
-    if baseline.is_dir() and any(baseline.iterdir()) and not _is_ours(baseline):
-        raise BenchError(f"{str(baseline)!r} is no results folder: name a new or empty one, or an earlier baseline")
+    require_ours(baseline)
     baseline.parent.mkdir(parents=True, exist_ok=True)
     _clear(baseline)
     new = baseline.with_name(f".tmp-{os.urandom(4).hex()}-{baseline.name}")
@@ -124,8 +123,11 @@ def restore(baseline: Path) -> None:
         aside.rename(baseline)
 
 
-def _is_ours(folder: Path) -> bool:
-    return (folder / "runs").is_dir() or (folder / "matrix.json").is_file()
+def require_ours(baseline: Path) -> None:
+    """Raise a BenchError if a folder holds something, but no results: it is somebody else's."""
+    ours = (baseline / "runs").is_dir() or (baseline / "matrix.json").is_file()
+    if baseline.is_dir() and any(baseline.iterdir()) and not ours:
+        raise BenchError(f"{str(baseline)!r} is no results folder: name a new or empty one, or an earlier baseline")
 
 
 def _foreign(baseline: Path) -> list[Path]:

@@ -61,7 +61,7 @@ def test_a_cell_that_would_go_is_refused_unless_that_is_meant(here):
     """Nobody would be held to it any more, and no gate would say so."""
     before = files(here / "old")
 
-    with pytest.raises(bench.BenchError, match=r"1 cells of the baseline are not in .*net x noise.*--allow-removed"):
+    with pytest.raises(bench.BenchError, match=r"1 cell of the baseline is not in .*net x noise.*--allow-removed"):
         api.update_baseline(here / "old", here / "part")
     assert files(here / "old") == before
     found = api.update_baseline(here / "old", here / "part", allow_removed=True)
@@ -73,7 +73,7 @@ def test_a_cell_that_would_go_is_refused_unless_that_is_meant(here):
 def test_a_missing_cell_is_refused_unless_that_is_meant(here):
     next((here / "new").rglob("fgsm.*.json")).unlink()
 
-    with pytest.raises(bench.BenchError, match=r"1 cells are no baseline \(net x fgsm \(Linf:0.02\): missing\)"):
+    with pytest.raises(bench.BenchError, match=r"1 cell is no baseline \(net x fgsm \(Linf:0.02\): missing\)"):
         api.update_baseline(here / "old", here / "new")
     api.update_baseline(here / "old", here / "new", allow_incomplete=True)
 
@@ -95,6 +95,6 @@ def test_what_is_no_folder_of_results_is_one_line(here):
         api.describe_baseline(here / "nowhere")
     (here / "mine").mkdir()
     (here / "mine" / "thesis.tex").touch()
-    with pytest.raises(bench.BenchError, match="no results in"):
+    with pytest.raises(bench.BenchError, match="is no results folder: name a new or empty one"):
         api.update_baseline(here / "mine", here / "new")
     assert (here / "mine" / "thesis.tex").exists()

@@ -51,7 +51,7 @@ def test_a_baseline_is_reviewed_written_shown_and_then_gates(tmp_path, capsys):
         (["update", "--baseline", "base", "--results", "nowhere"], "does not exist"),
         (["show", "--baseline", "nowhere"], "does not exist"),
         (["update", "--results", "one"], "--baseline"),
-        (["update", "--baseline", "two", "--results", "one"], "1 cells of the baseline are not in 'one'"),
+        (["update", "--baseline", "two", "--results", "one"], "1 cell of the baseline is not in 'one'"),
         (["update", "--baseline", "one", "--results", "one"], "lie in each other: name two folders"),
     ],
 )
