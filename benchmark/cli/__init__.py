@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import re
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 from bench.cli.interruption import INTERRUPTED, TERMINATED, Stopped, terminable
+from bench.cli.reader import unread
 from bench.errors import BenchError, NondeterminismError
 
 __all__ = ["INTERRUPTED", "TERMINATED", "main"]
@@ -21,9 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a regression or a finding, 2 a mistake in the request, 3 cells failed or missing,
     4 underpowered, 5 nondeterminism, 6 no space left, 130 and 143 interrupted.
     """
+    with unread():
+        return _answered(list(sys.argv[1:] if argv is None else argv))
+
+
+def _answered(words: list[str]) -> int:
     from bench.cli.app import app
 
-    words = list(sys.argv[1:] if argv is None else argv)
     try:
         with terminable():
             status = app(args=words, prog_name="bench", standalone_mode=False)
@@ -37,10 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(str(error), MISTAKE)
     except KeyboardInterrupt:
         return _stop(Stopped(INTERRUPTED), words)
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `bench list | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001  (a bug is raised again)
         return _known(error, words)
     if status == INTERRUPTED:  # some versions of Typer make this of Ctrl-C, without a word
@@ -48,20 +52,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-")
+# What the file system refuses because of the name that it was given.
+_PLACES = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
 def _known(error: Exception, words: Sequence[str]) -> int:
     """Print an error that is not a bug and return its status; raise a bug again, with its traceback."""
-    import errno
-
     if isinstance(error, NondeterminismError):
         return _say(str(error), NONDETERMINISM)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _say("no space left on the device: free some, then the same command resumes", NO_SPACE)
+    if isinstance(error, OSError) and error.errno in _PLACES and error.filename is not None:
+        # What is being written has a temporary name, in the folder of the file.
+        name = _TEMPORARY.sub("", str(error.filename))
+        return _say(f"cannot use {name!r} ({error.strerror}): name another file or folder", MISTAKE)
     # Typer's own errors, whichever click it brings: a wrong option or value, or an abort.
     if type(error).__name__ == "Abort":
         return _stop(Stopped(INTERRUPTED), words)
     if hasattr(error, "format_message"):
-        return _say(f"{error.format_message()} Try 'bench --help'.", MISTAKE)
+        return _misread(error, words)
     raise error
+
+
+def _misread(error: Any, words: Sequence[str]) -> int:  # noqa: ANN401  (no class name fits all clicks)
+    """Print what is wrong with the words of a command, or the help of one that is named without any."""
+    context = getattr(error, "ctx", None)
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help(), file=sys.stderr)
+        return MISTAKE
+    message = str(error.format_message()).rstrip(".")
+    # One of the clicks says what it expected, but not what it got.
+    options = [*getattr(getattr(error, "param", None), "opts", ())]
+    given = next((after for word, after in pairwise(words) if word in options), None)
+    if message.startswith("Invalid value") and given is not None and repr(given) not in message:
+        message = f"{message}, not {given!r}"
+    return _say(f"{message}. Try '{context.command_path if context else 'bench'} --help'.", MISTAKE)
 
 
 def _stop(stopped: Stopped, words: Sequence[str]) -> int:
