@@ -54,14 +54,23 @@ def images_of(results: Sequence[Result], store: Store, data: Examples | None) ->
     skipped = [each.cell.title for each in results if isinstance(each.outcome, Skipped)]
     if not found and len(skipped) == len(results) > 0:
         raise BenchError(f"{skipped[0]} was skipped: nobody attacked, there are no images")
+    if not found and results and not done:
+        missing = next((each.cell.title for each in results if each.outcome is None), results[0].cell.title)
+        raise BenchError(f"{missing} has no verdicts: finish it with 'bench run', then there are images")
     if not found:
         raise BenchError("no images are kept of these cells: results that are published leave them out; run them here")
     if len(found) > 1:
-        names = "; ".join(cell.title for cell, _ in found[:4])
-        raise BenchError(f"these are {len(found)} cells ({names}): name defense, attack and threat of one")
+        parts = {(cell.slice, cell.seed) for cell, _ in found}
+        names = "; ".join(f"{cell.title}{_part(cell) if len(parts) > 1 else ''}" for cell, _ in found[:4])
+        how = "; of different n or seeds, each needs a folder of its own" if len(parts) > 1 else ""
+        raise BenchError(f"these are {len(found)} cells ({names}): name defense, attack and threat of one{how}")
     cell, kept = found[0]
     part = _clean(cell, data).part(0, len(kept.x_adv))
     return cell, Images(part.x, kept.x_adv, part.y, np.stack([kept.clean, kept.adversarial]))
+
+
+def _part(cell: Cell) -> str:
+    return f" n={cell.slice.n} seed {cell.seed}"
 
 
 def exactly(results: Sequence[Result], defense: str, attack: str) -> Sequence[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from bench import api
 from bench.api.results import Results
@@ -18,6 +19,12 @@ def require_pair(**options: object) -> None:
         raise BenchError(
             f"{options['a']!r} cannot be compared with itself: bench compare A B, or bench compare A --with FOLDER"
         )
+    other, folder = options["baseline"], options["results"]
+    same = (
+        isinstance(other, Path) and isinstance(folder, Path) and other.exists() and other.resolve() == folder.resolve()
+    )
+    if same and options["b"] in ("", options["a"]):
+        raise BenchError(f"--with and --results are both {str(folder)!r}, where {options['a']!r} is itself: name two")
 
 
 def compare(results: Results, a: str, b: str, other: Results | None, style: str, *, as_json: bool = False) -> int:

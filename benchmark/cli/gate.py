@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import api
 from bench.api.results import Results
@@ -15,16 +16,32 @@ from bench.report.ci.files import require_badge, write_files
 from bench.report.ci.screen import screen
 from bench.report.columns import screen_width
 from bench.report.floors import parse_floor
+from bench.report.outputs import require_files
+
+_FILES = ("junit", "markdown", "summary", "badge")
 
 
-def require_sound(*, floor: Sequence[str] | None, badge: Path | None, baseline: Path | None, **promises: float) -> None:
+def require_sound(
+    *,
+    floor: Sequence[str] | None,
+    badge: Path | None,
+    baseline: Path | None,
+    results: Path,
+    **options: Any,  # noqa: ANN401
+) -> None:
     """Raise a BenchError for a mistake in the options before a folder is read."""
     require_badge(badge)
-    api.require_promises(**promises)
+    api.require_promises(**{name: options[name] for name in ("alpha", "min_effect", "must_detect")})
+    if options["json"] and options["annotations"]:
+        raise BenchError("--annotations would stand within the JSON: leave out --json or --annotations")
     for text in floor or ():
         parse_floor(text)
     if baseline is None and not floor:
         raise BenchError("nothing to hold the results to: give --baseline FOLDER or --floor DEFENSE/ATTACK=SHARE")
+    if baseline is not None and baseline.exists() and baseline.resolve() == results.resolve():
+        raise BenchError(f"--baseline and --results are both {str(results)!r}, which never drops: name two folders")
+    files = {f"--{name}": badge if name == "badge" else options[name] for name in _FILES}
+    require_files(files, (baseline, results))
 
 
 def gate(

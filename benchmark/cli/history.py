@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import api
+from bench.errors import BenchError
+from bench.report.outputs import require_files
 
 
 def history(
@@ -21,10 +23,13 @@ def history(
     **chosen: str,
 ) -> int:
     """Print the history, and write the files that were asked for."""
+    if git is not None and by_time:
+        raise BenchError("--by-time is for results folders: the commits of --git are in their order already")
     if plot is not None:  # before anything is read
         from bench.report.figures.files import require_suffix
 
-        require_suffix(plot)
+        require_suffix(plot, "--plot")
+    require_files({"--csv": csv, "--plot": plot}, (*folders, git))
     found = api.history(*folders, git=git, last=last, by_time=by_time, alpha=0.01, min_effect=0.01, **chosen)
     figure = found.plot() if plot is not None else None
     print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else found)

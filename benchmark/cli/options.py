@@ -69,7 +69,8 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
 
     Args:
         command: takes the results.
-        require: called with its own options before anything is read; raises if one makes no sense.
+        require: called with its own options, and `results` for the folder, before anything is read; raises if one
+            makes no sense.
     """
 
     def read(given: dict[str, Any]) -> dict[str, Any]:
@@ -77,8 +78,9 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
 
         chosen = {name: given.pop(name) for name in _FILTER}
         folder = given.pop("results")
-        require(**given)
-        stored = api.load(default_of("results") if folder is None else folder)
+        folder = default_of("results") if folder is None else folder
+        require(**given, results=folder)
+        stored = api.load(folder)
         if given.get("baseline") is not None:  # compared with the same part of another folder
             given["baseline"] = api.load(given["baseline"]).only(**chosen)
         return {**given, "results": stored.only(**chosen)}

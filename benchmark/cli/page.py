@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.api.results import Results
+from bench.report import outputs
+
+
+def require_page(html: Path, results: Path, study: str) -> None:
+    """Raise a BenchError unless a page can be written there, before anything is read."""
+    outputs.require_files({"--html": html}, [results])
+    outputs.require_page(html)
 
 
 def report(results: Results, path: Path, study: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.api.results import Results
 from bench.errors import BenchError, unknown
 from bench.report.figures import files, style
+from bench.report.outputs import require_files, require_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ _KINDS: Mapping[str, Draw] = {
 }
 
 
-def require_figure(kind: str, out: Path, width: str, judge: str, study: str) -> None:
+def require_figure(kind: str, out: Path, width: str, judge: str, study: str, results: Path) -> None:
     """Raise a BenchError unless such a figure can be drawn, before anything is read."""
     if kind not in _KINDS:
         raise unknown("figure", kind, _KINDS)
@@ -35,6 +36,7 @@ def require_figure(kind: str, out: Path, width: str, judge: str, study: str) -> 
     if study and kind != "ladder":
         raise BenchError(f"--study {study!r} makes no sense for {kind}: it is for ladder")
     files.require_suffix(out)
+    require_files({"--out": out}, [results])
 
 
 def plot(results: Results, kind: str, out: Path, width: str, judge: str, study: str) -> int:
@@ -52,6 +54,11 @@ def _name(out: Path, group: Results, several: bool) -> Path:
     words = (cell.slice.dataset, cell.slice.split, f"n{cell.slice.n}", f"seed{cell.seed}")
     told = "-".join("".join(char if char.isalnum() or char in "-_." else "+" for char in word) for word in words)
     return out.with_name(f"{out.stem}-{told}{out.suffix}") if several else out
+
+
+def require_images(out: Path, **_: object) -> None:
+    """Raise a BenchError unless images can be written to such a folder, before anything is read."""
+    require_folder("--out", out)
 
 
 def images(results: Results, defense: str, attack: str, out: Path) -> int:

@@ -10,6 +10,7 @@ from bench.api.results import Results
 from bench.errors import BenchError
 from bench.report.columns import PAGE, prose, screen_width
 from bench.report.generalization import render_measures
+from bench.report.outputs import require_files, require_folder
 from bench.report.paper.latex import points as require_fit
 
 _FORMATS = ("screen", "grid", "markdown", "latex")
@@ -30,8 +31,16 @@ def require_look(**options: object) -> None:
         raise BenchError(f"--{given} is for papers: add --format latex")
     if options["fit"]:
         require_fit(str(options["fit"]))
-    other = next((name for name in ("json", "checks", "cost") if options[name]), None)
+    other = next((name for name in ("json", "checks", "cost", "study") if options[name]), None)
     chosen = next((name for name in ("columns", "best", "no_intervals") if options[name]), None)
+    printed = next((name for name in ("json", "checks", "study") if options[name]), None)
+    if printed and style != "screen":
+        raise BenchError(f"--format {style} is for the tables of accuracies and costs: leave out --{printed}")
+    if options["checks"] and options["json"]:
+        raise BenchError("--checks prints no JSON: leave out --json, which has what is flagged, or --checks")
+    several = [name for name in ("checks", "cost", "study") if options[name]]
+    if len(several) > 1:
+        raise BenchError(f"--{several[0]} and --{several[1]} are two answers: ask for one at a time")
     if other and chosen:
         raise BenchError(f"--{chosen.replace('_', '-')} is for the table of accuracies: leave out --{other}")
     if options["best"] and style not in ("markdown", "latex"):
@@ -67,6 +76,21 @@ def findings(results: Results) -> int:
     """Print every stored row of every check, flagged or not."""
     print(results.checks(width=screen_width()))
     return 0
+
+
+def require_curve(**options: Any) -> None:  # noqa: ANN401
+    """Raise a BenchError unless the file of the curves can be written."""
+    require_files({"--csv": options["csv"]}, [options["results"]])
+
+
+def require_ranks(**options: Any) -> None:  # noqa: ANN401
+    """Raise a BenchError unless the options of a leaderboard go together and what they name can be written."""
+    files = [f"--{name}" for name in ("csv", "robustbench") if options[name] is not None]
+    for name in ("measures", "json"):
+        if files and options[name]:
+            raise BenchError(f"--{name} prints and {files[0]} writes the leaderboard instead: ask for one at a time")
+    require_files({"--csv": options["csv"]}, [options["results"]])
+    require_folder("--robustbench", options["robustbench"], [options["results"]])
 
 
 def curve(results: Results, points: int, csv: Path | None) -> int:

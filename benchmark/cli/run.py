@@ -13,11 +13,13 @@ from bench.catalogue.options import DEFAULT_RESULTS, settled
 from bench.cli.interruption import keeping, typed
 from bench.report.columns import PAGE, prose, screen_width
 from bench.report.live.progress import Progress
+from bench.report.outputs import require_files
 
 
 def run(csv: Path | None, **options: Any) -> int:  # noqa: ANN401  (the fields of `RunOptions`)
     """Compute missing cells and print the table, or the report of a study; return 3 if a cell failed."""
     folder = settled(options).results
+    require_files({"--csv": csv}, [folder])  # before anything is computed
     progress = Progress()
     with keeping(lambda: _kept(progress, folder)), progress:
         results = api.run(progress, **options)

@@ -167,7 +167,9 @@ def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:
         cell = result.cell
         place = (cell.slice.dataset, cell.slice.split, cell.defense.label, cell.attack.label, str(cell.threat))
         if place in places:
-            raise BenchError(f"the {side} holds two results for {cell.title}: gate one n and one seed at a time")
+            raise BenchError(
+                f"the {side} holds two results for {cell.title}: keep each n and each seed in a folder of its own"
+            )
         places[place] = result
     return places
 

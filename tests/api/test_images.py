@@ -42,6 +42,29 @@ def test_where_none_are_kept_it_says_so(tmp_path):
         results.images()
 
 
+def test_a_cell_without_verdicts_is_not_taken_for_one_whose_images_are_left_out(tmp_path):
+    """A killed run asked for it."""
+    bench.evaluate(Templates(), **QUICK, n=8, results=tmp_path)
+    next(tmp_path.rglob("fgsm.*.json")).unlink()
+
+    with pytest.raises(
+        bench.BenchError, match=r"model x fgsm \(Linf:0.02\) has no verdicts: finish it with 'bench run'"
+    ):
+        bench.load(tmp_path).images()
+
+
+def test_cells_that_differ_in_n_and_seed_alone_are_told_apart(tmp_path):
+    for n, seed in ((4, 0), (8, 3)):
+        bench.evaluate(Templates(), **QUICK, n=n, seed=seed, results=tmp_path)
+
+    with pytest.raises(bench.BenchError, match="these are 2 cells") as caught:
+        bench.load(tmp_path).images("model", "fgsm", "Linf:0.02")
+
+    assert "model x fgsm (Linf:0.02) n=4 seed 0" in str(caught.value)
+    assert "model x fgsm (Linf:0.02) n=8 seed 3" in str(caught.value)
+    assert "each needs a folder of its own" in str(caught.value)
+
+
 def test_saved_arrays_are_the_images_and_need_no_pickle(tmp_path):
     """With the ids of the images; the picture beside them opens and has a column for each."""
     results = bench.evaluate(Templates(), **QUICK, n=8, results=tmp_path / "kept")

@@ -123,6 +123,40 @@ WRONG = {
     "compare at ap --format pdf": "--format 'pdf' is unknown",
     "compare at --with nowhere --results empty": "no results in 'empty'",
     "leaderboard --results empty": "no results in 'empty'",
+    "leaderboard --csv file/a.csv": "--csv 'file/a.csv': 'file' is a file: name another folder",
+    "leaderboard --csv empty": "--csv 'empty' is a folder: name a file, such as 'empty/NAME.csv'",
+    "leaderboard --csv ''": "--csv '.' is a folder",
+    "leaderboard --csv /dev/null": "--csv '/dev/null' is a device or a pipe, no file",
+    "leaderboard --csv a.csv --json": "--json prints and --csv writes the leaderboard instead",
+    "leaderboard --robustbench new --measures": "--measures prints and --robustbench writes",
+    "leaderboard --robustbench file": "--robustbench 'file': 'file' is a file: name another folder",
+    "leaderboard --results empty --robustbench empty/new": "lies in the results folder 'empty'",
+    "curve --csv file/a.csv": "'file' is a file: name another folder",
+    "run --csv empty --defenses at": "--csv 'empty' is a folder",
+    "report --html empty": "--html 'empty' is a folder: name a file, such as 'empty/NAME.html'",
+    "report --html file": "--html 'file' is no name for a page: end it in .html",
+    "report --html a.html --results nowhere": "does not exist",
+    "report": "Missing option '--html'. Try 'bench report --help'.",
+    "images at fgsm --out file": "--out 'file': 'file' is a file: name another folder",
+    "plot matrix --out file/a.pdf": "'file' is a file: name another folder",
+    "plot matrix": "Missing option '--out'. Try 'bench plot --help'.",
+    "history empty --csv empty": "--csv 'empty' is a folder",
+    "history empty --plot a.jpg": "--plot 'a.jpg' is no file for a figure",
+    "history empty --plot a.svg --csv a.svg": "--csv and --plot name the same file 'a.svg': name two",
+    "history --git empty --by-time": "--by-time is for results folders",
+    "history empty --last x": "not 'x'. Try 'bench history --help'.",
+    "baseline update --baseline file --results empty": "--baseline 'file': 'file' is a file: name a folder",
+    "baseline update --baseline file/a --results empty": "'file' is a file: name a folder",
+    "table --checks --cost": "--checks and --cost are two answers",
+    "table --checks --json": "--checks prints no JSON",
+    "table --study ladder --format latex": "is for the tables of accuracies and costs: leave out --study",
+    "table --study ladder --columns standard": "--columns is for the table of accuracies: leave out --study",
+    "compare at --with empty --results empty": "--with and --results are both 'empty'",
+    "gate --baseline empty --results empty/../empty": "--baseline and --results are both",
+    "gate --floor at/fgsm=0 --json --annotations": "leave out --json or --annotations",
+    "gate --floor at/fgsm=0 --junit a --markdown ./a": "--junit and --markdown name the same file",
+    "gate --floor at/fgsm=0 --markdown empty": "--markdown 'empty' is a folder",
+    "gate --floor at/fgsm=0 --results empty --badge empty/a.json": "lies in the results folder 'empty'",
     "gate --baseline nowhere": "does not exist",
     "gate --baseline empty --alpha 2": "--alpha 2.0 is out of range",
     "list studys": "did you mean studies",
@@ -183,6 +217,31 @@ def test_numbered_classes_are_noted_once_where_text_sorts_them_otherwise(tmp_pat
     printed = capsys.readouterr()
     assert printed.err.count("note: labels of img follow the names") == notes
     assert "follow the names" not in printed.out
+
+
+def test_a_file_of_the_system_that_cannot_be_used_is_named_by_its_own_name(tmp_path, capsys):
+    """Here a name that is too long; with folders of others and full quotas it is the same."""
+    (tmp_path / "results").mkdir()
+    before = files(tmp_path)
+
+    status = bench("run", *FAST, "--defenses", "at", "--n", 4, "--label", "L" * 300, "--results", "results")
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert status == 2
+    assert said.startswith("bench: cannot use 'results/")
+    assert said.endswith("(File name too long): name another file or folder")
+    assert ".tmp-" not in said
+    assert {name for name in files(tmp_path) if ".tmp-" in str(name)} == set()
+    assert set(before) <= set(files(tmp_path))
+
+
+@pytest.mark.parametrize("group", ["baseline", "results"])
+def test_a_group_without_a_command_shows_its_help_line_by_line(group, capsys):
+    assert bench(group) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"Usage: bench {group} [OPTIONS] COMMAND [ARGS]..."
+    assert "Commands:" in lines
 
 
 def test_a_note_that_nobody_reads_stops_no_command(tmp_path, monkeypatch):
@@ -336,7 +395,8 @@ def test_what_is_printed_comes_as_json_too(tmp_path, capsys):
     assert {item["defense"]: item["rank"] for item in ranks}.keys() == {"at", "atop"}
     assert all(item["low"] <= item["accuracy"] <= item["high"] for item in ranks)
 
-    status = bench("gate", "--json", "--baseline", "bench-results")
+    shutil.copytree("bench-results", "before")
+    status = bench("gate", "--json", "--baseline", "before")
     told = json.loads(capsys.readouterr().out)
     assert (status, told["exit_code"], told["underpowered"]) == (4, 4, True)
     assert {row["verdict"] for row in told["rows"]} == {"ok"}

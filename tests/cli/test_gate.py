@@ -33,6 +33,7 @@ def folders(tmp_path_factory):
         "seeded": ["--defenses", "at", "--n", 128, "--seed", 1],
     }.items():
         assert bench(*RUN, *more, "--results", root / name) == 0
+    shutil.copytree(root / "good", root / "same")
     shutil.copytree(root / "good", root / "lost")
     next((root / "lost").rglob("fgsm.*.json")).unlink()
     return root
@@ -47,7 +48,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 STORIES = {
-    0: ("good", "gate: no regression in 2 cells"),
+    0: ("same", "gate: no regression in 2 cells"),
     1: ("weak", "gate: 1 of 2 cells regressed"),
     2: ("seeded", "gate: refused, baseline and candidate are not comparable"),
     3: ("lost", "gate: refused, cells failed or are missing"),
@@ -111,7 +112,7 @@ def test_annotations_can_be_asked_for_anywhere(folders, capsys):
 
 
 def test_quietly_a_gate_that_passes_says_nothing(folders, capsys):
-    assert bench("gate", "--quiet", "--baseline", folders / "good", "--results", folders / "good") == 0
+    assert bench("gate", "--quiet", "--baseline", folders / "good", "--results", folders / "same") == 0
     assert capsys.readouterr().out == ""
     assert bench("gate", "-q", "--baseline", folders / "good", "--results", folders / "weak") == 1
     said = capsys.readouterr().out.splitlines()
@@ -137,7 +138,7 @@ def test_floors_need_no_baseline(folders, floor, candidate, status, capsys):
 
 
 def test_a_floor_and_a_baseline_fail_together(folders, capsys):
-    gate = ["gate", "--baseline", folders / "good", "--results", folders / "good"]
+    gate = ["gate", "--baseline", folders / "good", "--results", folders / "same"]
 
     assert bench(*gate, "--floor", "at/fgsm=0.1", "--floor", "at/standard=0.9") == 0
     assert bench(*gate, "--floor", "at/fgsm=0.1", "--floor", "at/standard=0.999") == 1
@@ -169,7 +170,10 @@ def test_a_failed_cell_is_status_3_with_its_error(capsys):
         (["--floor", "at/fgsn=0.5"], "did you mean fgsm?"),
         (["--floor", "at/fgsm=0.5", "--badge", "badge.png"], "name a file .svg, or .json for shields.io"),
         (["--floor", "at/fgsm=0.5", "--alpha", 2], "--alpha 2.0 is out of range"),
-        (["--floor", "at/fgsm=0.5", "--junit", "file/gate.xml"], "'file/gate.xml' cannot be written"),
+        (
+            ["--floor", "at/fgsm=0.5", "--junit", "file/gate.xml"],
+            "--junit 'file/gate.xml': 'file' is a file: name another folder",
+        ),
         (["--baseline", "nowhere"], "does not exist"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
@@ -72,9 +74,10 @@ def test_every_command_that_reads_a_folder_takes_them(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     fast = ["--threat", "Linf:0.2", "--n", "8", "--checks", "none", "--executor", "local"]
     assert main(["run", "--defenses", "at,standard", "--attacks", "fgsm,pgd-20[steps=2]", *fast]) == 0
+    shutil.copytree("bench-results", "before")
     capsys.readouterr()
 
-    for command in (["table"], ["leaderboard"], ["gate", "--baseline", "bench-results", "--allow-underpowered"]):
+    for command in (["table"], ["leaderboard"], ["gate", "--baseline", "before", "--allow-underpowered"]):
         assert main([*command, "--defenses", "at", "--attacks", "fgsm"]) == 0
         told = capsys.readouterr().out
         assert not any(line.startswith(("standard ", "REGRESSION standard")) for line in told.splitlines())

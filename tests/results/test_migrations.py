@@ -58,7 +58,8 @@ def test_every_command_that_reads_takes_every_format(number, capsys, tmp_path):
     assert main(["leaderboard", "--results", folder]) == 0
     assert main(["results", "list", "--results", folder]) == 0
     assert main(["results", "verify", "--results", folder]) == 0
-    assert main(["gate", "--baseline", folder, "--results", folder, "--allow-underpowered"]) == 0
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert main(["gate", "--baseline", str(copy), "--results", folder, "--allow-underpowered"]) == 0
     assert "n=12, 6 cells" in capsys.readouterr().out
 
 

@@ -21,8 +21,7 @@ else:
 def _sound(**options: Any) -> None:  # noqa: ANN401  (those of the command)
     from bench.cli.gate import require_sound
 
-    named = ("floor", "badge", "baseline", "alpha", "min_effect", "must_detect")
-    require_sound(**{name: options[name] for name in named})
+    require_sound(**options)
 
 
 @app.command()

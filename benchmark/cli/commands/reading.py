@@ -59,8 +59,14 @@ def table(
     return report.table(results, format, as_json=json, cost=cost, **look, **paper)
 
 
+def _sound_curve(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_curve
+
+    require_curve(**options)
+
+
 @app.command()
-@reading
+@partial(reading, require=_sound_curve)
 def curve(
     results: Results,
     points: Annotated[int, typer.Option(help="Sizes of eps a minimum-norm attack's distances are read at.")] = 8,
@@ -72,8 +78,14 @@ def curve(
     return report.curve(results, points, csv)
 
 
+def _sound_ranks(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_ranks
+
+    require_ranks(**options)
+
+
 @app.command()
-@reading
+@partial(reading, require=_sound_ranks)
 def leaderboard(
     results: Results,
     csv: Annotated[Path | None, typer.Option(help="Write a CSV file instead of printing.")] = None,
@@ -93,8 +105,14 @@ def leaderboard(
     return report.leaderboard(results, csv, robustbench, as_json=json)
 
 
+def _sound_page(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.page import require_page
+
+    require_page(**options)
+
+
 @app.command()
-@reading
+@partial(reading, require=_sound_page)
 def report(
     results: Results,
     html: Annotated[Path, typer.Option(help="The file to write: one page that loads nothing from anywhere.")],
@@ -132,8 +150,14 @@ def plot(
     return body(results, kind, out, width, judge, study)
 
 
+def _sound_images(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.plot import require_images
+
+    require_images(**options)
+
+
 @app.command()
-@reading
+@partial(reading, require=_sound_images)
 def images(
     defense: Annotated[str, typer.Argument(help="Its label, as in the table.")],
     attack: Annotated[str, typer.Argument(help="Its label.")],

@@ -26,10 +26,10 @@ SUFFIXES = (*_NOT_TOLD, ".pgf")
 _DPI = 300
 
 
-def require_suffix(path: Path) -> None:
-    """Raise a BenchError unless figures can be written to a file of this name."""
+def require_suffix(path: Path, option: str = "--out") -> None:
+    """Raise a BenchError unless figures can be written to a file of this name, which this option gave."""
     if path.suffix.lower() not in SUFFIXES:
-        raise BenchError(f"--out {str(path)!r} is no file for a figure: end its name in {', '.join(SUFFIXES)}")
+        raise BenchError(f"{option} {str(path)!r} is no file for a figure: end its name in {', '.join(SUFFIXES)}")
 
 
 def save(figure: Figure, path: Path | str) -> Path:
@@ -51,7 +51,7 @@ def save(figure: Figure, path: Path | str) -> Path:
     try:
         write_whole(path, content)
     except OSError as error:
-        raise BenchError(f"cannot write {str(path)!r} ({error.strerror}): choose another --out") from error
+        raise BenchError(f"{str(path)!r} cannot be written ({error.strerror}): name another file") from error
     return path
 
 

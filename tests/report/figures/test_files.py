@@ -58,7 +58,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_the_old_file(tmp_path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(BenchError, match=r"cannot write .* choose another --out"):
+    with pytest.raises(BenchError, match=r"cannot be written .* name another file"):
         save(cost(results()), path)
 
     assert path.read_bytes() == before
