@@ -8,7 +8,7 @@ A measured claim holds, does not hold, or is not resolved.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.catalogue.study import AttackProtocol, Claim, Study
 from bench.report.columns import PAGE, draw_table, prose, screen_width
+from bench.report.render import ALARM
 from bench.results.accuracy import Accuracy, Column, DefenseRow, accuracy_of, defense_rows
 from bench.results.cell import Result
 from bench.results.outcome import Done, Skipped
@@ -30,6 +31,8 @@ ABOUT = (
     "Not resolved: these images do not tell. A stochastic defense is judged by mean-of-N; the smallest of several "
     "noisy counts is below the smallest mean, so a worst case of many attacks is hard on it, never kind."
 )
+
+ABOUT_ALARMED = f"{ALARM}: a check flags the number; see the table."
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class ClaimResult:
         verdict: `HOLDS`, `REFUTED`, `OPEN` or `MISSING`.
         reason: why nothing was measured.
         attacks: the attacks on both.
+        flagged: the labels of the defenses whose number a check flags.
     """
 
     claim: Claim
@@ -57,20 +61,28 @@ class ClaimResult:
     verdict: str = MISSING
     reason: str = ""
     attacks: tuple[str, ...] = ()
+    flagged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """The counts of one defense, with the attacks that gave them."""
+    """The counts of one defense, with the attacks that gave them, and whether a check flags them."""
 
     row: DefenseRow
     counts: NDArray[np.uint8]
     attacks: tuple[str, ...]
+    flagged: bool = False
 
 
 def comparisons(results: Sequence[Result], study: Study) -> list[ClaimResult]:
-    """Compare the defenses of every claim under every protocol, in the order of the study."""
-    rows = {row.defense.label: row for row in defense_rows(results)}
+    """Compare the defenses of every claim under every protocol, in the order of the study.
+
+    A claim is not measured where a check blocks one of its defenses, where the two were not run on the same images, or
+    where a worst case lacks an attack of the protocol: the number would flatter somebody.
+    """
+    rows: dict[str, list[DefenseRow]] = {}
+    for row in defense_rows(results):
+        rows.setdefault(row.defense.label, []).append(row)
     found = []
     for claim in study.claims:
         protocols: Sequence[AttackProtocol | None] = [None] if claim.on == "standard" else study.protocols
@@ -89,11 +101,12 @@ def _verdict(difference: float, p: float) -> str:
     return HOLDS if difference > 0 else REFUTED
 
 
-def _compare(claim: Claim, protocol: AttackProtocol | None, rows: dict[str, DefenseRow]) -> ClaimResult:
+def _compare(claim: Claim, protocol: AttackProtocol | None, held: Mapping[str, Sequence[DefenseRow]]) -> ClaimResult:
     comparison = ClaimResult(claim, protocol.name if protocol else "")
-    for label in (claim.better, claim.worse):
-        if label not in rows:
-            return replace(comparison, reason=f"{label} is not in this run")
+    why = _incomparable(claim, held)
+    if why:
+        return replace(comparison, reason=why)
+    rows = {label: held[label][0] for label in (claim.better, claim.worse)}
     sides = []
     for label in (claim.better, claim.worse):
         side = _measured(rows[label], claim, protocol, rows)
@@ -112,11 +125,29 @@ def _compare(claim: Claim, protocol: AttackProtocol | None, rows: dict[str, Defe
         difference=float(difference.mean()) / unit,
         p=min(1.0, 2 * min(sign_flip(difference), sign_flip(-difference))),
         attacks=tuple(dict.fromkeys((*better.attacks, *worse.attacks))),
+        flagged=tuple(side.row.defense.label for side in sides if side.flagged),
     )
 
 
+def _incomparable(claim: Claim, held: Mapping[str, Sequence[DefenseRow]]) -> str:
+    """Return why the two defenses of a claim cannot be compared at all; empty if they can."""
+    for label in (claim.better, claim.worse):
+        if label not in held:
+            return f"{label} is not in this run"
+        # Of any set of images: a defense that answers with NaN on some of them has no number on the others either.
+        blocks = [message for row in held[label] for message in row.blocks]
+        if blocks:
+            return f"a check blocks {label}: {blocks[0]}"
+        if len(held[label]) > 1:
+            return f"{label} was run on several sets of images, seeds or draws: select one"
+    better, worse = (held[label][0] for label in (claim.better, claim.worse))
+    if (better.slice, better.seed) != (worse.slice, worse.seed):
+        return f"{claim.better} and {claim.worse} were not run on the same images and seed"
+    return ""
+
+
 def _measured(
-    row: DefenseRow, claim: Claim, protocol: AttackProtocol | None, rows: dict[str, DefenseRow]
+    row: DefenseRow, claim: Claim, protocol: AttackProtocol | None, rows: Mapping[str, DefenseRow]
 ) -> _Measured | str:
     """Return the worst case of a defense under a protocol, or the reason why there is none."""
     if protocol is None:
@@ -127,28 +158,33 @@ def _measured(
         return f"no threat of this run is {claim.on}"
     for attacks in filter(None, (protocol.attacks, protocol.otherwise)):
         chosen = [column for column in columns if column.attack in attacks]
-        results = [row.results[column] for column in chosen if column in row.results]
-        results = [result for result in results if not isinstance(result.outcome, Skipped)]
-        if not results:
+        # What was asked of the other defense only is missing here, for it is not known to be undefined.
+        results = [row.results.get(column) for column in chosen]
+        wanted = [each for each in results if each is None or not isinstance(each.outcome, Skipped)]
+        if not wanted:
             continue
-        outcomes = [_done(result) for result in results]
+        outcomes = [_done(result) for result in wanted]
         counts = [outcome.verdicts.adversarial for outcome in outcomes if outcome]
-        if len(counts) < len(results):
+        if len(counts) < len(wanted):
             # A worst case over fewer attacks would flatter the defense.
-            return f"{len(results) - len(counts)} of {len(results)} cells failed or missing"
-        names = tuple(result.cell.title.partition(" x ")[2] for result in results)
-        return _Measured(row, np.stack(counts).min(axis=0), names)
+            return f"{len(wanted) - len(counts)} of {len(wanted)} cells failed or missing"
+        unable = [name for outcome in outcomes if outcome for name in outcome.evidence.unable]
+        if unable:
+            return f"only an upper bound: there is no gradient for {', '.join(dict.fromkeys(unable))}"
+        names = tuple(result.cell.title.partition(" x ")[2] for result in wanted if result)
+        flagged = any(row.score(column, row.judges[0]).alarmed for column in chosen)
+        return _Measured(row, np.stack(counts).min(axis=0), names, flagged)
     return f"no attack of protocol {protocol.name!r} is defined for it"
 
 
-def _concerns(claim: Claim, column: Column, rows: dict[str, DefenseRow]) -> bool:
+def _concerns(claim: Claim, column: Column, rows: Mapping[str, DefenseRow]) -> bool:
     """Return whether a claim is about a column: seen by the better defense, or unseen by both."""
     better, worse = rows[claim.better].seen(column), rows[claim.worse].seen(column)
     return better if claim.on == "seen" else not (better or worse)
 
 
-def _done(result: Result) -> Done | None:
-    return result.outcome if isinstance(result.outcome, Done) else None
+def _done(result: Result | None) -> Done | None:
+    return result.outcome if result is not None and isinstance(result.outcome, Done) else None
 
 
 def render(found: Sequence[ClaimResult]) -> str:
@@ -163,7 +199,8 @@ def render(found: Sequence[ClaimResult]) -> str:
         named=2,
     )
     notes = [prose(f"{index}: {_note(each)}", page, hang="   ") for index, each in enumerate(found, 1)]
-    return "\n".join([text, "", *notes, "", prose(ABOUT, page, hang="")])
+    about = [ABOUT, *([ABOUT_ALARMED] if any(each.flagged for each in found) else [])]
+    return "\n".join([text, "", *notes, "", *(prose(line, page, hang="") for line in about)])
 
 
 def _note(each: ClaimResult) -> str:
@@ -180,14 +217,14 @@ def _line(index: int, each: ClaimResult) -> list[str]:
         str(index),
         each.claim.name,
         each.protocol,
-        _shown(each.better),
-        _shown(each.worse),
+        _shown(each.better, alarmed=each.claim.better in each.flagged),
+        _shown(each.worse, alarmed=each.claim.worse in each.flagged),
         f"{100 * each.difference:+.1f}",
         f"{each.p:.2g}",
         each.verdict,
     ]
 
 
-def _shown(accuracy: Accuracy) -> str:
+def _shown(accuracy: Accuracy, *, alarmed: bool) -> str:
     low, high = accuracy.interval
-    return f"{100 * accuracy.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * accuracy.value:.1f}{ALARM if alarmed else ''} [{100 * low:.1f}, {100 * high:.1f}]"

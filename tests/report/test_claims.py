@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ from bench.errors import BenchError
 from bench.harness.matrix import build
 from bench.report import claims as contest
 from bench.results.cell import Result
-from bench.results.outcome import Cost, Done, Failed, Skipped, Verdicts
+from bench.results.finding import Finding
+from bench.results.outcome import Cost, Done, Evidence, Failed, Skipped, Verdicts
 from bench.results.stats import holm, sign_flip
 from bench.threats import ThreatModel
 
@@ -128,6 +131,83 @@ def test_what_was_not_run_is_said():
         "ap is not in this run",
         "atop: no attack of protocol 'p' is defined for it",
     ]
+
+
+STRONG = {("atop", attack, "L2"): 0.9 for attack in ("pgd-20", "apgd-ce")} | {
+    ("at", attack, "L2"): 0.2 for attack in ("pgd-20", "apgd-ce")
+}
+
+
+def only(results):
+    (found,) = compare(results, UNSEEN, protocols=PROTOCOLS[1:])
+    return found
+
+
+def found_by(verdict, results, where):
+    """The results, with a finding of a check on those that `where` chooses."""
+    finding = Finding("S01", verdict, "3/60", "0", "S01: 3/60 images give NaN")
+    return [replace(each, findings=(finding,)) if where(each.cell) else each for each in results]
+
+
+def test_a_claim_has_no_number_where_a_check_blocks_one_of_its_defenses():
+    """A block of any cell is one of the whole row: the number may be computed, and is still none."""
+    results = results_of(STRONG)
+    assert only(results).verdict == "holds"
+
+    found = only(found_by("block", results, lambda cell: cell.title == "atop x fgsm (Linf:0.2)"))
+
+    assert (found.verdict, found.better, found.worse) == ("not measured", None, None)
+    assert found.reason == "a check blocks atop: S01: 3/60 images give NaN"
+    assert found.reason in " ".join(contest.render([found]).split())
+
+
+def test_a_flagged_number_is_marked():
+    found = only(found_by("flag", results_of(STRONG), lambda cell: cell.title == "atop x pgd-20 (L2:1)"))
+
+    assert found.flagged == ("atop",)
+    assert f"{100 * found.better.value:.1f}! [" in contest.render([found])
+    assert f"{100 * found.worse.value:.1f} [" in contest.render([found])
+    assert "a check flags the number" in contest.render([found])
+
+
+def test_an_attack_that_was_asked_of_one_defense_only_leaves_no_worst_case():
+    """It is not skipped for the other one: nobody has tried, and fewer attacks flatter."""
+    results = [each for each in results_of(STRONG) if each.cell.title != "atop x apgd-ce (L2:1)"]
+
+    assert (only(results).verdict, only(results).reason) == (
+        "not measured",
+        "atop: 1 of 2 cells failed or missing",
+    )
+
+
+def test_a_number_without_the_gradient_parts_of_its_attack_is_only_an_upper_bound():
+    unable = Evidence(unable=("apgd-ce",))
+    results = [
+        replace(each, outcome=replace(each.outcome, evidence=unable))
+        if each.cell.title == "atop x pgd-20 (L2:1)"
+        else each
+        for each in results_of(STRONG)
+    ]
+
+    assert (only(results).verdict, only(results).reason) == (
+        "not measured",
+        "atop: only an upper bound: there is no gradient for apgd-ce",
+    )
+
+
+def test_defenses_on_different_images_or_on_several_sets_are_not_compared():
+    """Image by image means the same images: as many of another beginning are no pairs."""
+    results = results_of(STRONG)
+    moved = [replace(each, cell=replace(each.cell, slice=replace(each.cell.slice, digest="other"))) for each in results]
+
+    apart = only([one if one.cell.defense.label == "atop" else two for one, two in zip(results, moved, strict=True)])
+    several = only([*results, *moved])
+
+    assert (apart.verdict, apart.reason) == ("not measured", "atop and at were not run on the same images and seed")
+    assert (several.verdict, several.reason) == (
+        "not measured",
+        "atop was run on several sets of images, seeds or draws: select one",
+    )
 
 
 def test_more_comparisons_make_each_harder_to_pass():

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,6 @@ def render(data: PageData) -> bytes:
 
 def _view(name: str, section: Section, data: PageData) -> View:
     results = section.results
-    open_ = unblocked(results)
     part = results[0].cell.slice
     found = curves.curves(results)
     study = data.study
@@ -173,7 +172,7 @@ def _view(name: str, section: Section, data: PageData) -> View:
         tuple(cell_rows(results, lines)),
         tuple(_tables(found)),
         section.ladders,
-        tuple(_claims(results, open_, study)) if study else (),
+        tuple(claims.comparisons(results, study)) if study else (),
         tuple(published.beside(results, study)) if study else (),
         tuple(shelves(section.pictures, BUDGET // len(data.sections))),
         section.unpictured,
@@ -187,15 +186,6 @@ def unblocked(results: Sequence[Result]) -> tuple[Result, ...]:
     """Return the cells of defenses that no check blocks: all that may enter a figure, a curve or a comparison."""
     keys = {each.cell.key for row in defense_rows(results) if not row.blocks for each in row.results.values()}
     return tuple(result for result in results if result.cell.key in keys)
-
-
-def _claims(results: Sequence[Result], open_: Sequence[Result], study: Study) -> list[claims.ClaimResult]:
-    blocked = {each.cell.defense.label for each in results} - {each.cell.defense.label for each in open_}
-    found = []
-    for each in claims.comparisons(open_, study):
-        sides = [label for label in (each.claim.better, each.claim.worse) if label in blocked]
-        found.append(replace(each, reason=f"a check blocks {sides[0]}") if sides else each)
-    return found
 
 
 def _contents(view: View) -> list[tuple[str, str]]:

@@ -9,17 +9,19 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.api.report import page_data
+from bench.catalogue.study import AttackProtocol, Claim, Study
 from bench.errors import BenchError
 from bench.report.page.page import render
 from bench.results.frame import rows
 from performance.page import simulated
 from tests.report.page.reading import Page
-from tests.report.page.simulated import BLOCK, HOSTILE, LINF, STADV, cells, done, hostile, many, result, stored
+from tests.report.page.simulated import BLOCK, FLAG, HOSTILE, LINF, STADV, cells, done, hostile, many, result, stored
 
 
 def page_of(found, root="nowhere"):
@@ -119,6 +121,22 @@ def test_a_blocked_defense_has_no_number_anywhere():
     for number in ("67.2", "67.19", "57.8", "57.81", "95.3", "95.31", "78.4", "45.6"):
         assert number not in everything
     assert {entry for row in page.tables["matrix"] if row[0].startswith("masked") for entry in row[1:]} == {"BLOCK"}
+
+
+def test_a_claim_on_a_blocked_defense_is_not_measured():
+    """It would hold by 43 and 37 of 64 against 3; a flagged number is compared, and marked."""
+    masked = [
+        result("masked", "pgd", STADV, done([1] * 43 + [0] * 21), findings=[BLOCK], n=64),
+        result("flagged", "pgd", STADV, done([1] * 37 + [0] * 27), findings=[FLAG], n=64),
+        result("at", "pgd", STADV, done([1] * 3 + [0] * 61), n=64),
+    ]
+    claims = tuple(Claim(f"{name} above AT", name, "at", "unseen") for name in ("masked", "flagged"))
+    study = Study("Claims", protocols=(AttackProtocol("adaptive", ("pgd",)),), claims=claims)
+    text = Page(render(replace(page_data(stored("nowhere", masked)), study=study))).text
+
+    assert f"masked against at: a check blocks masked: {BLOCK.message}" in " ".join(text.split())
+    assert "67.2" not in text
+    assert re.search(r"57\.8\s*!", text)
 
 
 def test_hostile_names_are_text(tmp_path):
