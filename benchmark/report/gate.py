@@ -102,6 +102,8 @@ class _Findings:
     clean: set[tuple[str, ...]] = field(default_factory=set)
 
     def compare(self, baseline: Sequence[Result], candidate: Sequence[Result]) -> None:
+        # What an archive brings to light about a defense holds for all of its numbers.
+        blocked = {"baseline": _blocked(baseline), "candidate": _blocked(candidate)}
         archives = sum(each.cell.attack.access == ACCESS for each in (*baseline, *candidate))
         # Made against one set of weights, so that they say nothing of another; no run could compute them again.
         baseline, candidate = (
@@ -110,7 +112,6 @@ class _Findings:
         if archives:
             self.notes[f"{archives} cells of archives of others are not gated"] = None
         before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
-        blocked = {"baseline": _blocked(baseline), "candidate": _blocked(candidate)}
         self.trouble += [*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")]
         for place, old in before.items():
             if not isinstance(old.outcome, Skipped):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.floors import parse_floor
 from bench.report.gate import compare
@@ -568,3 +569,18 @@ def test_the_time_that_measuring_took_is_told():
     report = compare(_run(300, 200), _run(300, 200), seconds=lambda cell: float(cell.attack.label[-1]) + 1)
 
     assert [row.seconds for row in report.rows] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_block_that_an_archive_brings_to_light_refuses_the_gate(side):
+    """The archive itself is not gated, but NaN answers to its images leave the defense without a number."""
+    archive = _changed(_result(_done(300), attack="import:smith"), "attack", access=ACCESS)
+    blocks = Finding("S01", "block", "3/512", "0", "S01: 3/512 images of import:smith give NaN/Inf logits")
+    sides = [_run(300), _run(300)]
+    assert compare(*[[*each, archive] for each in sides]).exit_code == 0
+    sides[side] = [*sides[side], replace(archive, findings=(blocks,))]
+
+    report = compare(*sides)
+
+    assert report.exit_code == 3
+    assert blocks.message in report.absent[0]
