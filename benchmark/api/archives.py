@@ -92,12 +92,15 @@ def _import(request: _Request, watcher: Watcher) -> Results:
     selection = Selection.parse(request.defense, NO_ATTACKS, options.threat, "", options.dataset)
     threat = _one_threat(selection, options.threat)
     found = foreign.read(request.file)
+    labels = [_label(request, each.attack) for each in found]
+    imports.require_distinct([each.attack for each in found], labels, request.file)
     watcher.step(f"reading the images of {options.dataset}")
     examples = load(options.dataset, "test", n=options.n, data=options.data)
     order = published_order(options.dataset, "test", data=options.data)
     watcher.step("verifying the archive")
     verified = [
-        pairing.paired(each, _label(request, each.attack), examples, order, threat, request.file) for each in found
+        pairing.paired(each, label, examples, order, threat, request.file)
+        for each, label in zip(found, labels, strict=True)
     ]
     asked = _asked(request, selection, verified, examples, watcher)
     plan, store = asked.known.plan, asked.store

@@ -8,7 +8,7 @@ evaluation), of RobustBench's external evaluations (one tensor as large as the t
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,10 @@ def read(path: Path) -> list[Foreign]:
         return [made("", _array(_first(entries[single]), path, repr(single)))]
     known = {*_CLEAN, *_LABELS, *_INDICES, *_IDS}
     several = {name: _first(value) for name, value in entries.items() if name not in known}
+    for name, value in several.items():
+        # Left out in silence, an attack would be missing from the best known accuracy. A setting is no attack.
+        if isinstance(value, list | tuple | Mapping) and any(map(_is_array, _members(value))):
+            raise BenchError(f"archive {str(path)!r}: {name!r} is several arrays, not one: {_REMEDY}")
     arrays = {name: _array(value, path, repr(name)) for name, value in several.items() if _is_array(value)}
     attacks = {name: array for name, array in arrays.items() if array.ndim >= _OF_IMAGES}
     if not attacks:
@@ -92,6 +96,10 @@ def _first(value: Any) -> Any:  # noqa: ANN401  (whatever the file holds)
         if len(value) == 1 or (len(value) == 2 and len(shapes[1]) == 1):
             return value[0]
     return value
+
+
+def _members(value: Any) -> Iterable[Any]:  # noqa: ANN401
+    return value.values() if isinstance(value, Mapping) else value
 
 
 def _is_array(value: Any) -> bool:  # noqa: ANN401

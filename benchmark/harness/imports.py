@@ -78,6 +78,24 @@ def reference(paired: Paired, folder: Path, source: str) -> AttackRef:
     return AttackRef(paired.label, TARGET, identity.of_text("archive", paired.digest), access=ACCESS, config=config)
 
 
+def require_distinct(names: Sequence[str], labels: Sequence[str], file: Path) -> None:
+    """Raise a BenchError if two attacks of a file get one label: the second would take the place of the first.
+
+    Args:
+        names: of the attacks, as the file has them.
+        labels: of their cells, in the same order.
+        file: for the message.
+    """
+    first: dict[str, str] = {}
+    for name, label in zip(names, labels, strict=True):
+        if label in first:
+            raise BenchError(
+                f"archive {str(file)!r}: its attacks {first[label]!r} and {name!r} would both be called {label}: give "
+                "one of them another name in the file"
+            )
+        first[label] = name
+
+
 def required_apart(planned: Planned, stored: Sequence[Planned]) -> None:
     """Raise a BenchError if a results folder has another archive, source or defense under the same name.
 

@@ -204,9 +204,17 @@ def _by_images(clean: NDArray[np.generic], examples: Examples, where: str) -> ND
     for index, near in candidates(images, ours, torch.full((len(x),), _SAME * images[0].numel() ** 0.5)):
         rows = near.nonzero().flatten()
         same = rows[(ours[rows] - images[index]).abs().flatten(1).amax(1) <= _SAME].tolist()
+        free = [row for row in same if row not in taken]
+        if same and not free:
+            # To keep one of two examples could keep the one that breaks nothing.
+            raise BenchError(
+                f"{where} has several examples for {examples.ids[same[0]]}: give one example for each image, such as "
+                "one file per restart"
+            )
         # An image that a dataset holds twice is paired once with each.
-        at[index] = next((row for row in same if row not in taken), -1)
-        taken.add(int(at[index]))
+        if free:
+            at[index] = free[0]
+            taken.add(free[0])
     return at
 
 

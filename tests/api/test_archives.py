@@ -309,3 +309,13 @@ def test_a_run_beside_it_goes_on_as_before(theirs, folder):
     report = api.gate(folder, again, allow_underpowered=True)
     assert report.exit_code == 0
     assert any("archives of others" in note for note in report.notes)
+
+
+def test_attacks_of_a_file_that_get_one_name_are_refused_before_anything_is_stored(folder, tmp_path):
+    """Otherwise the last of them alone would stay."""
+    before = files(folder)
+    np.savez(tmp_path / "two.npz", **{"apgd ce": EXAMPLES.x, "apgd-ce": EXAMPLES.x})
+
+    with pytest.raises(BenchError, match="would both be called import:two-apgd-ce"):
+        bring(tmp_path / "two.npz", folder)
+    assert files(folder) == before

@@ -48,6 +48,15 @@ def test_the_individual_evaluation_holds_an_attack_per_name(tmp_path):
     assert np.array_equal(found[1].x_adv, (X + 1).numpy())
 
 
+@pytest.mark.parametrize("square", [[X, X + 1], {"x_adv": X}])
+def test_an_attack_in_several_arrays_is_not_left_out_in_silence(square, tmp_path):
+    """A list of batches, or a dict per attack; what holds no array is a setting."""
+    with pytest.raises(BenchError, match="'square' is several arrays, not one"):
+        read(saved(tmp_path / "a.pt", {"apgd-ce": X, "square": square}))
+    (found,) = read(saved(tmp_path / "b.pt", {"apgd-ce": X, "config": {"eps": 0.1}, "seeds": [1, 2]}))
+    assert found.attack == "apgd-ce"
+
+
 def test_arrays_beside_the_images_are_read(tmp_path):
     path = tmp_path / "a.npz"
     ids = np.array(["digit-0001", "digit-0002", "digit-0003"])

@@ -97,3 +97,13 @@ def test_another_defense_under_the_same_name_is_refused():
     with pytest.raises(BenchError, match="--label"):
         imports.required_apart(planned(digest="new"), [stored])
     imports.required_apart(planned(digest="new"), [planned()])
+
+
+def test_two_attacks_of_a_file_do_not_get_one_name():
+    """The second cell would take the place of the first: the best known accuracy would be without it."""
+    labels = [imports.label_of("", Path("a.npz"), name) for name in ("apgd ce", "apgd-ce")]
+    assert labels == ["import:a-apgd-ce"] * 2
+
+    with pytest.raises(BenchError, match="'apgd ce' and 'apgd-ce' would both be called import:a-apgd-ce"):
+        imports.require_distinct(["apgd ce", "apgd-ce"], labels, Path("a.npz"))
+    imports.require_distinct(["apgd-ce", "apgd-t"], ["import:a-apgd-ce", "import:a-apgd-t"], Path("a.npz"))

@@ -77,6 +77,17 @@ def test_an_image_that_is_there_twice_is_paired_once_with_each():
     assert found.rows.tolist() == [0, 1]
 
 
+def test_two_examples_for_one_image_are_refused_as_they_are_by_indices():
+    """Restarts one after the other: to keep the first of them could drop the only one that breaks the image."""
+    rows = [4, 5, 6, 4]
+
+    for beside in ({"clean": EXAMPLES.x[rows]}, {"ids": tuple(EXAMPLES.ids[row] for row in rows)}):
+        with pytest.raises(BenchError, match="one example for each"):
+            pair(X_ADV[rows], **beside)
+    # Of an image beyond the run nothing is kept, so nothing is lost.
+    holds(pair(X_ADV[[4, 40, 40]], clean=WHOLE.x[[4, 40, 40]]), [4])
+
+
 def test_bytes_are_scaled_and_channels_that_come_last_are_moved():
     """A byte is a 255th, as in the images of the dataset."""
     images = np.round(255 * X_ADV[:4]).astype(np.uint8)
