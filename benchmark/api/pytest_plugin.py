@@ -50,6 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
         require_promises(option.bench_alpha, option.bench_min_effect, option.bench_must_detect)
         for text in option.bench_floor:
             parse_floor(text)
+        for name in ("baseline", "results"):
+            # `--bench-baseline="$BASELINE"` with a variable that is not set must not be a gate that holds nobody.
+            if getattr(option, f"bench_{name}") == "":
+                raise BenchError(f"--bench-{name} is empty: name a folder, or leave the option out")
         if option.bench_baseline is None and not option.bench_floor:
             raise BenchError("--bench-results needs --bench-baseline FOLDER or --bench-floor DEFENSE/ATTACK=SHARE")
         for folder in (option.bench_baseline, _results(config)):
@@ -132,7 +136,7 @@ class Regressed(Exception):
 
 def _asked(config: pytest.Config) -> bool:
     option = config.option
-    return bool(option.bench_baseline or option.bench_results or option.bench_floor)
+    return option.bench_baseline is not None or option.bench_results is not None or bool(option.bench_floor)
 
 
 def _results(config: pytest.Config) -> str:

@@ -158,6 +158,8 @@ def test_the_promises_are_options(run):
     [
         ([], {"baseline": ""}, "--bench-results needs --bench-baseline FOLDER or --bench-floor"),
         ([], {"baseline": "nowhere"}, "does not exist"),
+        (["--bench-baseline="], {"baseline": "", "candidate": ""}, "--bench-baseline is empty: name a folder"),
+        (["--bench-results="], {"candidate": ""}, "--bench-results is empty: name a folder"),
         (["--bench-alpha=2"], {}, "--alpha 2.0 is out of range"),
         (["--bench-floor=x"], {}, "is no floor"),
         (["--bench-floor=nett/fgsm=0.5"], {}, "unknown defense of these results 'nett': did you mean net?"),
