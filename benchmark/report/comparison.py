@@ -25,7 +25,10 @@ _ABOUT_WORST = (
     "and that neither has."
 )
 _ABOUT_DRAWS = "A stochastic defense enters with its mean over draws."
-_ABOUT_BOUND = f"{BOUND} an upper bound: cells of this worst case failed or are missing; it cannot be the better one."
+_ABOUT_BOUND = (
+    f"{BOUND} an upper bound: cells of this worst case failed, are missing or found no gradient; "
+    "it cannot be the better one."
+)
 _ABOUT_ALARM = f"{ALARM} a check flags the number: bench table --checks"
 
 

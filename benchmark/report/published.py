@@ -16,9 +16,8 @@ from bench.catalogue.study import Study
 from bench.report.columns import PAGE, draw_table, prose, screen_width
 from bench.report.plain import flat
 from bench.report.render import ALARM
-from bench.results.accuracy import WORST_CASES, Accuracy, Column, DefenseRow, Score, State, defense_rows
+from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Score, State, defense_rows
 from bench.results.cell import Result
-from bench.results.outcome import Done
 from bench.results.printed import PrintedNumber
 from bench.results.stats import Interval, newcombe
 
@@ -139,21 +138,11 @@ def _score(value: PublishedValue, row: DefenseRow) -> Score:
         return row.standard(judge)
     if value.column:
         which = next(each for each in WORST_CASES if value.column == f"worst-{each}")
-        return _bounded(row.worst(which, judge), row, row.chosen(which))
+        return row.worst(which, judge)
     found = [each for each in row.attacked if (each.attack, str(each.threat)) == (value.attack, value.threat)]
     if not found:
         return Score("missing", reason="no such column in this run")
-    return _bounded(row.score(found[0], judge), row, found)
-
-
-def _bounded(score: Score, row: DefenseRow, columns: Sequence[Column]) -> Score:
-    """Return a score as an upper bound if parts of an attack behind it could not be run."""
-    outcomes = [row.results[column].outcome for column in columns if column in row.results]
-    unable = [name for each in outcomes if isinstance(each, Done) for name in each.evidence.unable]
-    if score.state != "done" or not unable:
-        return score
-    reason = f"an upper bound: there is no gradient for {', '.join(dict.fromkeys(unable))}"
-    return Score("partial", score.accuracy, reason, score.alarmed)
+    return row.score(found[0], judge)
 
 
 def render(found: Sequence[Beside]) -> str:

@@ -104,7 +104,8 @@ def export(rows: Sequence[DefenseRow], cards: Mapping[str, Card | None]) -> Expo
 def _autoattack(row: DefenseRow, threat: ThreatModel) -> Column | None:
     judge = row.judges[0]
     there = {column.attack: column for column in row.attacked if column.threat == threat}
-    done = [there[name] for name in _AUTOATTACK if name in there and row.score(there[name], judge).state == "done"]
+    # Where parts of it found no gradient, the entry says so.
+    done = [there[name] for name in _AUTOATTACK if name in there and row.score(there[name], judge).accuracy is not None]
     return done[0] if done else None
 
 

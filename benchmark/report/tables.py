@@ -43,7 +43,9 @@ _ABOUT_DRAWS = (
 )
 _ABOUT_SEEN = f"{SEEN} seen: the defense was trained on this threat at this eps or a larger one."
 _ABOUT_SHIFTS = "corruption: mean accuracy over the severities of a shift without an adversary; in no worst case."
-_ABOUT_BOUND = f"{BOUND} an upper bound: cells of this worst case failed or are missing."
+_ABOUT_BOUND = (
+    f"{BOUND} an upper bound: cells of this worst case failed or are missing, or parts of an attack found no gradient."
+)
 _ABOUT_KNOWN = (
     "best known: per example the worst over the attacks here and the archives of others (import:NAME) under that "
     "threat. Archives are made against one defense, so they are in no other worst case and in no rank."

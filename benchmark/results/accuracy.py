@@ -97,8 +97,8 @@ class Accuracy:
         n: the number of examples.
         interval: Wilson 95 % over the examples; draws of one example add nothing to n.
         judged: name of the judge.
-        complete: false when cells are failed or missing: a worst case over fewer attacks is only an
-            upper bound.
+        complete: false when cells are failed or missing, or parts of an attack found no gradient: a worst case over
+            fewer attacks is only an upper bound.
     """
 
     value: float
@@ -173,14 +173,19 @@ class DefenseRow:
         return judges(self.defense.stochastic, self.draws)
 
     def score(self, column: Column, judge: Judge) -> Score:
-        """Return the robust accuracy under one attack."""
+        """Return the robust accuracy under one attack; `partial` if parts of it found no gradient."""
         result = self.results.get(column)
         if result is None and column.imported:
             return Score("skipped", reason=NO_ARCHIVE)
         alarmed = self._alarmed([column])
         match result.outcome if result else None:
-            case Done(verdicts=verdicts):
-                return Score("done", accuracy_of(_held(verdicts, judge), judge), alarmed=alarmed)
+            case Done(verdicts=verdicts, evidence=evidence):
+                held = _held(verdicts, judge)
+                if not evidence.unable:
+                    return Score("done", accuracy_of(held, judge), alarmed=alarmed)
+                # The parts of an attack that could not be run are attacks that are missing.
+                reason = f"an upper bound: there is no gradient for {', '.join(evidence.unable)}"
+                return Score("partial", accuracy_of(held, judge, complete=False), reason, alarmed)
             case Skipped(reason=reason):
                 return Score("skipped", reason=reason)
             case Failed(error=error):
@@ -199,7 +204,8 @@ class DefenseRow:
     def worst(self, which: Which, judge: Judge) -> Score:
         """Return the worst case over the seen attacks, the unseen ones, or all.
 
-        Skipped cells are left out; if cells failed or are missing, the value is only an upper bound: `partial`.
+        Skipped cells are left out; if cells failed, are missing or lack parts that found no gradient, the value is
+        only an upper bound: `partial`.
         """
         columns = self.chosen(which)
         return self._least(columns, judge) if columns else Score("skipped", reason=_NONE_SUCH[which])
@@ -214,11 +220,13 @@ class DefenseRow:
         counts = self.least_counts(columns, judge)
         if counts is None:
             return self._nothing(columns, judge)
-        open_cells = sum(self.score(column, judge).state in ("failed", "missing", "blocked") for column in columns)
+        scores = [self.score(column, judge) for column in columns]
+        open_cells = sum(score.state in ("failed", "missing", "blocked") for score in scores)
         alarmed = self._alarmed(columns)
-        if not open_cells:
+        partial = next((score.reason for score in scores if score.state == "partial"), "")
+        if not open_cells and not partial:
             return Score("done", accuracy_of(counts, judge), alarmed=alarmed)
-        reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing"
+        reason = f"an upper bound: {open_cells} of {len(columns)} cells failed or missing" if open_cells else partial
         return Score("partial", accuracy_of(counts, judge, complete=False), reason, alarmed)
 
     def worst_counts(self, which: Which, judge: Judge | None = None) -> Counts | None:

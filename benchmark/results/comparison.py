@@ -39,7 +39,8 @@ class Difference:
         only_b: likewise.
         smallest: the smallest difference, in [0, 1], that these images would show with 80 % power at the level that
             is left for one of so many numbers; 1 if none.
-        bounds: which of `A` and `B` is only an upper bound, since cells failed or are missing.
+        bounds: which of `A` and `B` is only an upper bound, since cells failed or are missing, or parts of an attack
+            found no gradient.
         flagged: of which of them a check flags the number.
         better: `A`, `B`, or that the test does not separate them; there is no verdict between bounds.
     """
@@ -145,7 +146,7 @@ class _Pair:
 
     def of_attack(self, column: Column) -> Difference | None:
         found = self.test(column.attack, _attacked(self.a, column), _attacked(self.b, column), str(column.threat))
-        return None if found is None else replace(found, flagged=self._flagged([column]))
+        return None if found is None else replace(found, bounds=self._bounds([column]), flagged=self._flagged([column]))
 
     def worst(self, which: Which, columns: Sequence[Column]) -> Difference | None:
         a, b = (replace(row, columns=tuple(columns)) for row in (self.a, self.b))
@@ -153,9 +154,11 @@ class _Pair:
         found = self.test(f"worst-{which}", a.worst_counts("all"), b.worst_counts("all")) if columns else None
         if found is None:
             return None
+        return replace(found, bounds=self._bounds(columns), flagged=self._flagged(columns))
+
+    def _bounds(self, columns: Sequence[Column]) -> str:
         open_ = [any(_open(row, column) for column in columns) for row in (self.a, self.b)]
-        bounds = "".join(name for name, is_open in zip("AB", open_, strict=True) if is_open)
-        return replace(found, bounds=bounds, flagged=self._flagged(columns))
+        return "".join(name for name, is_open in zip("AB", open_, strict=True) if is_open)
 
     def _flagged(self, columns: Sequence[Column]) -> str:
         return "".join(
@@ -177,8 +180,9 @@ def _attacked(row: DefenseRow, column: Column) -> Counts | None:
 
 
 def _open(row: DefenseRow, column: Column) -> bool:
-    """Return whether a cell that was asked for has no outcome that counts."""
-    return not isinstance(row.results[column].outcome, Done | Skipped)
+    """Return whether a cell that was asked for has no outcome that counts, or one without parts of its attack."""
+    outcome = row.results[column].outcome
+    return bool(outcome.evidence.unable) if isinstance(outcome, Done) else not isinstance(outcome, Skipped)
 
 
 def _incomparable(a: DefenseRow, b: DefenseRow, column: Column) -> str:

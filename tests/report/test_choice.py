@@ -10,7 +10,7 @@ from bench.errors import BenchError
 from bench.report.choice import chosen, places
 from bench.report.tables import make_table
 from bench.results.accuracy import defense_rows
-from bench.results.outcome import Failed
+from bench.results.outcome import Evidence, Failed
 from bench.threats import ThreatModel
 from tests.report.simulated import L2, LINF, done, matrix, result
 
@@ -132,3 +132,13 @@ def test_the_attack_of_a_column_may_be_called_like_a_worst_case():
     )[0]
 
     assert len(chosen(places(row), "worst-all")) == 2
+
+
+def test_no_column_has_a_best_whose_attack_found_no_gradient():
+    lost = replace(done(60), evidence=Evidence(unable=("apgd-ce",)))
+    found = [result("masked", outcome=lost), result("at", outcome=done(20)), result("ap", outcome=done(1))]
+
+    table = make_table(found, "pgd-20,worst-all", best=True)
+
+    assert [[cell.best for cell in row[2:]] for row in table.rows] == [[False] * 2, [True] * 2, [False] * 2]
+    assert [[cell.bound for cell in row[2:]] for row in table.rows] == [[True] * 2, [False] * 2, [False] * 2]

@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.report.floors import Floor, hold, parse_floor
 from bench.results.cell import Cell, Result, Slice
 from bench.results.finding import Finding
-from bench.results.outcome import Done, Failed, Skipped, Verdicts
+from bench.results.outcome import Done, Evidence, Failed, Skipped, Verdicts
 from bench.results.stats import wilson
 from bench.threats import ThreatModel
 
@@ -197,3 +197,15 @@ def test_without_floors_results_are_not_even_looked_at():
     mixed = [result(40), replace(result(30, attack="fgsm"), cell=replace(result(30).cell, seed=0))]
 
     assert hold([], [*mixed, *mixed]) == ()
+
+
+@pytest.mark.parametrize("floor", ["at/autoattack=0.4", "at/worst-all=0.4"])
+def test_an_attack_whose_parts_found_no_gradient_keeps_no_floor(floor):
+    """Only Square was left of AutoAttack: that its 80 of 100 are above the floor says nothing."""
+    found = result(80, attack="autoattack")
+    lost = replace(found, outcome=replace(found.outcome, evidence=Evidence(unable=("apgd-ce", "fab-t"))))
+
+    assert held(floor, found)[0].verdict == "ok"
+    (row,) = held(floor, lost)
+    assert (row.verdict, row.accuracy) == ("absent", None)
+    assert row.reason == "an upper bound: there is no gradient for apgd-ce, fab-t"

@@ -15,7 +15,7 @@ from bench.report.gate import compare
 from bench.report.gate_report import Standing
 from bench.results.cell import Cell, Result, Slice
 from bench.results.finding import Finding
-from bench.results.outcome import Done, Failed, Skipped, Verdicts
+from bench.results.outcome import Done, Evidence, Failed, Skipped, Verdicts
 from bench.results.stats import holm, mcnemar, smallest_detectable_drop
 from bench.threats import ThreatModel
 
@@ -584,3 +584,11 @@ def test_a_block_that_an_archive_brings_to_light_refuses_the_gate(side):
 
     assert report.exit_code == 3
     assert blocks.message in report.absent[0]
+
+
+def test_the_badge_has_a_bound_where_parts_of_an_attack_found_no_gradient():
+    (found,) = _run(300)
+    lost = replace(found, outcome=replace(found.outcome, evidence=Evidence(unable=("fab-t",))))
+
+    assert compare([found], [found]).standings == (Standing("at", 300 / N),)
+    assert compare([lost], [lost]).standings == (Standing("at", 300 / N, bound=True),)

@@ -11,7 +11,7 @@ from bench.errors import BenchError
 from bench.results.cell import Slice
 from bench.results.comparison import differences, row_of
 from bench.results.finding import Finding
-from bench.results.outcome import Done, Failed, Skipped, Verdicts
+from bench.results.outcome import Done, Evidence, Failed, Skipped, Verdicts
 from bench.results.stats import holm, paired_difference, smallest_detectable_drop
 from tests.report.simulated import L2, LINF, STADV, done, result
 
@@ -151,3 +151,12 @@ def test_a_label_has_to_be_there_and_to_be_clear():
         row_of(results, "att")
     with pytest.raises(BenchError, match="several sets of images"):
         row_of(results, "at")
+
+
+def test_what_lacks_parts_of_its_attack_is_a_bound_and_cannot_be_better():
+    lost = replace(done(60), evidence=Evidence(unable=("apgd-ce",)))
+
+    rows, _ = compared([result("a", outcome=lost), result("b", outcome=done(20))])
+
+    assert {(row.bounds, row.better) for row in rows.values() if row.name != "standard"} == {("A", "no verdict")}
+    assert rows["standard", ""].bounds == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.report.leaderboard import render_ranking
 from bench.results.cell import Cell, Result, Slice
 from bench.results.frame import rows
-from bench.results.outcome import Cost, Done, Failed, Skipped, Verdicts
+from bench.results.outcome import Cost, Done, Evidence, Failed, Skipped, Verdicts
 from bench.results.ranking import ranking
 from bench.threats import ThreatModel
 
@@ -150,3 +152,23 @@ def test_ranks_never_mix_slices_or_seeds():
     ]
 
     assert [item.rank for item in ranking(results)] == [1, 1, 1]
+
+
+def test_a_defense_of_which_parts_of_an_attack_found_no_gradient_has_no_rank():
+    """160 of 200 under what was left of AutoAttack is an upper bound, and outranks nobody."""
+    lost = replace(_prefix(160), evidence=Evidence(unable=("apgd-ce",)))
+    results = [
+        _result("masked", "autoattack", LINF, lost, n=200),
+        _result("at", "autoattack", LINF, _prefix(80), n=200),
+    ]
+
+    found = {item.row.defense.label: (item.rank, item.accuracy.complete) for item in ranking(results)}
+
+    assert found == {"at": (1, True), "masked": (None, False)}
+    assert "<= 80.0" in render_ranking(results)
+    (line,) = [line for line in rows(results) if line["defense"] == "masked" and line["column"] == "worst-all"]
+    assert (line["rank"], line["outcome"], line["reason"]) == (
+        "",
+        "partial",
+        "an upper bound: there is no gradient for apgd-ce",
+    )

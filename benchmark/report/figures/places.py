@@ -17,7 +17,7 @@ _WORDS = {"skipped": "skipped", "failed": "FAIL", "blocked": BLOCKED, "missing":
 # What each mark means, for the remarks below a figure.
 MARKS = {
     SEEN: "seen: the defense was trained on this threat at this eps or a larger one",
-    BOUND: "an upper bound: cells of this worst case failed or are missing",
+    BOUND: "an upper bound: cells of this worst case failed, are missing or found no gradient",
     ALARM: "flagged by a check",
     "skipped": "not defined for this defense, or there is no such attack",
     "FAIL": "the cell broke and counts as nothing",

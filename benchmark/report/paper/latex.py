@@ -44,7 +44,7 @@ _SIZES = (
 )
 _MARKS = {
     SEEN: "trained on this threat model at this size or a larger one",
-    LEQ: "an upper bound, since cells failed or are missing",
+    LEQ: "an upper bound, since cells failed, are missing or found no gradient",
     ALARM: "flagged by a check",
     "--": "not applicable",
     r"\ldots": "not computed yet",
