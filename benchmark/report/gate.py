@@ -130,7 +130,7 @@ class _Findings:
 
     def add(self, place: Place, old: Result, new: Result | None, blocked: str = "") -> None:
         title, dataset = old.cell.title, old.cell.slice.dataset
-        differences = _differences(old.cell, new.cell) if new else []
+        differences = [*_differences(old.cell, new.cell), *_lost(old, new)] if new else []
         if differences:
             why = ", ".join(differences)
             self.trouble.append(f"{title}: {why}")
@@ -246,6 +246,14 @@ def _differences(old: Cell, new: Cell) -> list[str]:
         digests = f"digest {old.slice.digest[:12]} -> {new.slice.digest[:12]}"
         differences.append(f"no image in common: n {old.slice.n} -> {new.slice.n}, {digests}")
     return differences
+
+
+def _lost(old: Result, new: Result) -> list[str]:
+    """Return the parts of an attack that found no gradient on one side only: the other side met a stronger attack."""
+    if not isinstance(old.outcome, Done) or not isinstance(new.outcome, Done):
+        return []
+    was, now = (", ".join(sorted(each.evidence.unable)) or "none" for each in (old.outcome, new.outcome))
+    return [] if was == now else [f"parts of the attack without a gradient {was} -> {now}"]
 
 
 def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -592,3 +592,18 @@ def test_the_badge_has_a_bound_where_parts_of_an_attack_found_no_gradient():
 
     assert compare([found], [found]).standings == (Standing("at", 300 / N),)
     assert compare([lost], [lost]).standings == (Standing("at", 300 / N, bound=True),)
+
+
+def test_a_candidate_without_a_gradient_has_not_improved():
+    """What Square alone leaves of a masked defense is above what AutoAttack left of the baseline: no green gate."""
+    whole, masked = _result(_done(200), attack="autoattack"), _result(_done(400), attack="autoattack")
+    masked = replace(masked, outcome=replace(masked.outcome, evidence=Evidence(unable=("apgd-ce", "fab-t"))))
+
+    report = compare([whole], [masked])
+
+    assert (report.exit_code, report.improvements) == (2, [])
+    assert report.not_comparable == (
+        "at x autoattack (Linf:0.2): parts of the attack without a gradient none -> apgd-ce, fab-t",
+    )
+    assert compare([masked], [whole]).exit_code == 2
+    assert compare([masked], [masked]).exit_code == 0
