@@ -41,6 +41,9 @@ RESUBMISSIONS = 5
 
 WORST_CASES: tuple[Which, ...] = ("seen", "unseen", "all")
 
+# Seconds are stored with two decimals.
+_ROUNDED = 0.005
+
 NO_ARCHIVE = "no archive of others was imported for this defense"
 
 _NONE_SUCH: dict[Which, str] = {
@@ -266,18 +269,37 @@ class DefenseRow:
         )
 
     def cost(self, which: Which) -> Cost:
-        """Return the passes of all finished attacks of a worst case."""
-        return sum((outcome.cost for outcome in self._done(self.chosen(which))), Cost())
+        """Return the passes of all finished attacks of a worst case, those that two of its columns share once."""
+        return sum((outcome.cost for _, outcome in self._paid(which)), Cost())
 
     def seconds(self, which: Which) -> float | None:
         """Return the seconds of all finished attacks of a worst case; `None` unless all of them are known."""
-        took = [
-            self.results[column].seconds
-            for column in self.chosen(which)
-            if column in self.results and isinstance(self.results[column].outcome, Done)
-        ]
+        took = [result.seconds for result, _ in self._paid(which)]
         known = [seconds for seconds in took if seconds is not None]
         return sum(known) if known and len(known) == len(took) else None
+
+    def _paid(self, which: Which) -> list[tuple[Result, Done]]:
+        """Return the finished cells of a worst case, without those that were derived from others of them.
+
+        A composite attack whose parts are columns, too, costs what they cost, and nothing was computed for it. One that
+        ran by itself, on what its earlier parts had left, spent less than they did, or took time of its own.
+        """
+        cells = [self.results[column] for column in self.chosen(which) if column in self.results]
+        done = [(result, result.outcome) for result in cells if isinstance(result.outcome, Done)]
+
+        def derived(result: Result, outcome: Done) -> bool:
+            names = {(stage.label, stage.digest) for stage in result.cell.attack.stages}
+            parts = [
+                (part, each)
+                for part, each in done
+                if part.cell.threat == result.cell.threat and (part.cell.attack.label, part.cell.attack.digest) in names
+            ]
+            took = [part.seconds for part, _ in parts]
+            known = [seconds for seconds in took if seconds is not None]
+            same_time = result.seconds is None or len(known) < len(took) or abs(sum(known) - result.seconds) < _ROUNDED
+            return bool(parts) and same_time and outcome.cost == sum((each.cost for _, each in parts), Cost())
+
+        return [(result, outcome) for result, outcome in done if not derived(result, outcome)]
 
     @property
     def attacked(self) -> tuple[Column, ...]:

@@ -173,3 +173,25 @@ def test_seconds_of_a_worst_case_are_those_of_its_attacks_or_unknown():
 
     assert worst([known, replace(other, seconds=0.5)]) == "2.50"
     assert worst([known, other]) == ""
+
+
+def test_a_worst_case_of_other_columns_is_not_paid_twice():
+    """Derived from two columns it costs what they cost; one that ran by itself is paid beside them."""
+    one, two = (
+        replace(_result("at", name, LINF, _done([1, 1, 0, 0], cost=Cost(40, 20))), seconds=took)
+        for name, took in (("apgd-ce", 1.5), ("fab-t", 2.25))
+    )
+    stages = (one.cell.attack, two.cell.attack)
+    whole = _result("at", "autoattack", LINF, _done([1, 0, 0, 0], cost=Cost(80, 40)))
+    whole = replace(whole, cell=replace(whole.cell, attack=replace(whole.cell.attack, stages=stages)), seconds=3.75)
+    alone = replace(whole, outcome=_done([1, 0, 0, 0], cost=Cost(60, 30)), seconds=2.0)
+    slower = replace(whole, seconds=5.0)
+
+    def paid(*results):
+        (line,) = [line for line in rows(results) if line["column"] == "worst-all"]
+        return [line[name] for name in ("forwards_per_example", "backwards_per_example", "seconds")]
+
+    assert paid(one, two, whole) == paid(one, two) == ["20.0", "10.0", "3.75"]
+    assert paid(whole) == ["20.0", "10.0", "3.75"]
+    assert paid(one, two, alone) == ["35.0", "17.5", "5.75"]
+    assert paid(one, two, slower) == ["40.0", "20.0", "8.75"]
