@@ -12,7 +12,7 @@ from bench.api.stored import load, require_promises
 from bench.catalogue.options import default_of
 from bench.errors import BenchError
 from bench.results import housekeeping
-from bench.results.filter import Filter
+from bench.results.filter import Filter, with_blocks
 from bench.results.store import Store
 
 if TYPE_CHECKING:
@@ -109,5 +109,9 @@ def _tried(read: Callable[[], tuple[object, ...]]) -> tuple[tuple, str]:  # type
 
 def _only(stages: Sequence[Stage], chosen: Filter) -> list[Stage]:
     """Return the stages with the chosen part of their results; a name must be in one of them, not in all."""
-    kept = {id(each) for each in chosen.of([each for stage in stages for each in stage.results])}
-    return [replace(stage, results=tuple(each for each in stage.results if id(each) in kept)) for stage in stages]
+    kept = {id(each) for each in chosen.chosen([each for stage in stages for each in stage.results])}
+    return [
+        # Blocks of a stage, not of others.
+        replace(stage, results=tuple(with_blocks([each for each in stage.results if id(each) in kept], stage.results)))
+        for stage in stages
+    ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.catalogue.request import parse_list
 from bench.errors import BenchError, unknown
 from bench.results.cell import Result
+from bench.results.finding import Finding
 from bench.threats import ThreatModel
 
 
@@ -28,11 +29,15 @@ class Filter:
     dataset: str = ""
 
     def of(self, results: Sequence[Result]) -> list[Result]:
-        """Return the chosen results, in their order.
+        """Return the chosen results, in their order; what blocks a defense stays with it, whatever is left out.
 
         Raises:
             BenchError: no stored result has a given name, or nothing is left.
         """
+        return with_blocks(self.chosen(results), results)
+
+    def chosen(self, results: Sequence[Result]) -> list[Result]:
+        """Return the chosen results as they are; errors as for `of`."""
         kept = _kept(list(results), self.defenses, "defense", lambda result: result.cell.defense.label)
         kept = _kept(kept, self.attacks, "attack", lambda result: result.cell.attack.label)
         if self.threat:
@@ -43,6 +48,29 @@ class Filter:
                 raise unknown("stored dataset", self.dataset, there)
             kept = [result for result in kept if result.cell.slice.dataset == self.dataset]
         return kept
+
+
+def with_blocks(kept: Sequence[Result], results: Sequence[Result]) -> list[Result]:
+    """Return results with what blocks their defense in any cell of its row, those that were not kept, too.
+
+    A check after the attacks blocks under one threat model, and thereby every number of the row: to leave that threat
+    model out must not give the defense a rank.
+    """
+    blocks: dict[tuple[object, ...], dict[Finding, None]] = {}
+    for result in results:
+        for finding in result.findings:
+            if finding.verdict == "block":
+                blocks.setdefault(_row(result), {})[finding] = None
+    found = []
+    for result in kept:
+        more = tuple(each for each in blocks.get(_row(result), ()) if each not in result.findings)
+        found.append(replace(result, findings=(*result.findings, *more)) if more else result)
+    return found
+
+
+def _row(result: Result) -> tuple[object, ...]:
+    cell = result.cell
+    return cell.slice, cell.defense.label, cell.seed, cell.draws
 
 
 def _kept(results: list[Result], text: str, kind: str, label: Callable[[Result], str]) -> list[Result]:

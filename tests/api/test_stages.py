@@ -9,6 +9,9 @@ import pytest
 from bench import api
 from bench.cli import main
 from bench.errors import BenchError
+from bench.results.finding import Finding
+from bench.results.store import Store
+from bench.threats import ThreatModel
 from tests.report.histories import cell_of, commit, fill, git
 
 LABEL = "<img src=x onerror=alert(1)>\x1b[2J"
@@ -87,6 +90,17 @@ def test_a_part_can_be_chosen_and_a_typo_is_a_mistake(repository):
     assert {(each.place.defense, each.place.attack) for each in found.rows} == {("at", ""), ("at", "fgsm")}
     with pytest.raises(BenchError, match="stored attack"):
         api.history(git=folder, attacks="fgms")
+
+
+def test_a_block_under_another_threat_model_is_one_of_its_stage(tmp_path):
+    """Chosen or not, the threat model that a check blocks leaves the defense no number, then and there."""
+    l2 = cell_of(threat=ThreatModel.parse("L2:0.5"))
+    folders = [fill(tmp_path / name, (cell_of(), 120), (l2, 140)) for name in ("before", "after")]
+    Store(folders[1]).keep_checks(l2, [Finding("A05", "block", "3", "0", "A05: 3 silent successes")], "key")
+
+    found = api.history(*folders, threat="Linf")
+
+    assert [[point.state for point in row.points] for row in found.rows] == [["done", "blocked"]] * 2
 
 
 def test_a_damaged_commit_does_not_hide_the_others(repository):

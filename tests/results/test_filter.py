@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
@@ -11,6 +13,9 @@ from bench.cli import main
 from bench.errors import BenchError
 from bench.results.cell import Cell, Result, Slice
 from bench.results.filter import Filter
+from bench.results.finding import Finding
+from bench.results.outcome import Done, Verdicts
+from bench.results.ranking import ranks
 from bench.threats import ThreatModel
 
 
@@ -84,3 +89,29 @@ def test_every_command_that_reads_a_folder_takes_them(tmp_path, monkeypatch, cap
         assert "pgd-20" not in told
     assert main(["table", "--defenses", "atp"]) == 2
     assert "did you mean at" in capsys.readouterr().err
+
+
+def test_what_blocks_a_defense_stays_when_its_threat_model_is_left_out():
+    """Checks after the attacks block under one threat model, and all numbers of the row with it; of others, nothing."""
+    blocks = Finding("A05", "block", "3", "0", "A05: 3 silent successes")
+    flags = Finding("A11", "flag", "1", "0", "A11: no gain")
+    done = Done(Verdicts(1, np.ones(4, np.uint8), np.ones(4, np.uint8)))
+    linf, l2, other, elsewhere = (
+        replace(result(*where), outcome=done)
+        for where in (
+            ("at", "pgd-20", "Linf:0.2"),
+            ("at", "pgd-20", "L2:1"),
+            ("ap", "pgd-20", "L2:1"),
+            ("at", "pgd-20", "L2:1", "cifar10"),
+        )
+    )
+    stored = [replace(linf, findings=(blocks, flags)), l2, other, elsewhere]
+
+    chosen = Filter(threat="L2").of(stored)
+
+    assert [each.findings for each in chosen] == [(blocks,), (), ()]
+    assert [(row["defense"], row["accuracy"]) for row in ranks(chosen) if row["dataset"] == "digits"] == [
+        ("ap", 100.0),
+        ("at", None),
+    ]
+    assert Filter(threat="L2").chosen(stored) == stored[1:]
