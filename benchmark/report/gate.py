@@ -227,7 +227,8 @@ def _flagged(results: Sequence[Result]) -> list[str]:
 def _standings(results: Sequence[Result]) -> tuple[Standing, ...]:
     found = []
     for row in defense_rows(results):
-        score = row.worst("all", row.judges[0])
+        # With the archives of others: a badge is read as the lowest number that is known.
+        score = row.lowest(row.judges[0])
         hidden = bool(row.blocks) or score.accuracy is None
         value = None if hidden or score.accuracy is None else score.accuracy.value
         found.append(Standing(row.defense.label, value, score.state != "done"))

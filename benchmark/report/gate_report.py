@@ -111,12 +111,12 @@ class FloorRow:
 
 @dataclass(frozen=True)
 class Standing:
-    """The worst case of a candidate's defense over all of its attacks, as a badge quotes it.
+    """The worst case of a candidate's defense over all of its attacks and the archives of others, as a badge quotes it.
 
     Attributes:
         defense: its label.
         accuracy: in [0, 1]; `None` if a check blocks the defense or no attack is finished.
-        bound: whether it is only an upper bound, because attacks failed or are missing.
+        bound: whether it is only an upper bound, because attacks failed, are missing or found no gradient.
     """
 
     defense: str

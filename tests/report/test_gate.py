@@ -607,3 +607,11 @@ def test_a_candidate_without_a_gradient_has_not_improved():
     )
     assert compare([masked], [whole]).exit_code == 2
     assert compare([masked], [masked]).exit_code == 0
+
+
+def test_the_badge_quotes_what_an_archive_of_others_leaves():
+    """300 of 512 under the attacks here, 100 under an archive: the table has both, a badge has room for the lower."""
+    archive = _changed(_result(_done(100), attack="import:smith"), "attack", access=ACCESS)
+
+    assert compare(_run(300), [*_run(300), archive]).standings == (Standing("at", 100 / N),)
+    assert compare(_run(300), _run(300)).standings == (Standing("at", 300 / N),)

@@ -1,7 +1,8 @@
 """A badge for a README: the JSON that shields.io reads from an address (`/endpoint?url=`), and the same as SVG.
 
-The number is the worst case of the one defense over all of its attacks. Of several defenses none is quoted, because
-a reader would take it for theirs; nor is there one where a check blocks the defense or the gate was refused.
+The number is the worst case of the one defense over all of its attacks and the archives of others. Of several defenses
+none is quoted, because a reader would take it for theirs; nor is there one where a check blocks the defense or the gate
+was refused.
 """
 
 from __future__ import annotations
