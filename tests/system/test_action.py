@@ -205,6 +205,18 @@ def test_cells_that_failed_are_for_the_gate_to_tell(workspace):
     assert outputs["exit-code"] == "1"
 
 
+@pytest.mark.parametrize("measured", [0, 3])
+def test_cells_that_failed_and_that_nobody_is_held_to_are_no_green_check(workspace, measured):
+    """Floors and baselines name cells; one beside them that crashed must not vanish behind their status 0."""
+    program(workspace / "bin", "bench", f'case "$1" in run) exit {measured} ;; esac')
+
+    run, outputs = gate(workspace)
+
+    assert run.ok == (measured == 0)
+    assert outputs["exit-code"] == str(measured)
+    assert ("cells have failed" in run.log) == (measured == 3)
+
+
 def scripts(document):
     """Every step below a node of a workflow or an action."""
     if isinstance(document, dict):
