@@ -12,6 +12,7 @@ import numpy as np
 from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.columns import draw_table, prose, screen_width
+from bench.report.render import BOUND
 from bench.results import csv_file
 from bench.results.accuracy import Accuracy, accuracy_of, judges
 from bench.results.cell import Cell, Result, Slice
@@ -123,7 +124,9 @@ def _deterministic(counts: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> Accura
 
 
 def _measured(cell: Cell, done: Done) -> Accuracy:
-    return accuracy_of(done.verdicts.adversarial, judges(cell.defense.stochastic, cell.draws)[0])
+    judge = judges(cell.defense.stochastic, cell.draws)[0]
+    # What lacks parts of its attack is only an upper bound, as in a table.
+    return accuracy_of(done.verdicts.adversarial, judge, complete=not done.evidence.unable)
 
 
 def _standard(cell: Cell, done: Done) -> Accuracy:
@@ -162,7 +165,9 @@ def _numbers(curve: Curve, sizes: Sequence[Fraction]) -> list[str]:
 
 
 def _shown(accuracy: Accuracy | None) -> str:
-    return "" if accuracy is None else f"{100 * accuracy.value:.1f}"
+    if accuracy is None:
+        return ""
+    return f"{'' if accuracy.complete else f'{BOUND} '}{100 * accuracy.value:.1f}"
 
 
 def _size(eps: Fraction) -> str:

@@ -10,9 +10,11 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.curves import curves, render, write_csv
+from bench.report.figures.curves import curves as draw
 from bench.results.cell import Cell, Result, Slice
 from bench.results.outcome import Cost, Done, Evidence, Verdicts
 from bench.threats import ThreatModel
+from tests.report.figures.drawn import texts
 
 
 def result(attack, threat, held, distances=(), defense="at"):
@@ -131,3 +133,15 @@ def test_archives_of_others_are_no_sweep():
     ]
 
     assert curves(archives, points=2) == []
+
+
+def test_a_size_at_which_parts_of_the_attack_found_no_gradient_is_an_upper_bound():
+    whole, lost = (result("autoattack", f"Linf:{eps}", held) for eps, held in (("0.1", [1, 0]), ("0.2", [1, 1])))
+    lost = replace(lost, outcome=replace(lost.outcome, evidence=Evidence(unable=("apgd-ce",))))
+
+    found = curves([whole, lost])
+
+    assert [each.complete for each in found[0].points.values()] == [True, True, False]
+    (line,) = [line for line in render(found).splitlines() if "autoattack" in line]
+    assert line.split()[2:] == ["100.0", "50.0", "<=", "100.0"]
+    assert any("only an upper bound" in text for text in texts(draw(found)))

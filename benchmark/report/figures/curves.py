@@ -95,6 +95,7 @@ def _panel(axes: Axes, found: Sequence[Curve], family: str, looks: dict[tuple[st
         x = [float(Fraction(eps) * scale) for eps in curve.points]
         held = list(curve.points.values())
         label = f"{flat(curve.defense)}, {flat(curve.attack)}"
+        label += "" if all(each.complete for each in held) else ": only an upper bound"
         size = 2.8 if curve.exact else 4.2
         axes.plot(
             x,
