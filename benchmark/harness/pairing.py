@@ -155,7 +155,8 @@ def _ways(found: Foreign, examples: Examples, order: Sequence[str], where: str) 
     k = len(found.x_adv)
     if found.ids is not None or found.indices is not None:
         ids = found.ids if found.ids is not None else _ids_at(found.indices, order, where)
-        strange = next((name for name in ids if name not in set(order)), None)
+        known = set(order)
+        strange = next((name for name in ids if name not in known), None)
         if strange is not None:
             raise BenchError(
                 f"{where}: {strange[:60]!r} is no image of {examples.dataset} {examples.split}: mend its ids"
