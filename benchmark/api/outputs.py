@@ -30,10 +30,12 @@ class Outputs(ABC):
     Attributes:
         cells: each with its outcome and the findings of the checks.
         study: the study that the run was for, if any.
+        left_out: how many columns of attacks these rows had before they became a part.
     """
 
     cells: tuple[Result, ...]
     study: Study | None
+    left_out: int
 
     @abstractmethod
     def groups(self) -> Sequence[Outputs]:
@@ -82,7 +84,14 @@ class Outputs(ABC):
             table = (
                 cost_table(group.cells)
                 if cost
-                else make_table(group.cells, columns, intervals=intervals, best=best, strict=style == "latex")
+                else make_table(
+                    group.cells,
+                    columns,
+                    intervals=intervals,
+                    best=best,
+                    strict=style == "latex",
+                    left_out=self.left_out,
+                )
             )
             if len(groups) > 1:  # two tables of one dataset may differ by that alone
                 table = replace(
@@ -124,7 +133,7 @@ class Outputs(ABC):
         """Return `ranking` as text."""
         from bench.report.leaderboard import render_ranking
 
-        return render_ranking(self.cells)
+        return render_ranking(self.cells, self.left_out)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return each table as plain data: the rows of `to_pandas`, and the notes that stand below the table."""
@@ -134,7 +143,10 @@ class Outputs(ABC):
         for group in self.groups():
             cell = group.cells[0].cell
             place = {"dataset": cell.slice.dataset, "split": cell.slice.split, "n": cell.slice.n, "seed": cell.seed}
-            rows = {"rows": frame.records(group.cells), "notes": list(make_table(group.cells).notes)}
+            rows = {
+                "rows": frame.records(group.cells),
+                "notes": list(make_table(group.cells, left_out=self.left_out).notes),
+            }
             found.append({**place, **rows})
         return found
 

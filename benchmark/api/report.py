@@ -58,7 +58,7 @@ def _section(group: Results) -> Section:
     if group.study is not None and group.study.rungs:
         ladders = group.ladders()
     pictures, why = _pictures(open_, group.store, group.data)
-    return Section(group.cells, tuple(ladders), pictures, why)
+    return Section(group.cells, tuple(ladders), pictures, why, group.left_out)
 
 
 def _pictures(results: Sequence[Result], store: Store, data: Examples | None) -> tuple[tuple[Pictures, ...], str]:

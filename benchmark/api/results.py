@@ -17,7 +17,7 @@ from bench.errors import BenchError, unknown
 from bench.results import frame, known, ranking
 from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Judge, Score, Which, by_slice, defense_rows
 from bench.results.cell import Cell, Result
-from bench.results.filter import Filter
+from bench.results.filter import Filter, left_out
 from bench.results.finding import Finding
 from bench.results.outcome import Failed
 from bench.results.ranking import Ranked
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bench.report.gate_report import GateReport
     from bench.report.ladder import Ladder
 
+Names = str | Sequence[str]
+
 
 @dataclass(frozen=True, repr=False)
 class Results(Outputs, Sequence[Result]):
@@ -42,6 +44,7 @@ class Results(Outputs, Sequence[Result]):
         data: their images, if they are in memory.
         study: the study that the run was for, if any.
         keep: an object that must stay alive as long as this one, such as a temporary folder.
+        left_out: how many columns of attacks these rows had before they became a part.
     """
 
     cells: tuple[Result, ...]
@@ -49,6 +52,7 @@ class Results(Outputs, Sequence[Result]):
     data: Examples | None = None
     study: Study | None = None
     keep: object = field(default=None, compare=False)
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -69,11 +73,12 @@ class Results(Outputs, Sequence[Result]):
         defenses, attacks = ({each(cell) for cell in self.cells} for each in (_defense, _attack))
         return f"<{len(self)} results: {len(defenses)} defenses, {len(attacks)} attacks, {len(self.failed)} failed>"
 
-    def only(self, defenses: str = "", attacks: str = "", threat: str = "", dataset: str = "") -> Results:
-        """Return a part of the results.
+    def only(self, defenses: Names = "", attacks: Names = "", threat: Names = "", dataset: str = "") -> Results:
+        """Return a part of the results; worst cases of a part are over the attacks that are left, as its tables say.
 
         Args:
-            defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`.
+            defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`, `atop[]` does
+                not. One text, or a list.
             attacks: as for defenses.
             threat: families, or threat models: `Linf` takes every eps.
             dataset: one dataset.
@@ -81,7 +86,8 @@ class Results(Outputs, Sequence[Result]):
         Raises:
             BenchError: a name that none of the results has.
         """
-        return self._with(tuple(Filter(defenses, attacks, threat, dataset).of(self.cells)))
+        kept = tuple(Filter(_joined(defenses), _joined(attacks), _joined(threat), dataset).of(self.cells))
+        return replace(self._with(kept), left_out=self.left_out + left_out(kept, self.cells))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return every accuracy as a row: a defense, a way to judge it, an attack or a worst case.
@@ -268,7 +274,7 @@ class Results(Outputs, Sequence[Result]):
         return images_of(exactly(found.cells, defense, attack), self.store, self.data)
 
     def _with(self, cells: tuple[Result, ...]) -> Results:
-        return Results(cells, self.store, self.data, self.study, self.keep)
+        return Results(cells, self.store, self.data, self.study, self.keep, self.left_out)
 
     def _row(self, defense: str, judge: str) -> tuple[DefenseRow, Judge]:
         rows = [row for row in defense_rows(self.cells) if row.defense.label == defense]
@@ -289,6 +295,10 @@ class Results(Outputs, Sequence[Result]):
         # Fingerprints are `id:hash`, and an id may hold a colon itself.
         known = [name.rpartition(":")[0] for name in cell.slice.examples]
         return known or [str(index) for index in range(cell.slice.n)]
+
+
+def _joined(names: Names) -> str:
+    return names if isinstance(names, str) else ",".join(names)
 
 
 def _defense(result: Result) -> str:

@@ -14,7 +14,7 @@ Command = Callable[..., int]
 
 # Filters of stored results; every command that reads a results folder has them.
 _FILTER: Mapping[str, str] = {
-    "defenses": "Only these, with or without parameters: at,atop[rt=2].",
+    "defenses": "Only these: at,atop[rt=2]; atop is each of its variants, atop[] itself alone.",
     "attacks": "Only these: pgd-20,autoattack.",
     "threat": "Only these, a family or one of its sizes: Linf,L2:0.5.",
     "dataset": "Only this dataset.",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.report.columns import draw_listing, prose, screen_width
 from bench.report.comparison import resolution
+from bench.report.tables import part_of
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Result, Slice
 from bench.results.ranking import Ranked, in_order, ranking
@@ -18,8 +19,13 @@ ABOUT_RANKS = (
 )
 
 
-def render_ranking(results: Sequence[Result]) -> str:
-    """Return the ranks as text for the screen, one block per slice and seed."""
+def render_ranking(results: Sequence[Result], without: int = 0) -> str:
+    """Return the ranks as text for the screen, one block per slice and seed.
+
+    Args:
+        results: of any number of slices.
+        without: how many columns of attacks are stored for these defenses, and not among the results.
+    """
     width = screen_width()
     blocks: dict[tuple[Slice, int], list[tuple[str, ...]]] = {}
     for item in ranking(results):
@@ -41,7 +47,8 @@ def render_ranking(results: Sequence[Result]) -> str:
         lines += [draw_listing(_HEADER, block, width, right=(0, 1))]
         notes = [*left_out(results, part, seed), *([resolution(part.n)] if len(block) > 1 else [])]
         lines += [*(prose(line, width) for line in notes), ""]
-    return "\n".join([*lines, prose(ABOUT_RANKS, width)])
+    told = [part_of(without)] if without else []
+    return "\n".join([*lines, *(prose(line, width) for line in (*told, ABOUT_RANKS))])
 
 
 def _known(item: Ranked) -> str:

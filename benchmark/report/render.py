@@ -56,6 +56,7 @@ class Table:
         about: the columns that say what was measured, not the result. On the screen, such a column is left out
             and named in the title if every row has the same value.
         groups: the kind of each column, such as seen or unseen; empty if there are no kinds.
+        left_out: columns of stored attacks that are not part of it, and so not of its worst cases.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Table:
     notes: tuple[str, ...]
     about: tuple[int, ...] = ()
     groups: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def render(

@@ -32,7 +32,7 @@ _ABOUT_WORST = (
     "worst seen, unseen, all: per example the worst over the attacks of that kind, never an average of columns. "
     "Skipped attacks are left out."
 )
-_ABOUT_HIDDEN = "The worst cases are over all attacks that were run, those without a column here, too."
+_ABOUT_HIDDEN = "The worst cases are over attacks without a column here, too."
 _ABOUT_BEST = (
     "bold: the best of its column and what is not separated from it by exact paired tests (Holm over the column, alpha "
     ".05). Only the first row of a defense enters, and no upper bound or flagged number."
@@ -69,7 +69,13 @@ GENERAL = (
 
 
 def make_table(
-    results: Sequence[Result], columns: str = "", *, intervals: bool = True, best: bool = False, strict: bool = False
+    results: Sequence[Result],
+    columns: str = "",
+    *,
+    intervals: bool = True,
+    best: bool = False,
+    strict: bool = False,
+    left_out: int = 0,
 ) -> Table:
     """Return the table of one slice: rows are defenses, columns attacks, both in the given order.
 
@@ -81,6 +87,7 @@ def make_table(
         intervals: whether each accuracy has its interval.
         best: mark the best of each column, and what the exact paired test does not separate from it.
         strict: show no number of a defense that a check blocks, not even where one was computed in spite of it.
+        left_out: how many columns of attacks are stored for these rows, and not among the results.
 
     Raises:
         BenchError: no results, results of several slices, or a column that there is not.
@@ -117,6 +124,7 @@ def make_table(
     notes = [_ABOUT_INTERVALS + _ABOUT_ATTACKS if intervals else _ABOUT_VALUES + _ABOUT_ATTACKS]
     if any(place.which for place in shown) or not columns:
         notes += [_ABOUT_WORST, *([_ABOUT_HIDDEN] if len(shown) < len(every) else [])]
+    notes += [part_of(left_out)] if left_out else []
     notes += [_ABOUT_BEST] if best else []
     notes += _notes(lines, slices[0].n, rows, footnotes)
     notes += [f"{_POWERLESS} {flat(place.name)} has no power here: {why}" for place, why in idle.items()]
@@ -127,7 +135,14 @@ def make_table(
         (*notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
         about=(1,),
         groups=("", "", *(_group(place, rows) for place in shown)),
+        left_out=left_out,
     )
+
+
+def part_of(left_out: int) -> str:
+    """Return the note on worst cases over a part of the attacks that are stored."""
+    columns = "1 column" if left_out == 1 else f"{left_out} columns"
+    return f"worst cases and ranks are over the chosen attacks alone: {columns} of stored attacks were left out"
 
 
 def _header(place: Place, *, powerless: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,11 @@ from bench.catalogue.request import parse_list
 from bench.errors import BenchError, unknown
 from bench.results.cell import Result
 from bench.results.finding import Finding
+from bench.results.outcome import Skipped
 from bench.threats import ThreatModel
+
+# A name with empty brackets.
+_ALONE = re.compile(r"([^,\[\]]+)\[\]")
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Filter:
     """The part of a results folder that a command reads; an empty text chooses all.
 
     Attributes:
-        defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`.
+        defenses: labels, or names without their parameters: `at,atop` also chooses `atop[rt=2]`, `atop[]` does not.
         attacks: likewise.
         threat: families, or threat models: `Linf` takes every eps.
         dataset: one dataset.
@@ -50,6 +55,20 @@ class Filter:
         return kept
 
 
+def left_out(kept: Sequence[Result], results: Sequence[Result]) -> int:
+    """Return how many columns with an adversary some rows lost when only a part of all results was kept.
+
+    A worst case over fewer attacks is higher: whoever prints one of a part has to say so.
+    """
+    rows = {_row(result) for result in kept}
+    there = {
+        result.cell.column
+        for result in results
+        if _row(result) in rows and not result.cell.threat.is_shift and not isinstance(result.outcome, Skipped)
+    }
+    return len(there - {result.cell.column for result in kept})
+
+
 def with_blocks(kept: Sequence[Result], results: Sequence[Result]) -> list[Result]:
     """Return results with what blocks their defense in any cell of its row, those that were not kept, too.
 
@@ -76,13 +95,19 @@ def _row(result: Result) -> tuple[object, ...]:
 def _kept(results: list[Result], text: str, kind: str, label: Callable[[Result], str]) -> list[Result]:
     if not text:
         return results
+    # Without parameters, in so many words: `atop[]` is `atop` and not `atop[rt=2]`.
+    alone = {name.strip() for name in _ALONE.findall(text)}
     wanted = {request.label for request in parse_list(text, kind)}
     there = dict.fromkeys(name for result in results for name in _names(label(result)))
     for name in sorted(wanted):
         if name not in there:
             # An error instead of an empty table: a typo must not look like a missing result.
             raise unknown(f"stored {kind}", name, there)
-    return [result for result in results if wanted & set(_names(label(result)))]
+    return [result for result in results if _is_wanted(label(result), wanted - alone, alone)]
+
+
+def _is_wanted(label: str, wanted: set[str], alone: set[str]) -> bool:
+    return label in alone or bool(wanted & set(_names(label)))
 
 
 def _names(label: str) -> tuple[str, ...]:

@@ -61,6 +61,27 @@ def test_images_of_several_cells_are_asked_for_by_name(results):
         results.images("one", "fgsm")
 
 
+def test_a_part_says_that_its_worst_cases_are_over_fewer_attacks(results):
+    """A worst case over one of four columns is higher, and nobody may take it for one over all."""
+    part = results.only(attacks=["fgsm"], threat="Linf")
+    note = "worst cases and ranks are over the chosen attacks alone: 3 columns of stored attacks were left out"
+
+    assert (results.left_out, part.left_out, part.only(defenses=["one"]).left_out) == (0, 3, 3)
+    for told in (part.table(), part.table("markdown"), part.leaderboard(), str(part.to_json())):
+        assert note in " ".join(told.split())
+        assert note not in " ".join(results.table().split()) + " ".join(results.only(defenses="one").table().split())
+    assert "over the chosen attacks of the kind" in part.table("latex")
+    assert "over all attacks of the kind" in results.table("latex")
+
+
+def test_the_page_of_a_part_says_so_too(results, tmp_path):
+    pytest.importorskip("itables")
+
+    page = results.only(attacks="fgsm").report(tmp_path / "part.html").read_text(encoding="utf-8")
+
+    assert "over the chosen attacks alone: 2 columns of stored attacks were left out" in page
+
+
 def test_a_part_is_what_it_is_called(results):
     part = results.only(defenses="two", threat="Linf")
 

@@ -120,9 +120,9 @@ class Matrix:
         return frozenset(starts)
 
 
-def matrix(results: Sequence[Result]) -> Matrix:
-    """Return the matrix of the results on one set of images with one seed."""
-    table = make_table(results)
+def matrix(results: Sequence[Result], left_out: int = 0) -> Matrix:
+    """Return the matrix of the results on one set of images with one seed; `left_out` as of `make_table`."""
+    table = make_table(results, left_out=left_out)
     rows = defense_rows(results)
     # The names as the table writes them: on one line, with the mark of an attack that has no power here.
     heads = dict(zip(places(rows[0], archives(rows)), table.header[2:], strict=True))

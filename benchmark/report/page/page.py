@@ -52,12 +52,14 @@ class Section:
         ladders: of a study with rungs.
         pictures: the kept images to show.
         unpictured: why there are none; empty where nothing is to be said.
+        left_out: columns of stored attacks that the results are without.
     """
 
     results: tuple[Result, ...]
     ladders: tuple[ladder.Ladder, ...] = ()
     pictures: tuple[Pictures, ...] = ()
     unpictured: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _view(name: str, section: Section, data: PageData) -> View:
         name,
         f"{flat(part.dataset)} {flat(part.split)}, n = {part.n}, seed {results[0].cell.seed}",
         _facts(results),
-        matrix(results),
+        matrix(results, section.left_out),
         standings(results),
         lines,
         tuple(cell_rows(results, lines)),

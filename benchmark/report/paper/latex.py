@@ -208,7 +208,8 @@ def _notes(table: Table, body: str) -> list[str]:
         if "mean-of-" in judged:
             notes.append("Mean-of-$N$: share of correct draws; worst-of-$N$: all $N$ draws correct.")
         if "worst case" in table.groups:
-            notes.append("Worst case: per image, over all attacks of the kind that were run.")
+            kept = "the chosen" if table.left_out else "all"
+            notes.append(f"Worst case: per image, over {kept} attacks of the kind that were run.")
     else:
         # Those of other tables are short, as a rule; what is not stands in the comments.
         brief = [note for note in table.notes if len(note) <= _BRIEF and max(map(len, note.split())) <= _BRIEF // 4]
