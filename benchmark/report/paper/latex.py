@@ -53,6 +53,11 @@ _MARKS = {
     r"$^{\sim}$": "an attack without power on these images",
 }
 
+_ARCHIVES = (
+    "Archives: examples that others made against one defense (import:), and per image the worst over them and the "
+    "attacks here under that threat model (best known)."
+)
+
 
 def points(fit: str) -> float:
     """Return a width in points from `column`, `page` or a number.
@@ -210,6 +215,8 @@ def _notes(table: Table, body: str) -> list[str]:
         if "worst case" in table.groups:
             kept = "the chosen" if table.left_out else "all"
             notes.append(f"Worst case: per image, over {kept} attacks of the kind that were run.")
+        if "archives" in table.groups:
+            notes.append(_ARCHIVES)
     else:
         # Those of other tables are short, as a rule; what is not stands in the comments.
         brief = [note for note in table.notes if len(note) <= _BRIEF and max(map(len, note.split())) <= _BRIEF // 4]

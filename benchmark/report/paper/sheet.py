@@ -12,7 +12,10 @@ from bench.report.render import ALARM, Table, TableCell
 # The widest that the name of a row or of a column may be before it is broken into lines, in points at ten points.
 _ROW, _HEAD = 82.0, 66.0
 _BOLD = 1.16
-_GROUPS = ("", "seen", "unseen", "worst case", "corruptions")
+# The kinds of columns in their order, and those of them whose columns belong to a threat model.
+_WORST = "worst case"
+_GROUPS = ("", "seen", "unseen", _WORST, "corruptions", "archives")
+_THREATENED = ("", "seen", "unseen", "archives")
 
 Cell = tuple[Piece, Piece | None]
 
@@ -30,7 +33,7 @@ class Head:
     """What stands above a column.
 
     Attributes:
-        group: seen, unseen or worst case.
+        group: seen, unseen, worst case, corruptions or archives.
         threat: its threat model, shared with its neighbors; empty if it has none.
         name: of the attack, on one or more lines.
     """
@@ -66,12 +69,8 @@ def upright(table: Table) -> Sheet:
     groups = [_group(table, at) for at in order]
     heads = []
     for at, group in zip(order, groups, strict=True):
-        first, *rest = table.header[at]
-        name = rest[0] if group in _GROUPS[3:] and rest else first
-        # A corruption says its name above, a worst case over which attacks it is.
-        name = first if group == _GROUPS[4] else name
         under = _under(table, at)
-        above = tuple(_attack_name(name, table, _HEAD))
+        above = tuple(_attack_name(_own(table, at), table, _HEAD))
         heads.append(Head(group, threat(under) if under else Piece("", 0.0), above))
     lines = tuple(Line(tuple(_row_name(row[0])), tuple(_cell(row[at]) for at in order)) for row in table.rows)
     return Sheet(_corner(table), tuple(heads), ((Piece("", 0.0), lines),))
@@ -158,12 +157,13 @@ def _group(table: Table, at: int) -> str:
 def _under(table: Table, at: int) -> str:
     """Return the threat model of a column; empty if it has none."""
     header = table.header[at]
-    return header[1] if len(header) > 1 and _group(table, at) in ("", *_GROUPS[1:3]) else ""
+    return header[1] if len(header) > 1 and _group(table, at) in _THREATENED else ""
 
 
 def _own(table: Table, at: int) -> str:
+    """Return the name of a column: a worst case says over which attacks it is, any other its first line."""
     header = table.header[at]
-    return header[1] if _group(table, at) == _GROUPS[3] else header[0]
+    return header[1] if _group(table, at) == _WORST else header[0]
 
 
 def _section(group: str, under: str) -> Piece:

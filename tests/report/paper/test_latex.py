@@ -3,10 +3,13 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.catalogue.refs import AttackRef
+from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.report.comparison import compare
 from bench.report.costs import cost_table
@@ -39,6 +42,21 @@ def every_outcome():
         result("ap", "fgsm", L2, None),
         result("base", outcome=done(20)),
         result("base", "fgsm", L2, done(20)),
+    ]
+
+
+def with_archive(name="import:smith", *, findings=()):
+    """Two defenses under two threat models; an archive of others breaks more of the first than the attack here."""
+    held = result("at", name, outcome=done(20), findings=findings)
+    config = {"source": "Smith 2026", "covers": 64}
+    ref = AttackRef(name, "bench.datasets.imported:Imported", name, access=ACCESS, config=config)
+    archive = replace(held, cell=replace(held.cell, attack=ref))
+    return [
+        result("at", outcome=done(30), findings=findings),
+        result("at", "fgsm", L2, done(40), findings=findings),
+        result("ap", outcome=done(10)),
+        result("ap", "fgsm", L2, done(15)),
+        archive,
     ]
 
 
@@ -92,6 +110,48 @@ def test_a_blocked_defense_has_no_number_in_a_paper():
     (row,) = (line for line in text.split("\n") if line.startswith("ap &"))
     assert row == "ap & BLOCK & BLOCK & BLOCK & BLOCK & BLOCK \\\\"
     assert "BLOCK~a check forbids a number" in text
+
+
+def test_archives_of_others_stand_last_under_their_threat_model_and_are_explained():
+    """Their number is lower than that of every attack here, so a table without them would flatter the defense."""
+    text = draw(make_table(with_archive()), "page")
+
+    body = [line for line in text.split("\n") if not line.startswith("%")]
+    assert body[4].endswith(r"\multicolumn{3}{c}{worst case} & \multicolumn{2}{c}{archives} \\")
+    assert body[6].endswith(r"& \multicolumn{2}{c}{$\ell_\infty$, $8/255$} \\")
+    (names,) = (line for line in body if line.startswith("defense &"))
+    assert names == r"defense & standard & pgd-20 & fgsm & seen & unseen & all & import:smith & best known \\"
+    (row,) = (line for line in body if line.startswith("at &"))
+    assert row.endswith(r"& 31.2 & 31.2 \\")
+    (other,) = (line for line in body if line.startswith("ap &"))
+    assert other.endswith(r"& -- & -- \\")
+    (note,) = (line for line in body if "parbox" in line)
+    assert "per image the worst over them and the attacks here under that threat model (best known)" in note
+    assert "% ! at: import:smith (Linf:8/255) broke 10 images that no attack here broke" in text
+    assert "Archives:" not in draw(make_table(every_outcome()), "page")
+
+
+def test_archives_of_others_turned_narrow_chosen_and_bold():
+    results = with_archive(findings=(Finding("A01", "flag", "0.1", "0.2", "A01: hm"),))
+
+    turned = draw(make_table(results), "column", rotate=True)
+    assert r"\multicolumn{3}{@{}l@{}}{\emph{archives}: $\ell_\infty$, $8/255$} \\" in turned
+    assert "\nimport:smith & 31.2! & -- \\\\\n" in turned
+    assert "\nbest known & 31.2! & -- \\\\\n" in turned
+    narrow = draw(make_table(results, best=True), "column")
+    assert r"31.2! & 31.2! \\" in narrow
+    assert "!~flagged by a check" in narrow
+    few = draw(make_table(results, "best-known,standard"), "column")
+    assert "defense & standard & best known \\\\\n" in few
+
+
+def test_a_blocked_defense_has_no_number_from_an_archive():
+    block = Finding("S14", "block", "0.5", "0.01", "S14: out of range")
+
+    text = draw(make_table(with_archive(findings=(block,)), strict=True), "page")
+
+    (row,) = (line for line in text.split("\n") if line.startswith("at &"))
+    assert not re.search(r"\d", row)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -160,6 +220,7 @@ def tables():
     three = matrix(["standard", "at", "atop"], ["fgsm", "pgd-20", "autoattack"])
     made = {"three": make_table(three, best=True), "hostile": make_table(hostile, best=True), "24x40": make_table(big)}
     made["compared"] = compare(hostile, HOSTILE[2], hostile, HOSTILE[4])._table()
+    made["archives"] = make_table(with_archive(f"import:{HOSTILE[3]}"), best=True)
     return {**made, "outcomes": make_table(every_outcome()), "cost": cost_table(hostile)} | {
         name: stored(name) for name in FOLDERS
     }
