@@ -101,7 +101,7 @@ def draw(table: Table, fit: str = "page", *, rotate: bool = False, split: bool =
             rf"\begingroup\{size.letters}",
             *_gaps(size),
             body,
-            *_notes(table, body),
+            *_notes(table, body, rotate=rotate),
             r"\endgroup",
             *_comments(table),
         ]
@@ -128,8 +128,8 @@ def _preamble(table: Table, fit: str, room: float, parts: Sequence[Sheet], size:
     lines = [
         f"% {_comment(table.title)}; needs \\usepackage{{booktabs}}; fits {room:g} pt ({_comment(fit)})",
         f"% \\begin{{{float_}}}[t]\\centering",
-        "%   \\caption{Robust accuracy in percent. ...}\\label{tab:robustness}",
         "%   \\input{table}  % this file; for another width: --fit and the points that \\the\\linewidth prints",
+        "%   \\caption{Robust accuracy in percent. ...}\\label{tab:robustness}",
         f"% \\end{{{float_}}}",
     ]
     if size.skip * sum(map(_height, parts)) > _HIGHEST:
@@ -199,7 +199,7 @@ def _row(cells: Sequence[str]) -> str:
     return (" & ".join(cells)).rstrip() + r" \\"
 
 
-def _notes(table: Table, body: str) -> list[str]:
+def _notes(table: Table, body: str, *, rotate: bool) -> list[str]:
     """Return the notes that a reader of the paper needs, generic and short."""
     detailed = any(cell.detail.startswith("[") for row in table.rows for cell in row[1:])
     accuracies = bool(table.groups)
@@ -224,7 +224,8 @@ def _notes(table: Table, body: str) -> list[str]:
     told = [f"{mark}~{meaning}" for mark, meaning in _MARKS.items() if _marked(mark, body)]
     notes += [f"{'; '.join(told)}."] if told else []
     if r"\textbf{" in body:
-        notes.append("Bold: best of its column and all not separated from it (exact paired tests, Holm, .05).")
+        line = "row" if rotate else "column"
+        notes.append(f"Bold: best of its {line} and all not separated from it (exact paired tests, Holm, .05).")
     if not notes:
         return []
     return ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\scriptsize\raggedright {' '.join(notes)}}}"]

@@ -154,6 +154,24 @@ def test_a_blocked_defense_has_no_number_from_an_archive():
     assert not re.search(r"\d", row)
 
 
+def test_what_is_bold_is_the_best_of_its_column_and_once_turned_of_its_row():
+    table = make_table([result("at", outcome=done(60)), result("ap", outcome=done(10))], best=True)
+
+    assert "Bold: best of its column and" in draw(table, "page")
+    assert "Bold: best of its row and" in draw(table, "page", rotate=True)
+
+
+def test_the_comments_put_the_caption_where_the_documentation_does():
+    """Beneath the table."""
+    told = [line.lstrip("% ") for line in draw(make_table(every_outcome()), "column").split("\n")[1:5]]
+    page = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+
+    commands = [re.match(r"\\\w+", line)[0] for line in told]
+    assert commands == [r"\begin", r"\input", r"\caption", r"\end"]
+    example = page[page.index("\\begin{table}") : page.index("\\end{table}")]
+    assert example.index("\\input") < example.index("\\caption")
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_is_a_command(name):
     """Outside comments every backslash begins a command of ours."""
