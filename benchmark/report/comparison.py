@@ -24,6 +24,7 @@ _ABOUT_WORST = (
     "worst cases are over the attacks that both were asked for; seen and unseen are the threats that both have seen, "
     "and that neither has."
 )
+_CAPTION = ("Accuracies of A and B in percent, and their difference in points.", "comparison")
 _ABOUT_DRAWS = "A stochastic defense enters with its mean over draws."
 _ABOUT_BOUND = (
     f"{BOUND} an upper bound: cells of this worst case failed, are missing or found no gradient; "
@@ -67,6 +68,8 @@ class Comparison:
         return {"a": self.a, "b": self.b, "rows": kept, "notes": list(self.notes)}
 
     def _table(self) -> Table:
+        # Only verdicts have them: a table of counts of draws would have two empty columns.
+        only = any(count is not None for row in self.rows for count in (row.only_a, row.only_b))
         header = (
             ("",),
             ("A",),
@@ -74,19 +77,23 @@ class Comparison:
             ("A - B",),
             ("p",),
             ("adjusted", "p"),
-            ("only", "A"),
-            ("only", "B"),
+            *((("only", "A"), ("only", "B")) if only else ()),
             ("better",),
         )
         marks = {"bounds": any(row.bounds for row in self.rows), "flags": any(row.flagged for row in self.rows)}
         again = " of the other folder" if self.a == self.b else ""
         sizes = sorted({row.n for row in self.rows})
-        notes = [*_ABOUT, _ABOUT_ONLY, *([_ABOUT_WORST] if any("worst" in row.name for row in self.rows) else [])]
+        notes = [
+            *_ABOUT,
+            *([_ABOUT_ONLY] if only else []),
+            *([_ABOUT_WORST] if any("worst" in row.name for row in self.rows) else []),
+        ]
         notes += [_ABOUT_DRAWS] if self.stochastic else []
         notes += [_ABOUT_BOUND] if marks["bounds"] else []
         notes += [_ABOUT_ALARM] if marks["flags"] else []
         title = f"A: {flat(self.a)}, B: {flat(self.b)}{again}; n={' or '.join(map(str, sizes))}"
-        return Table(title, header, tuple(map(_row, self.rows)), (*notes, *map(flat, self.notes)))
+        rows = tuple(_row(row, only=only) for row in self.rows)
+        return Table(title, header, rows, (*notes, *map(flat, self.notes)), caption=_CAPTION)
 
 
 def compare(a: Sequence[Result], label_a: str, b: Sequence[Result], label_b: str) -> Comparison:
@@ -100,20 +107,20 @@ def compare(a: Sequence[Result], label_a: str, b: Sequence[Result], label_b: str
     return Comparison(label_a, label_b, tuple(rows), tuple(notes), stochastic=max(one.draws, other.draws) > 1)
 
 
-def _row(row: Difference) -> tuple[TableCell, ...]:
+def _row(row: Difference, *, only: bool) -> tuple[TableCell, ...]:
     low, high = (100 * end for end in row.interval)
     accuracies = [
         TableCell(f"{100 * value:.1f}", bound=side in row.bounds, alarmed=side in row.flagged)
         for side, value in (("A", row.a), ("B", row.b))
     ]
-    only = [TableCell("" if count is None else str(count)) for count in (row.only_a, row.only_b)]
+    counts = (row.only_a, row.only_b) if only else ()
     return (
         TableCell(flat(row.name), f"({row.threat})" if row.threat else ""),
         *accuracies,
         TableCell(f"{100 * row.difference:+.1f}", f"[{low:+.1f}, {high:+.1f}]"),
         TableCell(f"{row.p:.2g}"),
         TableCell(f"{row.adjusted:.2g}"),
-        *only,
+        *(TableCell("" if count is None else str(count)) for count in counts),
         _verdict(row),
     )
 

@@ -13,6 +13,7 @@ _ABOUT = "forwards+backwards per example, its draws included; a backward is abou
 _ABOUT_WASTED = "wasted: the share of these passes spent on examples already known to be broken."
 _ABOUT_SECONDS = "Seconds are of all images together; they depend on the machine and its load, the passes do not."
 _ABOUT_PARTS = "The worst case of other columns costs what they cost; no pass was made for it."
+_CAPTION = ("Passes through the defense per image, forward and backward.", "cost")
 
 
 def cost_table(results: Sequence[Result]) -> Table:
@@ -31,7 +32,7 @@ def cost_table(results: Sequence[Result]) -> Table:
     header = (("defense",), ("n",), *((column.attack, str(column.threat)) for column in columns))
     part = rows[0].slice
     notes = (_ABOUT, _ABOUT_WASTED, _ABOUT_SECONDS, _ABOUT_PARTS)
-    return Table(f"{part.dataset} {part.split}: cost", header, tuple(lines), notes, about=(1,))
+    return Table(f"{part.dataset} {part.split}: cost", header, tuple(lines), notes, about=(1,), caption=_CAPTION)
 
 
 def _cell(row: DefenseRow, result: Result | None) -> TableCell:

@@ -57,6 +57,7 @@ class Table:
             and named in the title if every row has the same value.
         groups: the kind of each column, such as seen or unseen; empty if there are no kinds.
         left_out: columns of stored attacks that are not part of it, and so not of its worst cases.
+        caption: what a paper might write beneath it, and the name of its label; plain text.
     """
 
     title: str
@@ -66,6 +67,7 @@ class Table:
     about: tuple[int, ...] = ()
     groups: tuple[str, ...] = ()
     left_out: int = 0
+    caption: tuple[str, str] = ("Robust accuracy in percent.", "robustness")
 
 
 def render(

@@ -48,6 +48,37 @@ def test_markdown_and_json_say_the_same(comparison):
     assert row["low"] < row["difference"] < row["high"]
 
 
+def test_latex_keeps_the_order_of_the_columns_and_of_the_lines_above_them(comparison):
+    """The second line of a header is no threat model here: `adjusted p` reads from above, and `better` stands last."""
+    text = comparison.table("latex")
+
+    lines = text.split("\n")
+    top = lines.index(r"\toprule")
+    assert lines[top + 1 : top + 4] == [
+        r" &  &  &  &  & adjusted & only & only & \\",
+        r" & A & B & A - B & p & p & A & B & better \\",
+        r"\midrule",
+    ]
+    (row,) = (line for line in lines if line.startswith("pgd-20 &"))
+    assert row == (r"pgd-20 & 93.8 & 31.2 & $+62.5$ & $1.8\cdot10^{-12}$ & $7.3\cdot10^{-12}$ & 40 & 0 & A \\")
+    assert r"\caption{Accuracies of A and B in percent, and their difference in points. ...}" in text
+    assert r"\label{tab:comparison}" in text
+
+
+@pytest.mark.parametrize("style", ["screen", "latex"])
+def test_stochastic_defenses_have_no_empty_columns(style):
+    """Only verdicts are right for one defense and wrong for the other; counts of draws have no such images."""
+    results = [result("at", outcome=done(60, draws=10), draws=10), result("ap", outcome=done(20, draws=10), draws=10)]
+
+    text = compare(results, "at", results, "ap").table(style)
+
+    assert "only" not in text.replace("sampling of images only", "")
+    if style == "latex":
+        (row,) = (line for line in text.split("\n") if line.startswith("pgd-20 &"))
+        assert row.count("&") == 6
+        assert row.endswith(r"& A \\")
+
+
 @pytest.mark.parametrize("style", ["screen", "markdown", "latex", "html"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_does_harm(name, style):

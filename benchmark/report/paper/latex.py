@@ -124,12 +124,13 @@ def _gaps(size: _Size) -> list[str]:
 
 
 def _preamble(table: Table, fit: str, room: float, parts: Sequence[Sheet], size: _Size) -> list[str]:
+    said, label = table.caption
     float_ = "table" if fit == "column" else "table*"
     lines = [
         f"% {_comment(table.title)}; needs \\usepackage{{booktabs}}; fits {room:g} pt ({_comment(fit)})",
         f"% \\begin{{{float_}}}[t]\\centering",
         "%   \\input{table}  % this file; for another width: --fit and the points that \\the\\linewidth prints",
-        "%   \\caption{Robust accuracy in percent. ...}\\label{tab:robustness}",
+        f"%   \\caption{{{escaped(said)} ...}}\\label{{tab:{label}}}",
         f"% \\end{{{float_}}}",
     ]
     if size.skip * sum(map(_height, parts)) > _HIGHEST:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
-from bench.report.paper.text import IDLE, LEQ, SEEN, Piece, measured, number, plain, threat, widest, wrapped
+from bench.report.paper.text import IDLE, LEQ, SEEN, Piece, is_threat, measured, number, plain, threat, widest, wrapped
 from bench.report.render import ALARM, Table, TableCell
 
 # The widest that the name of a row or of a column may be before it is broken into lines, in points at ten points.
@@ -70,7 +70,7 @@ def upright(table: Table) -> Sheet:
     heads = []
     for at, group in zip(order, groups, strict=True):
         under = _under(table, at)
-        above = tuple(_attack_name(_own(table, at), table, _HEAD))
+        above = tuple(piece for own in _own(table, at) for piece in _attack_name(own, table, _HEAD))
         heads.append(Head(group, threat(under) if under else Piece("", 0.0), above))
     lines = tuple(Line(tuple(_row_name(row[0])), tuple(_cell(row[at]) for at in order)) for row in table.rows)
     return Sheet(_corner(table), tuple(heads), ((Piece("", 0.0), lines),))
@@ -83,7 +83,9 @@ def rotated(table: Table) -> Sheet:
     sections = []
     for (group, under), places in groupby(order, lambda at: (_group(table, at), _under(table, at))):
         lines = [
-            Line(tuple(_attack_name(_own(table, at), table, _ROW)), tuple(_cell(row[at]) for row in table.rows))
+            Line(
+                tuple(_attack_name(" ".join(_own(table, at)), table, _ROW)), tuple(_cell(row[at]) for row in table.rows)
+            )
             for at in places
         ]
         sections.append((_section(group, under), tuple(lines)))
@@ -157,13 +159,18 @@ def _group(table: Table, at: int) -> str:
 def _under(table: Table, at: int) -> str:
     """Return the threat model of a column; empty if it has none."""
     header = table.header[at]
-    return header[1] if len(header) > 1 and _group(table, at) in _THREATENED else ""
+    if len(header) < 2 or _group(table, at) not in _THREATENED:
+        return ""
+    # A table without kinds of columns may write any name on two lines, such as `adjusted p`.
+    return header[1] if table.groups or is_threat(header[1]) else ""
 
 
-def _own(table: Table, at: int) -> str:
-    """Return the name of a column: a worst case says over which attacks it is, any other its first line."""
+def _own(table: Table, at: int) -> tuple[str, ...]:
+    """Return the lines that name a column: a worst case says over which attacks it is, an attack its first line."""
     header = table.header[at]
-    return header[1] if _group(table, at) == _WORST else header[0]
+    if table.groups:
+        return header[1:2] if _group(table, at) == _WORST else header[:1]
+    return header[:1] if _under(table, at) else header
 
 
 def _section(group: str, under: str) -> Piece:

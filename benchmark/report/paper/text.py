@@ -6,6 +6,7 @@ character that pdflatex might not know is written as its code point.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ _WIDTHS: Mapping[str, float] = {
 _WIDEST = 10.3
 # A digit, exactly: numbers are most of a table.
 _DIGIT = 5.0
+# In mathematics: a dot with the space around it, and what stands in an exponent; smaller letters have wider ones.
+_TIMES, _SCRIPT_DIGIT, _SCRIPT_MINUS = 7.5, 4.5, 7.5
+_SIGNED = r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,28 @@ def plain(text: str) -> Piece:
 
 
 def number(text: str) -> Piece:
-    """Return an accuracy, an interval or a word like FAIL; brackets need no guard where nothing ends a row before."""
+    """Return a number, an interval or a word like FAIL; brackets need no guard where nothing ends a row before.
+
+    A sign and a power of ten are mathematics: `-5.9` has a minus and no hyphen, `7.4e-08` is 7.4 times ten to the -8.
+    """
+    if re.fullmatch(_SIGNED, text):
+        return _signed(text)
+    if re.fullmatch(rf"\[{_SIGNED}, {_SIGNED}\]", text):
+        low, high = map(_signed, text[1:-1].split(", "))
+        return Piece(f"[{low.latex}, {high.latex}]", low.width + high.width + 2 * _WIDTHS["["] + measured(", "))
     width = sum(_DIGIT if char.isdigit() else _WIDTHS.get(char, _WIDEST) for char in text)
     return Piece(text if all(char in "0123456789.,[] -" for char in text) else plain(text).latex, width)
+
+
+def _signed(text: str) -> Piece:
+    """Return one number, with its sign or its power of ten as mathematics."""
+    mantissa, _, power = text.partition("e")
+    width = sum(_DIGIT if char.isdigit() else _WIDTHS["." if char == "." else "+"] for char in mantissa)
+    if power:
+        exponent = str(int(power))
+        scripts = sum(_SCRIPT_DIGIT if char.isdigit() else _SCRIPT_MINUS for char in exponent)
+        return Piece(rf"${mantissa}\cdot10^{{{exponent}}}$", width + _TIMES + 2 * _DIGIT + scripts)
+    return Piece(f"${mantissa}$" if mantissa[0] in "+-" else mantissa, width)
 
 
 def escaped(text: str) -> str:
@@ -136,6 +159,15 @@ def threat(text: str) -> Piece:
     if model.family in norms:
         return Piece(f"${norms[model.family]}$, ${size}$", 13 + 6.2 + measured(size))
     return Piece(f"{escaped(model.family)} ${size}$", measured(f"{model.family} {size}"))
+
+
+def is_threat(text: str) -> bool:
+    """Return whether text names a threat model."""
+    try:
+        ThreatModel.parse(text)
+    except BenchError:
+        return False
+    return True
 
 
 def widest(pieces: Sequence[Piece]) -> float:

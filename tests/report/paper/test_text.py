@@ -84,3 +84,21 @@ def test_no_text_is_wider_in_latex_than_it_is_measured(tmp_path):
     widths = [float(found) for found in re.findall(r"width=([\d.]+)pt", told)]
     assert len(widths) == len(pieces)
     assert [piece.latex for piece, width in zip(pieces, widths, strict=True) if width > piece.width + 0.01] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("54.7", "54.7"),
+        ("-5.9", "$-5.9$"),
+        ("+62.5", "$+62.5$"),
+        ("7.4e-08", r"$7.4\cdot10^{-8}$"),
+        ("[-0.5, +3.9]", "[$-0.5$, $+3.9$]"),
+        ("[46.1, 63.0]", "[46.1, 63.0]"),
+        ("-5.9 and more", "-5.9 and more"),
+        ("1e-8$x", r"1e-8\$x"),
+        ("FAIL", "FAIL"),
+    ],
+)
+def test_signs_and_powers_are_mathematics_and_nothing_else_is(text, latex):
+    assert number(text).latex == latex
