@@ -29,8 +29,7 @@ def require_figure(kind: str, out: Path, width: str, judge: str, study: str, res
     """Raise a BenchError unless such a figure can be drawn, before anything is read."""
     if kind not in _KINDS:
         raise unknown("figure", kind, _KINDS)
-    if width not in style.WIDTHS:
-        raise BenchError(f"--width {width!r} is unknown: give one of {', '.join(style.WIDTHS)}")
+    style.inches(width)
     if judge and kind not in ("matrix", "forest"):
         raise BenchError(f"--judge {judge!r} makes no sense for {kind}: it is for matrix and forest")
     if study and kind != "ladder":

@@ -77,7 +77,7 @@ def test_saved_arrays_are_the_images_and_need_no_pickle(tmp_path):
         assert np.array_equal(held[name], array), name
     assert held["ids"].tolist() == list(digits("test").first(8).ids)
     with Image.open(picture) as image:
-        assert image.size[0] == 6.75 * 300
+        assert image.size[0] == int(469 / 72.27 * 300)
     assert sorted(each.name for each in arrays.parent.iterdir()) == sorted([picture.name, arrays.name])
 
 

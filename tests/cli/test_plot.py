@@ -57,7 +57,11 @@ def test_a_loaded_ladder_has_its_undefended_base(run):
     [
         (("matrx", "--out", "a.pdf"), "unknown figure 'matrx': did you mean matrix?"),
         (("matrix", "--out", "a.doc"), "--out 'a.doc' is no file for a figure: end its name in .pdf"),
-        (("matrix", "--out", "a.pdf", "--width", "poster"), "--width 'poster' is unknown: give one of column, page"),
+        (("matrix", "--out", "a.pdf", "--width", "poster"), "--width 'poster' is unknown: give column, page, points"),
+        (
+            ("matrix", "--out", "a.pdf", "--width", "3.25"),
+            "--width '3.25' is unknown: give column, page, points from 145",
+        ),
         (("cost", "--out", "a.pdf", "--judge", "worst"), "--judge 'worst' makes no sense for cost"),
         (("matrix", "--out", "a.pdf", "--study", "ladder"), "--study 'ladder' makes no sense for matrix"),
         (("matrix", "--out", "a.pdf", "--judge", "best"), "unknown judge of these results 'best'"),

@@ -140,7 +140,9 @@ def plot(
     ],
     results: Results,
     out: Annotated[Path, typer.Option(help="The file: .pdf or .pgf for LaTeX, .svg or .png.")],
-    width: Annotated[str, typer.Option(autocompletion=completing("width"), help="column or page.")] = "page",
+    width: Annotated[
+        str, typer.Option(autocompletion=completing("width"), help="column, page or points, such as 240.")
+    ] = "page",
     judge: Annotated[str, typer.Option(help="Of a matrix or forest: mean, worst, majority or resubmission.")] = "",
     study: Annotated[str, typer.Option(autocompletion=completing("study"), help="Of a ladder: whose rungs.")] = "",
 ) -> int:

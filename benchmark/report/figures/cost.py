@@ -40,6 +40,10 @@ _ABOUT = (
     "95 % intervals. Lines: the lowest accuracy that any attack reaches with so many passes or fewer."
 )
 
+# In inches: the least width of a panel, and of one among so many that they would be too high one above the other;
+# so many rows are not. The height of the text of `article` in two columns is 7.6.
+_LEAST, _NARROW, _STACKED, _TALLEST = 2.1, 1.5, 3, 7.5
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -84,7 +88,7 @@ def cost(results: Sequence[Result], *, width: Width = "page") -> Figure:
 
     Args:
         results: of one set of images and one seed.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: results of several sets of images, or no finished attack.
@@ -105,7 +109,8 @@ def cost(results: Sequence[Result], *, width: Width = "page") -> Figure:
     marks = dict(zip(attacks, cycled(MARKERS, len(attacks)), strict=True))
     wide = inches(width)
     with styled():
-        figure, axes = panels(len(threats), wide, least=2.1, height=1.8, most=3, sharey=True, sharex=True)
+        least = _LEAST if len(threats) <= _STACKED * int(wide / _LEAST) else _NARROW
+        figure, axes = panels(len(threats), wide, least=least, height=1.8, most=3, sharey=True, sharex=True)
         passes = [each.passes for some in held.values() for each in some]
         # Named before anything is drawn: a logarithmic axis with a single place on it has no range of its own.
         axes[0].set_xlim(min(passes) / 2, max(passes) * 2)
@@ -117,7 +122,7 @@ def cost(results: Sequence[Result], *, width: Width = "page") -> Figure:
         free = sum(each.passes == 0 for row in rows for each in spent(row))
         lost = f"{free} cells without a count of passes are left out." if free else ""
         notes = [" ".join(filter(None, [_ABOUT, *blocked, lost]))]
-        return framed(figure, axes, title=title_of(rows[0]), notes=notes)
+        return framed(figure, axes, title=title_of(rows[0]), notes=notes, tallest=_TALLEST)
 
 
 def _look(index: int) -> tuple[str, Any]:

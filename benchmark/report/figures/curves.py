@@ -44,7 +44,7 @@ def curves(found: Sequence[Curve], *, width: Width = "page") -> Figure:
 
     Args:
         found: of one set of images and one seed, as of `bench.report.curves.curves`.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: no curve, or curves of several sets of images.

@@ -40,7 +40,7 @@ def forest(results: Sequence[Result], judge: str = "", *, width: Width = "page")
     Args:
         results: of one set of images and one seed.
         judge: as of `bench.report.figures.matrix.matrix`; by default the headline, and worst-of-N with open marks.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: results of several sets of images, or an unknown judge.

@@ -42,7 +42,7 @@ def gallery(
         labels: `[k]`.
         predictions: `[2, k]`, for clean and adversarial images; -1 is unknown.
         title: of the cell.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: no images, or neither gray nor color ones.

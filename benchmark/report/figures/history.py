@@ -46,7 +46,7 @@ def history(found: History, *, width: Width = "page") -> Figure:
 
     Args:
         found: of `bench.report.history`.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: there is no number.

@@ -45,7 +45,7 @@ def ladder(found: Sequence[Ladder], *, width: Width = "page") -> Figure:
 
     Args:
         found: as of `bench.report.ladder.ladders`.
-        width: `column`, `page`, or inches.
+        width: `column`, `page`, points as text, or inches.
 
     Raises:
         BenchError: there is no ladder.

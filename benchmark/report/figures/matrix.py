@@ -59,7 +59,7 @@ def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page")
         results: of one set of images and one seed.
         judge: `mean`, `worst`, `majority` or `resubmission` of stochastic defenses; by default the headline and,
             beneath it, worst-of-N, as in the table.
-        width: `column`, `page`, or inches. Columns that do not fit stand in a further band below.
+        width: `column`, `page`, points as text, or inches. Columns that do not fit stand in a further band below.
 
     Raises:
         BenchError: results of several sets of images, or an unknown judge.

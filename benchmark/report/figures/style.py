@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import cycle, islice
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.errors import BenchError
+from bench.report import widths
 from bench.report.plain import flat
 
 if TYPE_CHECKING:
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 Of = TypeVar("Of")
 Width = float | str
 
-# One and two columns of a two-column paper, in inches; the text block of a one-column paper is about as wide.
-WIDTHS = {"column": 3.25, "page": 6.75}
+# In inches.
 _NARROWEST, _WIDEST = 2.0, 40.0
 
 # In points; a paper's captions have 8 or 9.
@@ -87,19 +88,22 @@ _RC: Any = {  # by name, of the settings that this version of matplotlib has
 
 
 def inches(width: Width) -> float:
-    """Return a width in inches: `column`, `page`, or a number of inches.
+    """Return a width in inches.
+
+    Args:
+        width: `column`, `page` or TeX's points as text (`240`, `240pt`); a number is one of inches.
 
     Raises:
         BenchError: neither a name nor a sensible number.
     """
-    if isinstance(width, str) and width in WIDTHS:
-        return WIDTHS[width]
-    if isinstance(width, str) or not _NARROWEST <= width <= _WIDEST:
+    points = widths.points(width) if isinstance(width, str) else width * widths.POINTS_PER_INCH
+    least, most = _NARROWEST * widths.POINTS_PER_INCH, _WIDEST * widths.POINTS_PER_INCH
+    if points is None or not least <= points <= most:
         raise BenchError(
-            f"--width {width!r} is unknown: give column, page or, from Python, inches from {_NARROWEST:g} to "
-            f"{_WIDEST:g}"
+            f"--width {width!r} is unknown: give column, page, points from {ceil(least)} to {floor(most)} "
+            f"(\\showthe\\linewidth) or, from Python, inches from {_NARROWEST:g} to {_WIDEST:g}"
         )
-    return float(width)
+    return points / widths.POINTS_PER_INCH if isinstance(width, str) else float(width)
 
 
 _MISSING = r"Glyph .* missing from .*font"
@@ -179,12 +183,17 @@ def label_outer(axes: Sequence[Axes], x: str, y: str) -> None:
 
 # In inches: a line of the remarks, and the space around what stands above and below the panels.
 _LINE, _SPACE = 0.13, 0.06
+# In inches: a row of panels with its title, below which its numbers could not be read.
+_LOWEST = 0.9
 
 
-def framed(figure: Figure, axes: Sequence[Axes] = (), *, title: str = "", notes: Sequence[str] = ()) -> Figure:
+def framed(
+    figure: Figure, axes: Sequence[Axes] = (), *, title: str = "", notes: Sequence[str] = (), tallest: float = 0.0
+) -> Figure:
     """Add a title above the panels, and below them one key of all their series and remarks; return the figure.
 
-    The figure grows by what these take: the panels keep their height.
+    The figure grows by what these take: the panels keep their height, unless it would be higher than `tallest`, in
+    inches. Then they shrink, to no less than a height of 0.9 for each row.
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -197,6 +206,9 @@ def framed(figure: Figure, axes: Sequence[Axes] = (), *, title: str = "", notes:
     box = key.get_tightbbox() if key else None
     high = box.height / figure.dpi if box else 0.0
     above = 0.2 if title else 0.0
+    if tallest and body + above + high + told > tallest:
+        rows = max((each.get_gridspec().nrows for each in (one.get_subplotspec() for one in axes) if each), default=1)
+        body = min(body, max(tallest - above - high - told, _LOWEST * rows))
     total = body + above + high + told
     figure.set_figheight(total)
     engine = figure.get_layout_engine()

@@ -5,18 +5,15 @@ The source needs the booktabs package and nothing else. It is to be included wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError
+from bench.report import widths
 from bench.report.paper.sheet import Line, Sheet, blocks, rotated, spans, upright
 from bench.report.paper.text import LEQ, SEEN, Piece, escaped, wrapped
 from bench.report.render import ALARM, Table
 
-# The narrowest of the usual columns (`article` in two columns; ICML has 234 pt, CVPR 237, IEEE 252), and the narrowest
-# of the usual widths of two of them together.
-WIDTHS = {"column": 229.0, "page": 469.0}
 _NARROWEST = 120.0
 # From here on the bodies of floats are too high for a page.
 _HIGHEST = 560.0
@@ -65,12 +62,9 @@ def points(fit: str) -> float:
     Raises:
         BenchError: it is none of these, or too narrow for any table.
     """
-    if fit in WIDTHS:
-        return WIDTHS[fit]
-    found = re.fullmatch(r"(\d{1,4}(?:\.\d+)?)\s*(?:pt)?", fit.strip())
-    if found is None:
+    width = widths.points(fit)
+    if width is None:
         raise BenchError(f"--fit {fit!r} is no width: write column, page, or points such as 397 (\\showthe\\linewidth)")
-    width = float(found[1])
     if width < _NARROWEST:
         raise BenchError(f"--fit {fit!r} is too narrow for a table: give at least {_NARROWEST:.0f} points")
     return width

@@ -85,6 +85,19 @@ def test_labels_of_others_are_plain_text():
     assert not any(char < " " and char != "\n" for each in texts(cost(hostile())) for char in each)
 
 
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize("threats", range(1, 11))
+def test_panels_of_many_threat_models_are_no_higher_than_a_page(threats, width):
+    """The text of `article` in two columns is 550 points high."""
+    names = ["Linf:1/255", "Linf:2/255", "Linf:4/255", LINF, "L2:0.5", "L2:1", "L2:2", "L1:12", "stadv:0.4", "L1:24"]
+    cells = [result(label, "a", each, done([1, 1, 0, 0])) for label in ("at", "ap") for each in names[:threats]]
+    figure = cost(cells, width=width)
+
+    assert figure.get_figheight() * 72.27 <= 550
+    assert len([each for each in figure.axes if each.get_visible()]) == threats
+    assert min(each.get_window_extent().height for each in figure.axes) / figure.dpi > 0.4
+
+
 def test_attacks_that_all_cost_the_same_are_still_to_be_seen():
     """In one panel or in several, which share their axis: matplotlib warns of a range that is a single place."""
     threats = (LINF, "L2:0.5")

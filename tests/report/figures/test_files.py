@@ -9,6 +9,7 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.report.figures.cost import cost
 from bench.report.figures.files import SUFFIXES, save
+from bench.report.figures.forest import forest
 from bench.report.figures.gallery import gallery
 from bench.report.figures.matrix import matrix
 from tests.report.figures.drawn import results
@@ -28,8 +29,20 @@ def test_png_has_300_dots_per_inch_and_a_white_ground(tmp_path):
 
     with Image.open(save(figure, tmp_path / "a.png")) as image:
         assert image.size == tuple(int(side * 300 + 1e-6) for side in figure.get_size_inches())
-        assert image.size[0] == 975
+        assert image.size[0] == int(229 / 72.27 * 300)
         assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+@pytest.mark.parametrize(("width", "points"), [("column", 229), ("page", 469), ("240", 240)])
+@pytest.mark.parametrize("draw", [matrix, forest, cost])
+def test_a_pdf_is_as_wide_as_asked_for(draw, width, points, tmp_path):
+    """PDF counts 72 points in an inch, TeX 72.27."""
+    content = save(draw(results(), width=width), tmp_path / "a.pdf").read_bytes()
+
+    (box,) = re.findall(rb"/MediaBox \[ ?([-\d. ]+?) ?\]", content)
+    left, bottom, right, _ = map(float, box.split())
+    assert (left, bottom) == (0, 0)
+    assert right * 72.27 / 72 == pytest.approx(points, abs=1e-3)
 
 
 def test_pdf_has_no_type_3_fonts(tmp_path):

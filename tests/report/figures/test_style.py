@@ -44,15 +44,19 @@ def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
         matrix(results())
 
 
-@pytest.mark.parametrize(("width", "held"), [("column", 3.25), ("page", 6.75), (5, 5.0)])
+@pytest.mark.parametrize(
+    ("width", "held"), [("column", 229 / 72.27), ("page", 469 / 72.27), ("240", 240 / 72.27), (5, 5.0)]
+)
 def test_widths(width, held):
     assert style.inches(width) == held
     assert matrix(results(), width=width).get_figwidth() == held
 
 
-@pytest.mark.parametrize("width", ["", "wide", 0.1, 1000, float("nan")])
+@pytest.mark.parametrize("width", ["", "wide", "144", "3in", 0.1, 1000, float("nan")])
 def test_a_width_that_no_paper_has_is_a_mistake(width):
-    with pytest.raises(BenchError, match="is unknown: give column, page"):
+    with pytest.raises(
+        BenchError, match=r"is unknown: give column, page, points from 145 to 2890 .* inches from 2 to 40"
+    ):
         style.inches(width)
 
 
