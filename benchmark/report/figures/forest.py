@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.report.figures.places import Place, judged, legend, place, require_judge, rows_of, title_of
+from bench.report.figures.places import Place, judged, known_below, legend, place, require_judge, rows_of, title_of
 from bench.report.figures.style import (
     COLORS,
     INK,
@@ -62,7 +62,8 @@ def forest(results: Sequence[Result], judge: str = "", *, width: Width = "page")
         shown = [place_ for each, row in zip(axes, rows, strict=True) for place_ in _panel(each, row, judge)]
         for each in axes:
             _dress(each, names, len(rows[0].attacked))
-        told = " ".join(filter(None, [_ABOUT, _judges(rows, judge), *legend(shown)]))
+        less, lower = known_below(rows, judge)
+        told = " ".join(filter(None, [_ABOUT, _judges(rows, judge), less, *legend([*shown, *lower])]))
         return framed(figure, title=title_of(rows[0]), notes=[told])
 
 

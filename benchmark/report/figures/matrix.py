@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.figures.places import Place, judged, legend, place, require_judge, rows_of, title_of
+from bench.report.figures.places import Place, judged, known_below, legend, place, require_judge, rows_of, title_of
 from bench.report.figures.style import (
     INK,
     PAGE_ROOM,
@@ -68,7 +68,7 @@ def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page")
     require_judge(rows, judge)
     lines = [(row, each) for row in rows for each in judged(row, judge)]
     with styled():
-        return finished(_drawn(lines, _columns(lines), inches(width)))
+        return finished(_drawn(lines, _columns(lines), inches(width), *known_below(rows, judge)))
 
 
 def _columns(lines: Sequence[tuple[DefenseRow, Judge]]) -> list[_Column]:
@@ -93,7 +93,13 @@ def _columns(lines: Sequence[tuple[DefenseRow, Judge]]) -> list[_Column]:
     return found
 
 
-def _drawn(lines: Sequence[tuple[DefenseRow, Judge]], columns: Sequence[_Column], width: float) -> Figure:
+def _drawn(
+    lines: Sequence[tuple[DefenseRow, Judge]],
+    columns: Sequence[_Column],
+    width: float,
+    less: str,
+    lower: Sequence[Place],
+) -> Figure:
     names = [(wrap(row.defense.label, _NAMES * width, SIZE, lines=2), f"({each.name})") for row, each in lines]
     label = max(
         max(text_width(part, SIZE) for part in name.split("\n")) if not below else text_width(below, SMALL)
@@ -103,7 +109,9 @@ def _drawn(lines: Sequence[tuple[DefenseRow, Judge]], columns: Sequence[_Column]
     label = label + 0.08
     bands = _bands(columns, width - label - 2 * _MARGIN)
     heads = [_head_lines(band) for band in bands]
-    told = " ".join([_ABOUT, *legend([each for column in columns for each in column.places])])
+    told = " ".join(
+        filter(None, [_ABOUT, less, *legend([*(each for column in columns for each in column.places), *lower])])
+    )
     notes = wrap(told, PAGE_ROOM * width - 2 * _MARGIN, SMALL, lines=30).split("\n")
     tall = [0.2 + _LINE * head + _HIGH * len(lines) for head in heads]
     height = 0.22 + sum(tall) + _BETWEEN * (len(bands) - 1) + 0.1 + 0.125 * len(notes) + _MARGIN

@@ -10,6 +10,7 @@ from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN
 from bench.results.accuracy import Accuracy, DefenseRow, Judge, Score, defense_rows
 from bench.results.cell import Result, Slice
+from bench.results.known import best_known
 
 BLOCKED = "BLOCK"
 _WORDS = {"skipped": "skipped", "failed": "FAIL", "blocked": BLOCKED, "missing": "missing"}
@@ -80,6 +81,24 @@ def legend(places: Sequence[Place]) -> list[str]:
     """Return the explanations of all marks and words that some places have."""
     used = dict.fromkeys(mark for each in places for mark in each.marks)
     return [f"{mark}{':' if mark.isalpha() else ''} {about}." for mark, about in MARKS.items() if mark in used]
+
+
+def known_below(rows: Sequence[DefenseRow], judge: str) -> tuple[str, list[Place]]:
+    """Return a line on the defenses of which archives of others leave less than the worst case shown, and its numbers.
+
+    Args:
+        rows: of a figure without these archives.
+        judge: as of `judged`.
+    """
+    told, places = [], []
+    for row in rows:
+        for each in judged(row, judge) if row.imported and not row.blocks else ():
+            best, worst = best_known(row, each), row.worst("all", each).accuracy
+            if best.accuracy is None or (worst is not None and best.accuracy.value >= worst.value):
+                continue
+            places.append(place(row, best))
+            told.append(f"{flat(row.defense.label)} ({places[-1].text}{f' {each.name}' if row.draws > 1 else ''})")
+    return (f"Archives of others leave less of: {', '.join(told)}; see the table." if told else ""), places
 
 
 def rows_of(results: Sequence[Result]) -> list[DefenseRow]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.text import Text
 
 from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.datasets.imported import ACCESS
 from bench.results.cell import Cell, Result, Slice
 from bench.results.finding import Finding
 from bench.results.outcome import Cost, Done, Evidence, Failed, Skipped, Verdicts
@@ -52,6 +55,13 @@ def results():
         result("cheat", "pgd-20", LINF, done([1, 1, 1, 1]), findings=[BLOCK]),
         result("cheat", "stadv", "stadv:0.4", done([1, 1, 1, 1])),
     ]
+
+
+def archive(defense, held, *, draws=1, findings=()):
+    """Adversarial examples that others made against one defense."""
+    made = result(defense, "import:smith", LINF, done(held, draws=draws), draws=draws, findings=findings)
+    attack = replace(made.cell.attack, access=ACCESS, config={"source": "Smith 2026", "covers": len(held)})
+    return replace(made, cell=replace(made.cell, attack=attack))
 
 
 def hostile():
