@@ -183,13 +183,13 @@ class Outputs(ABC):
         """Draw every accuracy with its interval, a row for each defense; `width` is `column`, `page` or inches."""
         from bench.report.figures.matrix import matrix
 
-        return matrix(self.cells, judge, width=width)
+        return matrix(self.cells, judge, width=width, left_out=self.left_out)
 
     def plot_forest(self, judge: str = "", *, width: Width = "page") -> Figure:
         """Draw the interval of every accuracy, a panel for each defense."""
         from bench.report.figures.forest import forest
 
-        return forest(self.cells, judge, width=width)
+        return forest(self.cells, judge, width=width, left_out=self.left_out)
 
     def plot_curves(self, points: int = 8, *, width: Width = "page") -> Figure:
         """Draw `curves`, a panel for each threat family."""

@@ -66,6 +66,9 @@ def test_every_figure_is_of_these_results(results):
         told = " ".join(text.get_text() for text in figure.findobj(lambda each: hasattr(each, "get_text")))
         assert "one" in told
         assert "two" in told
+    for figure in (results.only(attacks="fgsm").plot_matrix(), results.only(attacks="fgsm").plot_forest()):
+        told = " ".join(text.get_text() for text in figure.findobj(lambda each: hasattr(each, "get_text")))
+        assert "2 columns of stored attacks were left out" in " ".join(told.split())
     with pytest.raises(bench.BenchError, match="no curve"):
         results.plot_curves()
     with pytest.raises(bench.BenchError, match="no study"):

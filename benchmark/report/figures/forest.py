@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.report.figures.places import Place, judged, known_below, legend, place, require_judge, rows_of, title_of
+from bench.report.figures.places import (
+    Place,
+    judged,
+    known_below,
+    legend,
+    part_shown,
+    place,
+    require_judge,
+    rows_of,
+    title_of,
+)
 from bench.report.figures.style import (
     COLORS,
     INK,
@@ -34,13 +44,14 @@ _LOOKS = (("o", COLORS[0]), ("s", COLORS[2]), ("D", COLORS[4]), ("^", COLORS[5])
 _ROW = 0.15
 
 
-def forest(results: Sequence[Result], judge: str = "", *, width: Width = "page") -> Figure:
+def forest(results: Sequence[Result], judge: str = "", *, width: Width = "page", left_out: int = 0) -> Figure:
     """Draw the interval of every accuracy: a panel for each defense, a row for each attack and worst case.
 
     Args:
         results: of one set of images and one seed.
         judge: as of `bench.report.figures.matrix.matrix`; by default the headline, and worst-of-N with open marks.
         width: `column`, `page`, points as text, or inches.
+        left_out: how many columns of attacks are stored for these rows, and not among the results.
 
     Raises:
         BenchError: results of several sets of images, or an unknown judge.
@@ -63,7 +74,9 @@ def forest(results: Sequence[Result], judge: str = "", *, width: Width = "page")
         for each in axes:
             _dress(each, names, len(rows[0].attacked))
         less, lower = known_below(rows, judge)
-        told = " ".join(filter(None, [_ABOUT, _judges(rows, judge), less, *legend([*shown, *lower])]))
+        told = " ".join(
+            filter(None, [_ABOUT, _judges(rows, judge), part_shown(left_out), less, *legend([*shown, *lower])])
+        )
         return framed(figure, title=title_of(rows[0]), notes=[told])
 
 

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.figures.places import Place, judged, known_below, legend, place, require_judge, rows_of, title_of
+from bench.report.figures.places import (
+    Place,
+    judged,
+    known_below,
+    legend,
+    part_shown,
+    place,
+    require_judge,
+    rows_of,
+    title_of,
+)
 from bench.report.figures.style import (
     INK,
     PAGE_ROOM,
@@ -52,7 +62,7 @@ class _Column:
     places: tuple[Place, ...]
 
 
-def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page") -> Figure:
+def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page", left_out: int = 0) -> Figure:
     """Draw the matrix of one set of images: rows are defenses, columns attacks, then the worst cases.
 
     Args:
@@ -60,6 +70,7 @@ def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page")
         judge: `mean`, `worst`, `majority` or `resubmission` of stochastic defenses; by default the headline and,
             beneath it, worst-of-N, as in the table.
         width: `column`, `page`, points as text, or inches. Columns that do not fit stand in a further band below.
+        left_out: how many columns of attacks are stored for these rows, and not among the results.
 
     Raises:
         BenchError: results of several sets of images, or an unknown judge.
@@ -68,7 +79,9 @@ def matrix(results: Sequence[Result], judge: str = "", *, width: Width = "page")
     require_judge(rows, judge)
     lines = [(row, each) for row in rows for each in judged(row, judge)]
     with styled():
-        return finished(_drawn(lines, _columns(lines), inches(width), *known_below(rows, judge)))
+        less, lower = known_below(rows, judge)
+        told = " ".join(filter(None, [part_shown(left_out), less]))
+        return finished(_drawn(lines, _columns(lines), inches(width), told, lower))
 
 
 def _columns(lines: Sequence[tuple[DefenseRow, Judge]]) -> list[_Column]:
@@ -97,7 +110,7 @@ def _drawn(
     lines: Sequence[tuple[DefenseRow, Judge]],
     columns: Sequence[_Column],
     width: float,
-    less: str,
+    aside: str,
     lower: Sequence[Place],
 ) -> Figure:
     names = [(wrap(row.defense.label, _NAMES * width, SIZE, lines=2), f"({each.name})") for row, each in lines]
@@ -110,7 +123,7 @@ def _drawn(
     bands = _bands(columns, width - label - 2 * _MARGIN)
     heads = [_head_lines(band) for band in bands]
     told = " ".join(
-        filter(None, [_ABOUT, less, *legend([*(each for column in columns for each in column.places), *lower])])
+        filter(None, [_ABOUT, aside, *legend([*(each for column in columns for each in column.places), *lower])])
     )
     notes = wrap(told, PAGE_ROOM * width - 2 * _MARGIN, SMALL, lines=30).split("\n")
     tall = [0.2 + _LINE * head + _HIGH * len(lines) for head in heads]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.errors import BenchError, unknown
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN
+from bench.report.tables import part_of
 from bench.results.accuracy import Accuracy, DefenseRow, Judge, Score, defense_rows
 from bench.results.cell import Result, Slice
 from bench.results.known import best_known
@@ -99,6 +100,12 @@ def known_below(rows: Sequence[DefenseRow], judge: str) -> tuple[str, list[Place
             places.append(place(row, best))
             told.append(f"{flat(row.defense.label)} ({places[-1].text}{f' {each.name}' if row.draws > 1 else ''})")
     return (f"Archives of others leave less of: {', '.join(told)}; see the table." if told else ""), places
+
+
+def part_shown(left_out: int) -> str:
+    """Return the sentence on worst cases over a part of the attacks that are stored; empty if all are there."""
+    told = part_of(left_out)
+    return f"{told[0].upper()}{told[1:]}." if left_out else ""
 
 
 def rows_of(results: Sequence[Result]) -> list[DefenseRow]:
