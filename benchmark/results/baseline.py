@@ -183,7 +183,8 @@ def _exchanged(one: bytes, other: bytes) -> bool:
 
 
 def _aside(baseline: Path) -> Path:
-    return baseline.with_name(f".old-{baseline.name}")
+    place = baseline.resolve()  # `.` and `..` have no name of their own
+    return place.with_name(f".old-{place.name}")
 
 
 def _clear(baseline: Path) -> None:

@@ -98,3 +98,20 @@ def test_what_is_no_folder_of_results_is_one_line(here):
     with pytest.raises(bench.BenchError, match="is no results folder: name a new or empty one"):
         api.update_baseline(here / "mine", here / "new")
     assert (here / "mine" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_the_present_folder_and_the_one_above_are_folders_like_others(here, monkeypatch, name):
+    """They have no name of their own, beside which an update could keep the old baseline."""
+    monkeypatch.chdir(here / "old" if name == "." else here / "old" / "runs")
+
+    assert "net x fgsm (Linf:0.02)" in api.describe_baseline(name)
+    api.update_baseline(name, here / "new")
+    assert {change.kind for change in api.update_baseline(here / "old", here / "new").changes} == {"same"}
+    (here / "mine" / "inner").mkdir(parents=True)
+    (here / "mine" / "thesis.tex").touch()
+    monkeypatch.chdir(here / "mine" if name == "." else here / "mine" / "inner")
+    for place in (name, here / "mine"):
+        with pytest.raises(bench.BenchError, match="is no results folder: name a new or empty one"):
+            api.update_baseline(place, here / "new")
+    assert (here / "mine" / "thesis.tex").exists()
