@@ -25,6 +25,7 @@ _HOME = {
     "gate": "api.stored",
     "compare": "api.stored",
     "history": "api.stages",
+    "require_baseline": "api.stored",
     "require_promises": "api.stored",
     "runs": "api.stored",
     "verify": "api.stored",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from bench.api.stored import gate as gate
     from bench.api.stored import load as load
     from bench.api.stored import prune as prune
+    from bench.api.stored import require_baseline as require_baseline
     from bench.api.stored import require_promises as require_promises
     from bench.api.stored import runs as runs
     from bench.api.stored import verify as verify

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.stored import load
+from bench.api.stored import load, require_baseline
 from bench.errors import BenchError
 from bench.results import baseline as folders
 from bench.results.cell import Result
@@ -71,8 +71,8 @@ def describe_baseline(baseline: Folder, *, width: int | None = None) -> str:
     """
     from bench.report.baseline import described
 
+    require_baseline(baseline)
     root = Path(baseline)
-    folders.restore(root)
     cells = load(root).cells
     return described(cells, folders.made_by(root, folders.documents(root, cells)), width)
 

@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that make no sense before anything is collected, here and not in every worker of xdist."""
     if not _asked(config) or hasattr(config, "workerinput"):
         return
-    from bench.api.stored import require_promises
+    from bench.api.stored import require_baseline, require_promises
     from bench.errors import BenchError
     from bench.report.floors import parse_floor
 
@@ -56,9 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 raise BenchError(f"--bench-{name} is empty: name a folder, or leave the option out")
         if option.bench_baseline is None and not option.bench_floor:
             raise BenchError("--bench-results needs --bench-baseline FOLDER or --bench-floor DEFENSE/ATTACK=SHARE")
-        for folder in (option.bench_baseline, _results(config)):
-            if folder is not None and not Path(folder).is_dir():
-                raise BenchError(f"results folder {str(folder)!r} does not exist: fill it with 'bench run'")
+        require_baseline(option.bench_baseline)
+        if not Path(_results(config)).is_dir():
+            raise BenchError(f"results folder {_results(config)!r} does not exist: fill it with 'bench run'")
     except BenchError as error:
         raise pytest.UsageError(str(error)) from error
 

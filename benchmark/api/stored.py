@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.results import Results
 from bench.errors import BenchError
+from bench.results import baseline as baselines
 from bench.results import housekeeping
 from bench.results.outcome import Done
 from bench.results.store import Store
@@ -72,6 +73,8 @@ def gate(
     least = [parse_floor(text) for text in floors]
     if baseline is None and not least:
         raise BenchError("nothing to hold the results to: give --baseline FOLDER or --floor DEFENSE/ATTACK=SHARE")
+    if not isinstance(baseline, Results):
+        require_baseline(baseline)
     # Only now: a bad number must not cost the reading of two folders.
     new = results if isinstance(results, Results) else load(results)
     old = baseline if isinstance(baseline, Results) or baseline is None else load(baseline)
@@ -119,6 +122,22 @@ def require_promises(alpha: float, min_effect: float, must_detect: float, **_: o
     for name, share in (("--min-effect", min_effect), ("--must-detect", must_detect)):
         if not 0 <= share <= 1:
             raise BenchError(f"{name} {share} is out of range: give a share from 0 to 1, such as 0.05 for 5 points")
+
+
+def require_baseline(baseline: Folder | None) -> None:
+    """Raise a BenchError unless a baseline is a folder with results.
+
+    The remedy is not to run into it, as with another folder: what is tested would be its own baseline.
+    """
+    if baseline is None:
+        return
+    folder = Path(baseline)
+    make = f"make it with 'bench baseline update --baseline {folder} --results FOLDER'"
+    baselines.restore(folder)
+    if not folder.exists():
+        raise BenchError(f"baseline folder {str(folder)!r} does not exist: {make}")
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise BenchError(f"baseline folder {str(folder)!r} is empty: {make}")
 
 
 def runs(results: Folder) -> list[RunRecord]:

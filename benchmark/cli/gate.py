@@ -38,7 +38,8 @@ def require_sound(
         parse_floor(text)
     if baseline is None and not floor:
         raise BenchError("nothing to hold the results to: give --baseline FOLDER or --floor DEFENSE/ATTACK=SHARE")
-    if baseline is not None and baseline.exists() and baseline.resolve() == results.resolve():
+    api.require_baseline(baseline)
+    if baseline is not None and baseline.resolve() == results.resolve():
         raise BenchError(f"--baseline and --results are both {str(results)!r}, which never drops: name two folders")
     files = {f"--{name}": badge if name == "badge" else options[name] for name in _FILES}
     require_files(files, (baseline, results))

@@ -157,7 +157,7 @@ def test_the_promises_are_options(run):
     ("words", "more", "said"),
     [
         ([], {"baseline": ""}, "--bench-results needs --bench-baseline FOLDER or --bench-floor"),
-        ([], {"baseline": "nowhere"}, "does not exist"),
+        ([], {"baseline": "nowhere"}, "does not exist: make it with 'bench baseline update --baseline"),
         (["--bench-baseline="], {"baseline": "", "candidate": ""}, "--bench-baseline is empty: name a folder"),
         (["--bench-results="], {"candidate": ""}, "--bench-results is empty: name a folder"),
         (["--bench-alpha=2"], {}, "--alpha 2.0 is out of range"),

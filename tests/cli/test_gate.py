@@ -174,11 +174,16 @@ def test_a_failed_cell_is_status_3_with_its_error(capsys):
             ["--floor", "at/fgsm=0.5", "--junit", "file/gate.xml"],
             "--junit 'file/gate.xml': 'file' is a file: name another folder",
         ),
-        (["--baseline", "nowhere"], "does not exist"),
+        (
+            ["--baseline", "nowhere"],
+            "baseline folder 'nowhere' does not exist: make it with 'bench baseline update --baseline nowhere --results FOLDER'",
+        ),
+        (["--baseline", "empty"], "baseline folder 'empty' is empty: make it with 'bench baseline update"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(folders, words, said, capsys):
     Path("file").touch()
+    Path("empty").mkdir()
 
     status = bench("gate", "--results", folders / "good", *words)
 
