@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench import api
 from bench.api.results import Results
+from bench.cli.options import results_folder
 from bench.errors import BenchError
 from bench.report.ci.annotations import commands, fenced, on_github
 from bench.report.ci.files import require_badge, write_files
 from bench.report.ci.screen import screen
 from bench.report.columns import screen_width
 from bench.report.floors import parse_floor
+from bench.report.gate_report import GateReport, mistaken
 from bench.report.outputs import require_files
 
 _FILES = ("junit", "markdown", "summary", "badge")
@@ -41,8 +44,47 @@ def require_sound(
     api.require_baseline(baseline)
     if baseline is not None and baseline.resolve() == results.resolve():
         raise BenchError(f"--baseline and --results are both {str(results)!r}, which never drops: name two folders")
-    files = {f"--{name}": badge if name == "badge" else options[name] for name in _FILES}
-    require_files(files, (baseline, results))
+    _require_names({"badge": badge, **options}, baseline, results)
+
+
+def _require_names(named: Mapping[str, Any], baseline: Path | None, results: Path) -> None:
+    require_badge(named["badge"])
+    require_files({f"--{name}": named[name] for name in _FILES}, (baseline, results))
+
+
+def report_mistake(message: str, baseline: Path | None, results: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Tell everybody who reads the report that there is none, or they would go on reading an older, green one.
+
+    Args:
+        message: what is wrong with the request.
+        baseline: as of the command.
+        results: likewise.
+        **options: the other options of the command.
+    """
+    report = mistaken(message)
+    # If what is wrong is the name of a file, nothing is written: it may be the name of somebody else's.
+    with suppress(BenchError):
+        _require_names(options, baseline, results_folder(results))
+        write_files(
+            report,
+            junit_file=options["junit"],
+            markdown_file=options["markdown"],
+            summary=_summary(options["summary"]),
+            badge=options["badge"],
+        )
+    _annotate(report, options["annotations"], options["json"])
+
+
+def _summary(named: Path | None) -> Path | None:
+    variable = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(variable) if named is None and variable else named
+
+
+def _annotate(report: GateReport, asked: bool | None, as_json: bool) -> None:
+    # JSON is for a program, which wants nothing else on this stream.
+    if (on_github() if asked is None else asked) and not as_json:
+        for command in commands(report):
+            print(command)
 
 
 def gate(
@@ -72,20 +114,14 @@ def gate(
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
     )
-    if summary is None and os.environ.get("GITHUB_STEP_SUMMARY"):
-        summary = Path(os.environ["GITHUB_STEP_SUMMARY"])
-    write_files(report, junit_file=junit, markdown_file=markdown, summary=summary, badge=badge)
-    github = on_github()
+    write_files(report, junit_file=junit, markdown_file=markdown, summary=_summary(summary), badge=badge)
     if as_json:
         # The same data, without the signs after which a runner of GitHub Actions reads commands, anywhere in a line.
         text = json.dumps(report.to_json(), indent=1, ensure_ascii=False).replace("##[", "\\u0023#[")
     else:
         text = screen(report, screen_width(), quiet=quiet)
     if text:
-        print(fenced(text) if github and not as_json else text)
-    # JSON is for a program, which wants nothing else on this stream.
-    if (github if annotate is None else annotate) and not as_json:
-        for command in commands(report):
-            print(command)
+        print(fenced(text) if on_github() and not as_json else text)
+    _annotate(report, annotate, as_json)
     status: int = report.exit_code
     return status

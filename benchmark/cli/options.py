@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -77,8 +78,7 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
         from bench import api
 
         chosen = {name: given.pop(name) for name in _FILTER}
-        folder = given.pop("results")
-        folder = default_of("results") if folder is None else folder
+        folder = results_folder(given.pop("results"))
         require(**given, results=folder)
         stored = api.load(folder)
         if given.get("baseline") is not None:  # compared with the same part of another folder
@@ -86,6 +86,11 @@ def reading(command: Command, require: Callable[..., None] = lambda **_: None) -
         return {**given, "results": stored.only(**chosen)}
 
     return _with({"results": (of_run("results"), None), **_filters()}, command, read)
+
+
+def results_folder(given: Path | None) -> Path:
+    """Return the folder that a command reads: as given, else from environment or default."""
+    return Path(str(default_of("results"))) if given is None else given
 
 
 def choosing(command: Command) -> Command:

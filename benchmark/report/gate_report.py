@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bench.report.plain import flat
+
 Verdict = Literal["ok", "improvement", "regression", "absent", "not comparable"]
 Held = Literal["ok", "below", "absent"]
 
@@ -140,6 +142,7 @@ class GateReport:
         standings: the worst case of each defense of the candidate.
         alpha: chance of a false alarm, for the whole gate.
         min_effect: the smallest drop that can fail.
+        mistake: the mistake in the request that kept anything from being compared; then all else is empty.
     """
 
     rows: tuple[GateRow, ...]
@@ -153,6 +156,7 @@ class GateReport:
     standings: tuple[Standing, ...] = ()
     alpha: float = 0.01
     min_effect: float = 0.01
+    mistake: str = ""
 
     def __repr__(self) -> str:
         return "\n".join(self.lines)
@@ -228,6 +232,8 @@ class GateReport:
     @property
     def conclusion(self) -> str:
         """Return the line that the exit status stands for."""
+        if self.mistake:
+            return "gate: could not be compared"
         if self.not_comparable:
             return "gate: refused, baseline and candidate are not comparable"
         if self.absent:
@@ -251,6 +257,12 @@ class GateReport:
             "exit_code": self.exit_code,
             "conclusion": self.conclusion,
         }
+
+
+def mistaken(message: str) -> GateReport:
+    """Return the report of a request with a mistake, so that an old report does not stay: nothing was compared."""
+    message = flat(message)
+    return GateReport((), (message,), mistake=message)
 
 
 def _counted(floors: Sequence[FloorRow]) -> str:

@@ -211,3 +211,70 @@ def test_json_on_github_holds_no_command_and_the_same_data(folders, tmp_path, mo
     assert "##[error]forged" in json.loads(out)["rows"][0]["title"]
     assert "##[" not in out
     assert json.loads(out)["exit_code"] == 3
+
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\n::error::forged##[add-path]x"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--baseline", "nowhere"],
+        ["--floor", "ta/fgsm=0.5"],
+        ["--floor", f"{HOSTILE}/fgsm=0.5"],
+        ["--baseline", HOSTILE],
+        ["--floor", "at/fgsm=0.5", "--alpha", 2],
+        ["--floor", "at/fgsm=0.5", "--results", "nowhere"],
+        [],
+    ],
+)
+def test_a_mistake_takes_the_place_of_an_older_green_report(folders, words, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    files = ["--junit", "gate.xml", "--markdown", "gate.md"]
+    assert bench("gate", "--floor", "at/fgsm=0", "--results", folders / "good", *files, "--badge", "b.svg") == 0
+    capsys.readouterr()
+
+    assert bench("gate", "--results", folders / "good", *words, *files, "--badge", "b.svg") == 2
+    told = capsys.readouterr()
+    assert bench("gate", "--results", folders / "good", *words, "--badge", "b.json", "--no-annotations") == 2
+    line = " ".join(told.err.removeprefix("bench: ").split())
+    suite = ET.parse("gate.xml").getroot()[0]  # noqa: S314  (made here)
+    (case,) = suite.iter("testcase")
+
+    assert told.err.count("\n") == 1
+    assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
+    assert (case.get("name"), case[0].tag) == ("comparison", "error")
+    if HOSTILE not in words[-1:] and f"{HOSTILE}/fgsm=0.5" not in words:
+        assert case[0].get("message") == line
+    comment = Path("gate.md").read_text()
+    assert comment.startswith("<!-- atop-bench gate -->\n### ❌ bench gate: could not be compared: <code>")
+    assert "<img" not in comment
+    assert comment.count("\n") == 2
+    assert Path("summary.md").read_text().count(comment) == 2
+    assert "not comparable" in ET.parse("b.svg").getroot().get("aria-label")  # noqa: S314  (made here)
+    badge = json.loads(Path("b.json").read_text())
+    assert (badge["message"], badge["color"]) == ("not comparable", "lightgrey")
+    (annotation,) = told.out.splitlines()
+    assert annotation.startswith("::error title=bench gate%3A not-comparable::comparison: ")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["--badge", "badge.png"], ["--badge", "gate.md"], ["--summary", "file/x.md"], ["--junit", "gate.md"]]
+)
+def test_a_mistake_in_the_name_of_a_file_writes_none(folders, words, capsys):
+    Path("file").touch()
+    Path("gate.md").write_text("mine")
+
+    assert bench("gate", "--baseline", "nowhere", "--results", folders / "good", "--markdown", "gate.md", *words) == 2
+    assert Path("gate.md").read_text() == "mine"
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "gate.md"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mistake_with_json_leaves_the_screen_to_its_readers(folders, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    assert bench("gate", "--baseline", "nowhere", "--results", folders / "good", "--json") == 2
+    assert capsys.readouterr().out == ""

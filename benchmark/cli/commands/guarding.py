@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from bench.cli.help import Commands
-from bench.cli.options import choosing, completing, reading, shared
+from bench.cli.options import Command, choosing, completing, reading, shared
 from bench.cli.root import AsJson, app
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.api.results import Results
@@ -24,7 +25,24 @@ def _sound(**options: Any) -> None:  # noqa: ANN401  (those of the command)
     require_sound(**options)
 
 
+def _reporting(command: Command) -> Command:
+    """Return the command so that a mistake is in the report, too, wherever it is found."""
+
+    @wraps(command)
+    def called(**given: Any) -> int:  # noqa: ANN401  (those of the command)
+        try:
+            return command(**given)
+        except BenchError as error:
+            from bench.cli.gate import report_mistake
+
+            report_mistake(str(error), **given)
+            raise
+
+    return called
+
+
 @app.command()
+@_reporting
 @partial(reading, require=_sound)
 def gate(
     baseline: Annotated[

@@ -41,6 +41,8 @@ def junit(report: GateReport) -> str:
 
 
 def _properties(report: GateReport) -> dict[str, str]:
+    if report.mistake:  # the promises may be what is wrong
+        return {"exit_code": str(report.exit_code), "conclusion": report.conclusion}
     return {
         "alpha": str(report.alpha),
         "min_effect": str(report.min_effect),

@@ -31,6 +31,10 @@ def markdown(report: GateReport, *, limit: int = LIMIT) -> str:
         report: what to tell.
         limit: characters it may have; what does not fit is counted in a line at the end.
     """
+    if report.mistake:
+        # A name in it may be as long as anything; cut before it is escaped, no entity is halved.
+        said = for_markdown(report.mistake[: limit // 16])
+        return f"{MARKER}\n### ❌ bench {report.conclusion}: {said}\n"
     lines = [MARKER, f"### {'✅' if report.exit_code == 0 else '❌'} bench {report.conclusion}", ""]
     lines += [f"- {for_markdown(line)}" for line in (*report.trouble, *report.notes)]
     lines += [f"- {report.sensitivity}"] if report.sensitivity else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report.gate_report import FloorRow, GateReport, GateRow, Standing
+from bench.report.gate_report import FloorRow, GateReport, GateRow, Standing, mistaken
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -39,6 +39,7 @@ REPORTS = {
     "underpowered": GateReport((OK,), notes=("only the 16 images both sides have are compared",), detectable=0.2),
     "underpowered, allowed": GateReport((OK,), detectable=0.2, allow_underpowered=True),
     "blind": GateReport((OK,)),
+    "mistake": mistaken("baseline folder 'basline' does not exist"),
 }
 STATUSES = {
     "green": 0,
@@ -52,6 +53,7 @@ STATUSES = {
     "underpowered": 4,
     "underpowered, allowed": 0,
     "blind": 4,
+    "mistake": 2,
 }
 
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.report.ci.escaping import for_markdown
 from bench.report.ci.markdown import LIMIT, MARKER, markdown
 from bench.report.gate_report import GateReport
 from tests.report.ci.reports import FELL, HOSTILE, OK, REPORTS, hostile
@@ -36,7 +37,8 @@ def test_the_heading_is_the_verdict_and_rows_have_as_many_cells_as_their_head(ki
     report = REPORTS[kind]
     text = markdown(report)
 
-    assert text.splitlines()[1] == f"### {'❌' if report.exit_code else '✅'} bench {report.conclusion}"
+    mistake = f": {for_markdown(report.mistake)}" if report.mistake else ""
+    assert text.splitlines()[1] == f"### {'❌' if report.exit_code else '✅'} bench {report.conclusion}{mistake}"
     assert len(table(text)) == len(report.rows) + len(report.floors) + bool(report.rows) + bool(report.floors)
     for row in table(text):
         assert len(row) == (7 if report.rows and not report.floors else 6 if not report.rows else len(row))
