@@ -200,7 +200,8 @@ class Results(Outputs, Sequence[Result]):
 
         Args:
             baseline: results, or the folder they lie in; needed unless there are `floors`.
-            **promises: `floors`, `alpha`, `min_effect`, `must_detect`, `allow_underpowered`, as of `bench.gate`.
+            **promises: `floors`, `alpha`, `min_effect`, `must_detect`, `allow_underpowered` and `no_failed`, as of
+                `bench.gate`.
         """
         from bench.api.stored import gate
 

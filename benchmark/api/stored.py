@@ -45,6 +45,7 @@ def gate(
     min_effect: float = 0.01,
     must_detect: float = 0.15,
     allow_underpowered: bool = False,
+    no_failed: bool = False,
 ) -> GateReport:
     """Compare two sets of results image by image: has robust accuracy really dropped?
 
@@ -57,6 +58,8 @@ def gate(
         min_effect: the smallest drop that can fail, as a share: 0.01 is one point.
         must_detect: the drop that must be caught with 80 % power, as a share.
         allow_underpowered: whether the exit code is 0 even if there are too few images to catch that drop.
+        no_failed: whether the exit code is 3 if any cell of `results` failed or is missing, even one that neither the
+            baseline nor a floor holds.
 
     Returns:
         The rows, the lines of a report, and `exit_code`: 0, or 1 for a regression or a broken floor, 2 if nothing
@@ -86,6 +89,7 @@ def gate(
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
         floors=least,
+        no_failed=no_failed,
         seconds=new.store.seconds,
     )
 

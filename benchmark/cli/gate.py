@@ -96,6 +96,7 @@ def gate(
     must_detect: float,
     allow_underpowered: bool,
     *,
+    no_failed: bool = False,
     quiet: bool = False,
     as_json: bool = False,
     annotate: bool | None = None,
@@ -113,6 +114,7 @@ def gate(
         min_effect=min_effect,
         must_detect=must_detect,
         allow_underpowered=allow_underpowered,
+        no_failed=no_failed,
     )
     write_files(report, junit_file=junit, markdown_file=markdown, summary=_summary(summary), badge=badge)
     if as_json:

@@ -27,7 +27,7 @@ from bench.report.floors import Floor, hold
 from bench.report.gate_report import POWER, GateReport, GateRow, Standing, Verdict
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Cell, Result
-from bench.results.outcome import Done, Failed, Skipped, Verdicts
+from bench.results.outcome import Done, Failed, Outcome, Skipped, Verdicts
 from bench.results.pairing import only, pairs_of
 from bench.results.stats import holm, sign_flip, smallest_detectable_drop
 
@@ -46,6 +46,7 @@ def compare(
     must_detect: float = 0.15,
     allow_underpowered: bool = False,
     floors: Sequence[Floor] = (),
+    no_failed: bool = False,
     seconds: Callable[[Cell], float] = lambda _: 0.0,
 ) -> GateReport:
     """Compare two runs cell by cell.
@@ -59,6 +60,7 @@ def compare(
         must_detect: the drop that must be caught with 80 % chance, in (0, 1].
         allow_underpowered: exit 0 instead of 4 if it would not be caught.
         floors: accuracies that the candidate must not fall below.
+        no_failed: refuse cells of the candidate that failed or are missing even where nothing holds them.
         seconds: how long measuring a cell of the candidate took; only for readers of the report.
 
     Raises:
@@ -72,6 +74,8 @@ def compare(
     findings = _Findings(seconds)
     if baseline is not None:
         findings.compare(baseline, candidate)
+    if no_failed:
+        findings.require_finished(candidate)
     findings.absent += [f"floor {row.title}: {row.reason}" for row in held if row.verdict == "absent"]
     rows = _judged(findings.rows, alpha, min_effect)
     return GateReport(
@@ -127,6 +131,19 @@ class _Findings:
         # A new defense or attack is no regression, but it must not look gated.
         if extra:
             self.notes[f"{len(extra)} cells of the candidate have no baseline and are not gated"] = None
+
+    def require_finished(self, candidate: Sequence[Result]) -> None:
+        """Count cells of the candidate that failed or are missing as absent, unless a row says so already."""
+        told = {(row.title, row.dataset) for row in self.rows if row.verdict != "ok"}
+        blocked = _blocked(candidate)
+        for result in candidate:
+            part, title = result.cell.slice, result.cell.title
+            if isinstance(result.outcome, Done | Skipped) or (title, part.dataset) in told:
+                continue
+            message = blocked.get((part.dataset, part.split, result.cell.defense.label))
+            why = f"blocked in the candidate: {message}" if message else _unfinished("candidate", result.outcome)
+            self.absent.append(f"{title}: {why}")
+            self.rows.append(GateRow(title, "absent", reason=why, dataset=part.dataset))
 
     def add(self, place: Place, old: Result, new: Result | None, blocked: str = "") -> None:
         title, dataset = old.cell.title, old.cell.slice.dataset
@@ -263,7 +280,10 @@ def _paired(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[A
 
 def _why_absent(old: Result, new: Result | None) -> str:
     sides = (("baseline", old.outcome), ("candidate", new.outcome if new else None))
-    side, outcome = next((side, outcome) for side, outcome in sides if not isinstance(outcome, Done))
+    return _unfinished(*next((side, outcome) for side, outcome in sides if not isinstance(outcome, Done)))
+
+
+def _unfinished(side: str, outcome: Outcome | None) -> str:
     match outcome:
         case Failed(error=error):
             return f"failed in the {side}: {' '.join(error.split())}"

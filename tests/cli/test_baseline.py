@@ -51,7 +51,8 @@ def test_a_baseline_is_reviewed_written_shown_and_then_gates(tmp_path, capsys):
         (["update", "--baseline", "base", "--results", "nowhere"], "does not exist"),
         (
             ["show", "--baseline", "nowhere"],
-            "baseline folder 'nowhere' does not exist: make it with 'bench baseline update --baseline nowhere --results FOLDER'",
+            "baseline folder 'nowhere' does not exist: "
+            "make it with 'bench baseline update --baseline nowhere --results FOLDER'",
         ),
         (["update", "--results", "one"], "--baseline"),
         (["update", "--baseline", "two", "--results", "one"], "1 cell of the baseline is not in 'one'"),

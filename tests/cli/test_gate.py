@@ -176,7 +176,8 @@ def test_a_failed_cell_is_status_3_with_its_error(capsys):
         ),
         (
             ["--baseline", "nowhere"],
-            "baseline folder 'nowhere' does not exist: make it with 'bench baseline update --baseline nowhere --results FOLDER'",
+            "baseline folder 'nowhere' does not exist: "
+            "make it with 'bench baseline update --baseline nowhere --results FOLDER'",
         ),
         (["--baseline", "empty"], "baseline folder 'empty' is empty: make it with 'bench baseline update"),
     ],

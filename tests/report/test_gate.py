@@ -615,3 +615,44 @@ def test_the_badge_quotes_what_an_archive_of_others_leaves():
 
     assert compare(_run(300), [*_run(300), archive]).standings == (Standing("at", 100 / N),)
     assert compare(_run(300), _run(300)).standings == (Standing("at", 300 / N),)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (None, "missing in the candidate"),
+        (Failed("RuntimeError: out of luck"), "failed in the candidate: RuntimeError"),
+    ],
+)
+@pytest.mark.parametrize("held", ["baseline", "floor"])
+def test_a_failed_cell_that_nothing_holds_fails_if_that_is_asked_for(outcome, why, held):
+    """One report decides: a status that something else raised would leave green reports beside a red check."""
+    candidate = [*_run(300), _result(outcome, attack="new"), _result(Skipped("no such pair"), attack="other")]
+    floors = (parse_floor("at/attack-0=0.1"),) if held == "floor" else ()
+    baseline = _run(300) if held == "baseline" else None
+
+    lenient = compare(baseline, candidate, floors=floors)
+    strict = compare(baseline, candidate, floors=floors, no_failed=True)
+
+    assert (lenient.exit_code, strict.exit_code) == (0, 3)
+    (row,) = [row for row in strict.rows if row.verdict == "absent"]
+    assert (row.title, row.dataset) == ("at x new (Linf:0.2)", "digits")
+    assert row.reason.startswith(why)
+    assert strict.absent == (f"{row.title}: {row.reason}",)
+    assert compare(baseline, _run(300), floors=floors, no_failed=True).exit_code == 0
+
+
+def test_a_cell_that_is_held_and_failed_is_told_once():
+    failed = [_result(Failed("boom"), attack="attack-0")]
+
+    assert compare(_run(300), failed, no_failed=True).absent == compare(_run(300), failed).absent
+
+
+def test_a_blocked_cell_that_was_never_computed_fails_with_the_message_of_the_check():
+    blocks = Finding("S01", "block", "3/512", "0", "S01: NaN logits")
+    new = replace(_result(None, attack="new", defense="other"), findings=(blocks,))
+
+    report = compare(_run(300), [*_run(300), new], no_failed=True)
+
+    assert report.exit_code == 3
+    assert report.absent == ("other x new (Linf:0.2): blocked in the candidate: S01: NaN logits",)

@@ -208,13 +208,42 @@ def test_cells_that_failed_are_for_the_gate_to_tell(workspace):
 @pytest.mark.parametrize("measured", [0, 3])
 def test_cells_that_failed_and_that_nobody_is_held_to_are_no_green_check(workspace, measured):
     """Floors and baselines name cells; one beside them that crashed must not vanish behind their status 0."""
-    program(workspace / "bin", "bench", f'case "$1" in run) exit {measured} ;; esac')
+    failing = f"exit {measured}"
+    program(
+        workspace / "bin",
+        "bench",
+        f'case "$1" in run) {failing} ;; gate) case " $* " in *" --no-failed "*) {failing} ;; esac ;; esac',
+    )
 
     run, outputs = gate(workspace)
 
     assert run.ok == (measured == 0)
     assert outputs["exit-code"] == str(measured)
-    assert ("cells have failed" in run.log) == (measured == 3)
+
+
+@pytest.mark.slow
+def test_a_cell_that_failed_is_in_the_report_and_the_check_is_of_the_same_color(workspace):
+    """A floor holds `standard`; the model beside it crashes under attack, and nobody is held to that."""
+    work = workspace / "work"
+    (work / "flaky.py").write_text(
+        "import torch\n\n\nclass Flaky(torch.nn.Module):\n    def forward(self, x):\n"
+        "        if len(x) > 8:\n            raise RuntimeError('out of luck')\n"
+        "        return x.flatten(1)[:, 20:30]\n\n\ndef build():\n    return Flaky()\n"
+    )
+    both = f"{GIVEN['defenses']},./flaky.py:build"
+
+    run, outputs = gate(workspace, defenses=both, baseline="", floor="model/standard=0.5")
+
+    assert not run.ok
+    assert outputs["exit-code"] == "3"
+    assert "flaky x fgsm (Linf:0.2)" in (work / outputs["markdown"]).read_text()
+    assert (work / outputs["markdown"]).read_text().splitlines()[1].startswith("### ❌")
+    suite = ET.parse(work / outputs["junit"]).getroot()[0]  # noqa: S314  (made here)
+    assert [case.get("name") for case in suite.iter("testcase") if case.find("error") is not None] == [
+        "flaky x fgsm (Linf:0.2)"
+    ]
+    assert "cells missing" in (work / outputs["badge"]).read_text()
+    assert "out of luck" in run.log
 
 
 def scripts(document):

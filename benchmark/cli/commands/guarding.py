@@ -63,6 +63,9 @@ def gate(
     ] = 0.01,
     must_detect: Annotated[float, typer.Option(help="Drop that must be caught with 80 % power.")] = 0.15,
     allow_underpowered: Annotated[bool, typer.Option("--allow-underpowered", help="Exit 0 instead of 4.")] = False,
+    no_failed: Annotated[
+        bool, typer.Option("--no-failed", help="Also fail, with 3, if any cell of the results failed or is missing.")
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML: a test case per cell.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown for a comment on a pull request.")] = None,
     summary: Annotated[
@@ -85,6 +88,7 @@ def gate(
         results,
         floor or (),
         *promises,
+        no_failed=no_failed,
         quiet=quiet,
         as_json=json,
         annotate=annotations,
