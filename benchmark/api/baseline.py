@@ -32,7 +32,7 @@ def update_baseline(
     Args:
         baseline: a folder; it is made where there is none. A file in it that is no result, such as a README, stays.
         results: the folder whose finished cells, checks and runs become the baseline.
-        dry_run: change nothing.
+        dry_run: change nothing; where the update would be refused for what it is not allowed, `refused` says why.
         allow_incomplete: even if cells of `results` are failed, missing or blocked; a gate refuses these.
         allow_removed: even if cells of the baseline are not in `results`: nobody is held to them any more.
 
@@ -47,17 +47,14 @@ def update_baseline(
     if not dry_run:
         folders.restore(old)
     folders.require_ours(old)
+    folders.require_apart(old, Path(results))
     before: Sequence[Result] = load(old).cells if old.is_dir() and any(old.iterdir()) else ()
     found = difference(before, new.cells, folders.unfinished(new.cells))
+    refused = _refused(found, results, allow_incomplete, allow_removed)
     if dry_run:
-        return found
-    removed = [change.title for change in found.changes if change.kind == "removed"]
-    if found.unfinished and not allow_incomplete:
-        why = f"{_cells(found.unfinished)} no baseline ({_first(found.unfinished)})"
-        raise BenchError(f"{why}: finish them with 'bench run', or pass --allow-incomplete")
-    if removed and not allow_removed:
-        why = f"{_cells(removed, ' of the baseline')} not in {str(results)!r} ({_first(removed)})"
-        raise BenchError(f"{why}: run them, too, or pass --allow-removed")
+        return replace(found, refused=refused)
+    if refused:
+        raise BenchError(refused)
     folders.replace(old, Path(results), folders.documents(Path(results), new.cells))
     return replace(found, written=True)
 
@@ -85,6 +82,17 @@ def _require_room(baseline: Path) -> None:
             return
         if os.path.lexists(part):
             raise BenchError(f"--baseline {str(baseline)!r}: {part.name!r} is a file: name a folder")
+
+
+def _refused(found: Difference, results: Folder, allow_incomplete: bool, allow_removed: bool) -> str:
+    removed = [change.title for change in found.changes if change.kind == "removed"]
+    if found.unfinished and not allow_incomplete:
+        why = f"{_cells(found.unfinished)} no baseline ({_first(found.unfinished)})"
+        return f"{why}: finish them with 'bench run', or pass --allow-incomplete"
+    if removed and not allow_removed:
+        why = f"{_cells(removed, ' of the baseline')} not in {str(results)!r} ({_first(removed)})"
+        return f"{why}: run them, too, or pass --allow-removed"
+    return ""
 
 
 def _cells(lines: Sequence[str], which: str = "") -> str:

@@ -53,11 +53,13 @@ class Difference:
         changes: every cell of either side that is not skipped on both.
         unfinished: a line for each cell of the new one that nobody could be held to.
         written: whether the baseline has been replaced.
+        refused: why an update would not be written, and the remedy; empty if it would be.
     """
 
     changes: tuple[Change, ...]
     unfinished: tuple[str, ...] = ()
     written: bool = False
+    refused: str = ""
 
     def __repr__(self) -> str:
         return self.text()

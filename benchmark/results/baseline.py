@@ -92,9 +92,8 @@ def replace(baseline: Path, root: Path, documents: Sequence[Path]) -> None:
     Raises:
         BenchError: a document is damaged, one folder lies in the other, or what is to be replaced is no results folder.
     """
+    require_apart(baseline, root)
     baseline, root = baseline.resolve(), root.resolve()
-    if baseline == root or baseline in root.parents or root in baseline.parents:
-        raise BenchError(f"{str(baseline)!r} and {str(root)!r} lie in each other: name two folders")
     restore(baseline)
     require_ours(baseline)
     baseline.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +127,13 @@ def require_ours(baseline: Path) -> None:
     ours = (baseline / "runs").is_dir() or (baseline / "matrix.json").is_file()
     if baseline.is_dir() and any(baseline.iterdir()) and not ours:
         raise BenchError(f"{str(baseline)!r} is no results folder: name a new or empty one, or an earlier baseline")
+
+
+def require_apart(baseline: Path, root: Path) -> None:
+    """Raise a BenchError if one of two folders is the other or lies in it."""
+    baseline, root = baseline.resolve(), root.resolve()
+    if baseline == root or baseline in root.parents or root in baseline.parents:
+        raise BenchError(f"{str(baseline)!r} and {str(root)!r} lie in each other: name two folders")
 
 
 def _foreign(baseline: Path) -> list[Path]:

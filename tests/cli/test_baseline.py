@@ -68,3 +68,34 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, words, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+@pytest.mark.parametrize("why", ["removed", "incomplete", "nested"])
+def test_a_dry_run_ends_as_the_update_would(tmp_path, why, allowed, capsys):
+    evaluated(tmp_path / "one", 0, "fgsm")
+    evaluated(tmp_path / "two", 0, "fgsm,noise")
+    words = ["--baseline", "one", "--results", "two"]
+    if why == "removed":
+        words = ["--baseline", "two", "--results", "one"]
+    elif why == "incomplete":
+        next((tmp_path / "two").rglob("noise.*.json")).unlink()
+    else:
+        words = ["--baseline", "one", "--results", "one"]
+    words += [f"--allow-{why}"] if allowed and why != "nested" else []
+    capsys.readouterr()
+
+    status = bench("baseline", "update", *words, "--dry-run")
+    told = capsys.readouterr()
+    as_json = bench("baseline", "update", *words, "--dry-run", "--json")
+    data = capsys.readouterr().out
+    real = bench("baseline", "update", *words)
+    message = capsys.readouterr().err.removeprefix("bench: ")
+
+    assert status == as_json == real == (0 if allowed and why != "nested" else 2)
+    if why == "nested":
+        assert "lie in each other" in told.err
+        return
+    assert json.loads(data)["refused"] == message.rstrip("\n")
+    assert (f"would be refused: {message}" in told.out) == (not allowed)
+    assert (f"--allow-{why}" in told.out) == (not allowed)
