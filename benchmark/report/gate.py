@@ -36,6 +36,9 @@ Place = tuple[str, str, str, str, str]
 # A defense on a set of images: the first three of a place.
 Owner = tuple[str, str, str]
 
+# Of cells that are not gated, so many are named.
+_NAMED = 5
+
 
 def compare(
     baseline: Sequence[Result] | None,
@@ -108,13 +111,13 @@ class _Findings:
     def compare(self, baseline: Sequence[Result], candidate: Sequence[Result]) -> None:
         # What an archive brings to light about a defense holds for all of its numbers.
         blocked = {"baseline": _blocked(baseline), "candidate": _blocked(candidate)}
-        archives = sum(each.cell.attack.access == ACCESS for each in (*baseline, *candidate))
+        archives = [each.cell.title for each in (*baseline, *candidate) if each.cell.attack.access == ACCESS]
         # Made against one set of weights, so that they say nothing of another; no run could compute them again.
         baseline, candidate = (
             [each for each in side if each.cell.attack.access != ACCESS] for side in (baseline, candidate)
         )
         if archives:
-            self.notes[f"{archives} cells of archives of others are not gated"] = None
+            self.notes[_named(archives, " of archives of others", "is not gated", "are not gated")] = None
         before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
         self.trouble += [*_vintages(baseline, "baseline"), *_vintages(candidate, "candidate")]
         for place, old in before.items():
@@ -130,7 +133,9 @@ class _Findings:
         extra = [place for place, new in after.items() if place not in before and not isinstance(new.outcome, Skipped)]
         # A new defense or attack is no regression, but it must not look gated.
         if extra:
-            self.notes[f"{len(extra)} cells of the candidate have no baseline and are not gated"] = None
+            titles = [after[place].cell.title for place in extra]
+            verbs = ("has no baseline and is not gated", "have no baseline and are not gated")
+            self.notes[_named(titles, " of the candidate", *verbs)] = None
 
     def require_finished(self, candidate: Sequence[Result]) -> None:
         """Count cells of the candidate that failed or are missing as absent, unless a row says so already."""
@@ -177,6 +182,13 @@ class _Findings:
     def _test(self, title: str, cell: Cell, old: Counts, new: Counts, seconds: float = 0.0) -> None:
         row = _tested(title, old, new, cell.draws)
         self.rows.append(replace(row, dataset=cell.slice.dataset, seconds=seconds))
+
+
+def _named(titles: Sequence[str], which: str, one: str, several: str) -> str:
+    """Return a note on some cells that names the first of them; a title of two sides is that of one cell."""
+    titles = list(dict.fromkeys(titles))
+    named = ", ".join(titles[:_NAMED]) + (f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else "")
+    return f"{len(titles)} cell{'' if len(titles) == 1 else 's'}{which} {one if len(titles) == 1 else several}: {named}"
 
 
 def _by_place(results: Sequence[Result], side: str) -> dict[Place, Result]:

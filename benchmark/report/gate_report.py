@@ -247,7 +247,13 @@ class GateReport:
             return f"gate: UNDERPOWERED, a drop of {100 * self.must_detect:.1f} points could pass unseen: {hope}"
         parts = [f"no regression in {len(self.gated)} cells"] if self.rows else []
         parts += [f"{_counted(self.floors)} held"] if self.floors else []
-        return f"gate: {', '.join(parts)}"
+        return f"gate: {', '.join(parts)}{self._better}"
+
+    @property
+    def _better(self) -> str:
+        """Return the advice to hold a defense to what it reached; none beside trouble, which would be held to, too."""
+        count = len(self.improvements)
+        return f"; {count} improved: raise the baseline with 'bench baseline update'" if count else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that is printed as plain data; accuracies and drops are shares in [0, 1]."""

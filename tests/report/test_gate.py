@@ -269,7 +269,33 @@ def test_cells_without_a_baseline_are_counted_in_a_note():
     report = compare(_run(300), [*_run(300, 10), _result(Skipped("no"), threat=L2)])
 
     assert report.exit_code == 0
-    assert report.notes == ("1 cells of the candidate have no baseline and are not gated",)
+    assert report.notes == ("1 cell of the candidate has no baseline and is not gated: at x attack-1 (Linf:0.2)",)
+
+
+@pytest.mark.parametrize(("count", "end"), [(2, "attack-1 (Linf:0.2), at x attack-2 (Linf:0.2)"), (5, ""), (8, "")])
+def test_the_first_five_cells_that_are_not_gated_are_named(count, end):
+    (note,) = compare(_run(300), _run(300, *[10] * count)).notes
+
+    assert note.startswith(f"{count} cells of the candidate have no baseline and are not gated: at x attack-1 (Linf")
+    assert note.count("at x ") == min(count, 5)
+    assert note.endswith(" and 3 more" if count == 8 else end or "at x attack-5 (Linf:0.2)")
+
+
+def test_an_archive_of_both_sides_is_one_cell_that_is_not_gated():
+    archive = _changed(_result(_done(100), attack="import:smith"), "attack", access=ACCESS)
+
+    assert compare(*[[*_run(300), archive]] * 2).notes == (
+        "1 cell of archives of others is not gated: at x import:smith (Linf:0.2)",
+    )
+
+
+def test_after_an_improvement_the_conclusion_says_how_the_baseline_is_raised():
+    """Only of a gate that passes: a baseline that is raised beside a regression would hold that, too."""
+    advice = "; 1 improved: raise the baseline with 'bench baseline update'"
+
+    assert compare(_run(200, 300), _run(260, 300)).conclusion == f"gate: no regression in 3 cells{advice}"
+    assert "improved" not in compare(_run(200, 300), _run(260, 200)).conclusion
+    assert "improved" not in compare(_run(200, 300), _run(200, 300)).conclusion
 
 
 def test_trouble_is_reported_in_order_of_how_little_can_be_said():
