@@ -127,7 +127,8 @@ class GateItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, f"{NAME}::{self.name}"
+        # No end of the node id: pytest -v would take it for the path of a function, and its points for levels of that.
+        return self.path, None, f"{NAME}: {self.name}"
 
 
 class Regressed(Exception):

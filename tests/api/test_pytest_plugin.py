@@ -75,6 +75,22 @@ def test_each_cell_is_a_test_beside_those_of_the_user(run):
     )
 
 
+def test_the_names_are_whole_however_much_pytest_says(run, folders):
+    """A point in a size is a point: pytest takes the end of a node id for the path of a function."""
+    if not (folders / "tenth").exists():
+        model = {"net": Templates(seed=0)}
+        bench.evaluate(
+            model, "noise", "Linf:0.1", dataset=own(160), checks="none", watcher=Watcher(), results=folders / "tenth"
+        )
+
+    for words in (["-v"], ["-vv"]):
+        _, out, outcomes = run(*words, candidate="tenth", baseline="tenth")
+
+        assert f"{NAME}::net x noise (Linf:0.1)" in outcomes
+        assert re.search(rf"^{NAME}::net x noise \(Linf:0\.1\)( <- \.)? PASSED", out, re.M), out
+        assert "0::1" not in out
+
+
 def test_a_regression_fails_with_the_line_of_the_gate_and_nothing_else(run, tmp_path):
     status, out, outcomes = run("--junitxml=out.xml", candidate="weak")
 
