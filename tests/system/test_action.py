@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -112,11 +113,81 @@ def test_an_unchanged_model_passes_and_a_weakened_one_fails_by_the_action(worksp
     assert run.used[1][1] == {"name": "robustness", "path": "bench-gate\nnew\n", "if-no-files-found": "ignore"}
 
 
+# As much of `gh api` as the workflow needs: the comments that are there, and a line for each that is written.
+GH = r"""
+cd "$(dirname "$0")"
+case " $* " in
+*" --method "*)
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --method) method="$2"; shift ;;
+        --field) body="${2#body=@}"; shift ;;
+        repos/*) place="$1" ;;
+        esac
+        shift
+    done
+    case "$body" in /*) ;; *) body="../work/$body" ;; esac
+    jq -c -n --arg method "$method" --arg place "$place" --rawfile body "$body" '[$method, $place, $body]' >> written
+    ;;
+*)
+    while [ "$1" != --jq ]; do shift; done
+    jq -r "$2" comments
+    ;;
+esac
+"""
+
+
+def github(workspace, comments):
+    """A `gh` that knows these comments, as pairs of who wrote it and what."""
+    program(workspace / "bin", "gh", GH)
+    told = [{"id": 100 + i, "user": {"login": who}, "body": body} for i, (who, body) in enumerate(comments)]
+    (workspace / "bin" / "comments").write_text(json.dumps(told))
+    (workspace / "bin" / "written").touch()
+
+
+def written(workspace):
+    return [json.loads(line) for line in (workspace / "bin" / "written").read_text().splitlines()]
+
+
+BOT, MARK = "github-actions[bot]", "<!-- atop-bench gate -->\n"
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="gh has it inside")
+@pytest.mark.parametrize(
+    ("comments", "request_"),
+    [
+        ([], ("POST", "repos/me/mine/issues/7/comments")),
+        (
+            [(BOT, "coverage 93 %"), ("somebody", f"{MARK}mine"), (BOT, f"> {MARK}quoted")],
+            ("POST", "repos/me/mine/issues/7/comments"),
+        ),
+        ([(BOT, f"{MARK}old"), (BOT, "coverage 93 %")], ("PATCH", "repos/me/mine/issues/comments/100")),
+    ],
+)
+@pytest.mark.parametrize("report", [True, False])
+def test_the_comment_of_the_example_replaces_its_own_and_no_other(workspace, comments, request_, report):
+    """Other bots and people write comments, too; and where nothing could be measured, an old verdict must not stay."""
+    step = WORKFLOW["jobs"]["gate"]["steps"][-1]
+    context = {"github.event_name": "pull_request", "github.event.pull_request.number": "7", "github.token": "x"}
+    if report:
+        (workspace / "work" / "comment.md").write_text(f"{MARK}### new `$(touch stolen)`\n")
+        context["steps.bench.outputs.markdown"] = "comment.md"
+    github(workspace, comments)
+
+    run = run_steps([step], context, workspace / "work", {**environment(workspace), "GITHUB_REPOSITORY": "me/mine"})
+
+    ((method, place, body),) = written(workspace)
+    assert run.logs == [""]
+    assert (method, place) == request_
+    assert body.startswith(f"{MARK}### {'new `$(touch stolen)`' if report else '❌ bench run ended before'}")
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("jq") is None, reason="gh has it inside")
 def test_the_example_workflow_comments_on_the_pull_request_whatever_the_verdict(workspace):
     """With the model that its first lines tell the reader to make a baseline of."""
     work = workspace / "work"
-    program(workspace / "bin", "gh", 'printf "%s\\n" "$@" >> gh.txt; cat "$7" >> gh.txt')
+    github(workspace, [])
     (step,) = [step for step in WORKFLOW["jobs"]["gate"]["steps"] if "atop-bench" in step.get("uses", "")]
     given = {"source": "none", "run-args": "--checks none --executor local"}
     measured(workspace, attacks=step["with"]["attacks"], n=step["with"]["n"])
@@ -128,16 +199,14 @@ def test_the_example_workflow_comments_on_the_pull_request_whatever_the_verdict(
         run.logs += inner.logs
         return inner.ok, outputs
 
-    run = run_steps(
-        WORKFLOW["jobs"]["gate"]["steps"], context, work, environment(workspace), [("OWNER/atop-bench", ours)]
-    )
+    there = {**environment(workspace), "GITHUB_REPOSITORY": "me/mine"}
+    run = run_steps(WORKFLOW["jobs"]["gate"]["steps"], context, work, there, [("OWNER/atop-bench", ours)])
 
     assert not run.ok
     assert run.outputs["bench"]["exit-code"] == "1"
-    said = (work / "gh.txt").read_text()
-    assert said.startswith(
-        "pr\ncomment\n7\n--edit-last\n--create-if-none\n--body-file\nbench-gate/comment.md\n<!-- atop-bench gate"
-    )
+    ((method, place, body),) = written(workspace)
+    assert (method, place) == ("POST", "repos/me/mine/issues/7/comments")
+    assert body == (work / "bench-gate" / "comment.md").read_text()
     assert "BELOW THE FLOOR" in run.log
 
 
