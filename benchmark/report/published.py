@@ -152,7 +152,9 @@ def render(found: Sequence[Beside]) -> str:
     header = ["defense", "column", "dataset", "published", "n", "ours", "n", "ours - published", "notes"]
     page = screen_width(PAGE)
     text = draw_table(header, lines, screen_width(), right=(3, 4, 5, 6, 7), text=(0, 1), named=2)
-    about = [ABOUT]
+    measured = sum(each.ours is not None for each in found)
+    about = [] if measured == len(found) else [f"{measured} of {len(found)} have a number of ours among these results."]
+    about += [ABOUT]
     about += [ABOUT_BOUND] if any(each.state == "partial" for each in found) else []
     about += [ABOUT_SECOND_HAND] if not all(each.published.verified for each in found) else []
     about += [ABOUT_ALARMED] if any(each.alarmed and each.ours for each in found) else []

@@ -141,6 +141,14 @@ def test_what_has_no_number_has_no_difference(change, state, shown):
     assert (told["ours"], told["difference"], told["state"]) == (None, None, state)
 
 
+def test_it_says_how_many_values_have_a_number_of_ours():
+    """A table of dashes would leave a reader in search of his own numbers."""
+    here, elsewhere = compare([result_of(64)]), compare([result_of(64)], replace(VALUE, defense="nobody"))
+
+    assert "1 of 2 have a number of ours" in render([*here, *elsewhere])
+    assert "have a number of ours" not in render(here)
+
+
 def test_a_blocked_standard_accuracy_is_none_either():
     standard = replace(VALUE, attack="", column="standard", threat="")
 
