@@ -41,9 +41,9 @@ def require_sound(
         parse_floor(text)
     if baseline is None and not floor:
         raise BenchError("nothing to hold the results to: give --baseline FOLDER or --floor DEFENSE/ATTACK=SHARE")
-    api.require_baseline(baseline)
     if baseline is not None and baseline.resolve() == results.resolve():
         raise BenchError(f"--baseline and --results are both {str(results)!r}, which never drops: name two folders")
+    api.require_baseline(baseline)
     _require_names({"badge": badge, **options}, baseline, results)
 
 
