@@ -15,10 +15,11 @@ from bench.catalogue.study import read as read_study
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, unknown
 from bench.results import frame, known, ranking
-from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Judge, Score, Which, by_slice, defense_rows
+from bench.results.accuracy import WORST_CASES, DefenseRow, Score, Which, by_slice, defense_rows
 from bench.results.cell import Cell, Result
 from bench.results.filter import Filter, left_out
 from bench.results.finding import Finding
+from bench.results.judging import Accuracy, Judge
 from bench.results.outcome import Failed
 from bench.results.ranking import Ranked
 from bench.results.store import Store

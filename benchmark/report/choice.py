@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError, unknown
-from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, Which
+from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Score, Which
+from bench.results.judging import Judge
 from bench.results.known import best_known
 from bench.results.outcome import Done
 from bench.threats import CORRUPTION, ThreatModel

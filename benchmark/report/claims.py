@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from bench.catalogue.study import AttackProtocol, Claim, Study
 from bench.report.columns import PAGE, draw_table, prose, screen_width
 from bench.report.render import ALARM
-from bench.results.accuracy import Accuracy, Column, DefenseRow, accuracy_of, defense_rows
+from bench.results.accuracy import Column, DefenseRow, defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Accuracy, accuracy_of
 from bench.results.outcome import Done, Skipped
 from bench.results.stats import holm, sign_flip
 

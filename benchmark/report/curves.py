@@ -14,8 +14,8 @@ from bench.errors import BenchError
 from bench.report.columns import draw_table, prose, screen_width
 from bench.report.render import BOUND
 from bench.results import csv_file
-from bench.results.accuracy import Accuracy, accuracy_of, judges
 from bench.results.cell import Cell, Result, Slice
+from bench.results.judging import Accuracy, accuracy_of, judges
 from bench.results.outcome import Done, Verdicts
 from bench.threats import show_fraction
 

@@ -16,8 +16,9 @@ from bench.report.columns import PAGE, draw_table, prose, screen_width
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND
 from bench.results import csv_file
-from bench.results.accuracy import Accuracy, State
+from bench.results.accuracy import State
 from bench.results.cell import Result
+from bench.results.judging import Accuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

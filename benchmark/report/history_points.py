@@ -9,8 +9,8 @@ from bench.report.gate import compare
 from bench.report.gate_report import GateRow
 from bench.report.history import LETTERS, Change, History, HistoryRow, Place, Point, Stage, Verdict
 from bench.report.plain import flat
-from bench.results.accuracy import accuracy_of, judges
 from bench.results.cell import Cell, Result
+from bench.results.judging import accuracy_of, judges
 from bench.results.outcome import Done, Failed, Skipped
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from bench.catalogue.study import CONTROL, Rung, Study
 from bench.report.columns import PAGE, draw_table, prose, screen_width
-from bench.results.accuracy import Accuracy, DefenseRow, Judge, accuracy_of, defense_rows, judges
+from bench.results.accuracy import DefenseRow, defense_rows
 from bench.results.cell import Cell, Result
+from bench.results.judging import Accuracy, Judge, accuracy_of, judges
 from bench.results.outcome import Done, Outcome
 from bench.results.stats import holm, sign_flip
 from bench.threats import ThreatModel

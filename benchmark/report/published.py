@@ -16,8 +16,9 @@ from bench.catalogue.study import Study
 from bench.report.columns import PAGE, draw_table, prose, screen_width
 from bench.report.plain import flat
 from bench.report.render import ALARM
-from bench.results.accuracy import WORST_CASES, Accuracy, DefenseRow, Score, State, defense_rows
+from bench.results.accuracy import WORST_CASES, DefenseRow, Score, State, defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Accuracy
 from bench.results.printed import PrintedNumber
 from bench.results.stats import Interval, newcombe
 

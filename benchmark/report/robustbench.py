@@ -18,7 +18,8 @@ from bench._system import write_whole
 from bench.errors import BenchError
 from bench.report.plain import flat
 from bench.results import known
-from bench.results.accuracy import Column, DefenseRow, Judge
+from bench.results.accuracy import Column, DefenseRow
+from bench.results.judging import Judge
 from bench.results.outcome import Done
 from bench.threats import ThreatModel
 from bench.types import Card

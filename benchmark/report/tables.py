@@ -14,9 +14,10 @@ from bench.report.comparison import resolution
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN, Table, TableCell
 from bench.results import known
-from bench.results.accuracy import Column, DefenseRow, Judge, Score, by_slice, defense_rows
+from bench.results.accuracy import Column, DefenseRow, Score, by_slice, defense_rows
 from bench.results.advice import attacks_for
 from bench.results.cell import Result
+from bench.results.judging import Judge
 from bench.results.outcome import Done
 from bench.results.ranking import not_outdone
 

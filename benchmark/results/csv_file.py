@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench._system import write_whole
-from bench.results.accuracy import Accuracy
+from bench.results.judging import Accuracy
 
 
 def percentages(accuracy: Accuracy) -> dict[str, str]:

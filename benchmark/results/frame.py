@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.results import csv_file, known
-from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Judge, Score, Which, defense_rows
+from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Score, Which, defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Judge
 from bench.results.outcome import Cost, Done
 from bench.results.ranking import RowId, in_order, ranking, row_id
 

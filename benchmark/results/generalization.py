@@ -25,10 +25,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results.accuracy import DefenseRow, Judge, Score, defense_rows
+from bench.results.accuracy import DefenseRow, Score, defense_rows
 from bench.results.calibrations import ATA, CALIBRATED_ON, CLEAN_STAR, STAR
 from bench.results.cell import Result
 from bench.results.comparison import clean_counts
+from bench.results.judging import Judge
 from bench.results.ranking import in_order
 from bench.results.stats import Interval, paired_difference, wilson
 from bench.threats import ThreatModel, show_fraction

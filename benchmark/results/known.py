@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.results.accuracy import NO_ARCHIVE, Column, DefenseRow, Judge, Score
+from bench.results.accuracy import NO_ARCHIVE, Column, DefenseRow, Score
+from bench.results.judging import Judge
 from bench.results.outcome import Done
 from bench.results.stats import sign_flip
 from bench.threats import ThreatModel

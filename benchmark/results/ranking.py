@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.results import known
-from bench.results.accuracy import Accuracy, Column, DefenseRow, defense_rows
+from bench.results.accuracy import Column, DefenseRow, defense_rows
 from bench.results.cell import Cell, Result, Slice
+from bench.results.judging import Accuracy
 from bench.results.stats import holm, two_sided
 
 # The level of the family of all pairwise tests, after Holm's correction.

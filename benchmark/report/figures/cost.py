@@ -26,8 +26,9 @@ from bench.report.figures.style import (
     wrapped,
 )
 from bench.report.plain import flat
-from bench.results.accuracy import Accuracy, DefenseRow
+from bench.results.accuracy import DefenseRow
 from bench.results.cell import Result
+from bench.results.judging import Accuracy
 from bench.results.outcome import Done
 from bench.threats import ThreatModel
 

@@ -31,8 +31,9 @@ from bench.report.figures.style import (
     text_width,
     wrapped,
 )
-from bench.results.accuracy import WORST_CASES, DefenseRow, Judge
+from bench.results.accuracy import WORST_CASES, DefenseRow
 from bench.results.cell import Result
+from bench.results.judging import Judge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,7 +25,7 @@ from bench.report.figures.style import (
 )
 from bench.report.ladder import Ladder, Step
 from bench.report.plain import flat
-from bench.results.accuracy import Accuracy
+from bench.results.judging import Accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

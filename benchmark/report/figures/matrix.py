@@ -37,8 +37,9 @@ from bench.report.figures.style import (
 )
 from bench.report.figures.style import wrapped as wrap
 from bench.report.plain import flat
-from bench.results.accuracy import WORST_CASES, DefenseRow, Judge
+from bench.results.accuracy import WORST_CASES, DefenseRow
 from bench.results.cell import Result
+from bench.results.judging import Judge
 from bench.threats import CORRUPTION
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from bench.errors import BenchError, unknown
 from bench.report.plain import flat
 from bench.report.render import ALARM, BOUND, SEEN
 from bench.report.tables import part_of
-from bench.results.accuracy import Accuracy, DefenseRow, Judge, Score, defense_rows
+from bench.results.accuracy import DefenseRow, Score, defense_rows
 from bench.results.cell import Result, Slice
+from bench.results.judging import Accuracy, Judge
 from bench.results.known import best_known
 
 BLOCKED = "BLOCK"

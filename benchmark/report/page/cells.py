@@ -15,8 +15,9 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.report.page.matrix import interval
 from bench.report.plain import flat
-from bench.results.accuracy import Accuracy, defense_rows
+from bench.results.accuracy import defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Accuracy
 
 # Rows of one cell: an attack, an archive of others, or a corruption, which no adversary chose.
 _CELLS = ("attack", "import", "corruption")

@@ -10,8 +10,9 @@ from bench.report.choice import Place, archives, places
 from bench.report.comparison import resolution
 from bench.report.plain import flat
 from bench.report.tables import GENERAL, make_table
-from bench.results.accuracy import DefenseRow, Judge, defense_rows
+from bench.results.accuracy import DefenseRow, defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Judge
 
 # The shades of the map: one for every five points.
 LEVELS = 21

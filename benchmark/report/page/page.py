@@ -27,10 +27,11 @@ from bench.report.page.standings import Standings, standings
 from bench.report.plain import flat
 from bench.report.tables import ENOUGH
 from bench.results import csv_file, frame
-from bench.results.accuracy import Accuracy, defense_rows
+from bench.results.accuracy import defense_rows
 from bench.results.cell import Result
 from bench.results.comparison import POWER
 from bench.results.housekeeping import RunRecord
+from bench.results.judging import Accuracy
 from bench.results.ranking import ALPHA
 from bench.results.stats import smallest_detectable_drop
 from bench.threats import show_fraction

@@ -9,8 +9,9 @@ from itertools import groupby
 from bench.report.leaderboard import left_out
 from bench.report.page.matrix import interval
 from bench.report.plain import flat
-from bench.results.accuracy import Accuracy, DefenseRow, defense_rows
+from bench.results.accuracy import DefenseRow, defense_rows
 from bench.results.cell import Result
+from bench.results.judging import Accuracy
 from bench.results.ranking import Ranked, in_order, ranking
 
 

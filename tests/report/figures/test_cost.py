@@ -7,7 +7,7 @@ import pytest
 from bench.errors import BenchError
 from bench.report.figures.cost import Spent, cost, front, spent
 from bench.report.figures.places import rows_of
-from bench.results.accuracy import Accuracy
+from bench.results.judging import Accuracy
 from bench.results.stats import wilson
 from bench.threats import ThreatModel
 from tests.report.figures.drawn import BLOCK, LINF, done, hostile, result, results, texts
