@@ -233,7 +233,7 @@ class Results(Outputs, Sequence[Result]):
         from bench.report import ladder
 
         if study:
-            return replace(self, study=read_study(study)).ladders()
+            return self.under(study).ladders()
         if self.study is None:
             raise BenchError("these results are of no study: name one, such as ladders('ladder') or --study ladder")
         # Controls are cells that no table shows, so they are stored beside the others.
