@@ -67,5 +67,9 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {text[:300]}".rstrip(": ")
 
 
+class Terminated(SystemExit):
+    """The end of a command by SIGTERM; no handler takes it for a `sys.exit` in the code of a user."""
+
+
 class NondeterminismError(Exception):
     """A cell came out differently the second time; both answers are named, neither is overwritten."""

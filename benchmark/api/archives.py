@@ -21,8 +21,9 @@ from bench.harness import imports, pairing
 from bench.harness.executors import pick_device
 from bench.harness.matrix import labeled
 from bench.harness.recognition import recognized
-from bench.harness.run import Watcher, pending
+from bench.harness.run import pending
 from bench.harness.run import run as compute
+from bench.harness.watcher import Watcher
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 from bench.threats import ThreatModel

@@ -36,7 +36,7 @@ from bench.threats import FAMILIES, ThreatModel
 from bench.types import Defense, ImageSpec
 
 if TYPE_CHECKING:
-    from bench.harness.run import Watcher
+    from bench.harness.watcher import Watcher
 
 Model = nn.Module | Defense | str
 Data = str | Examples | tuple[Any, Any]

@@ -23,9 +23,10 @@ from bench.harness import controls, corruptions, matrix, precision
 from bench.harness.executors import choose
 from bench.harness.formats import PLAIN
 from bench.harness.recognition import Recognized, recognized
-from bench.harness.run import Watcher, Work, lacking, pending
+from bench.harness.run import Work, lacking, pending
 from bench.harness.run import run as compute
 from bench.harness.task import Executor
+from bench.harness.watcher import Watcher
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from bench.api.fill import Asked, resolve
 from bench.catalogue.options import settled
-from bench.harness.run import Silent, Watcher, pending
+from bench.harness.run import pending
+from bench.harness.watcher import Silent, Watcher
 from bench.report.live.heartbeat import span
 from bench.results.outcome import Done, Failed
 

@@ -23,7 +23,8 @@ from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.harness import matrix
 from bench.harness.executors import choose
-from bench.harness.run import Watcher, run
+from bench.harness.run import run
+from bench.harness.watcher import Watcher
 from bench.results.cell import Cell, Planned
 from bench.results.outcome import Done
 from bench.results.stats import sign_flip

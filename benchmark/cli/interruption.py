@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from bench.errors import Terminated
+
 INTERRUPTED, TERMINATED = 130, 143
 # The commands that resume where they stopped.
 _RESUMED = ("run", "train")
@@ -39,16 +41,13 @@ class Stopped(Exception):
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Turn SIGTERM inside the block into `SystemExit`, so that workers are stopped and files closed.
-
-    `SystemExit` is not an `Exception`, so no handler mistakes it for the failure of a cell.
-    """
+    """Turn SIGTERM inside the block into `Terminated`, so that workers are stopped and files closed."""
     if threading.current_thread() is not threading.main_thread():  # only there signals can be asked for
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
+        raise Terminated(TERMINATED)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

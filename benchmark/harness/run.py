@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
-from bench import __version__
-from bench.catalogue import versions
 from bench.datasets.examples import Examples
 from bench.errors import is_no_gradient
-from bench.harness.alarm import at_the_cost_of, unaware
-from bench.harness.formats import SearchFormats
+from bench.harness.pace import UNKNOWN, Pace
+from bench.harness.provenance import provenance
 from bench.harness.reservations import Reservations
-from bench.harness.task import Executor, Report, Task
+from bench.harness.task import Executor
+from bench.harness.underway import Underway
+from bench.harness.watcher import Watcher
 from bench.results.cell import Cell, Planned, Result
 from bench.results.outcome import Done, Failed, worst_case
 from bench.results.store import Store
 
 # Seconds to wait for another run's lock between two looks for its result.
 _PATIENCE = 1.0
-
-
-class Watcher(Protocol):
-    """A display of a run's progress."""
-
-    def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
-    def advance(self, cell: Cell, passed: int) -> None: ...
-    def end(self, cell: Cell, outcome: Done | Failed) -> None: ...
-    def wait(self, cells: Sequence[Cell]) -> None:
-        """Report that another run is computing these cells, before waiting for it."""
-
-    def say(self, text: str) -> None:
-        """Something that a user should know, a line."""
-
-    def step(self, what: str) -> None:
-        """Called before a step without progress of its own, such as reading images."""
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def begin(self, cells: Sequence[Cell], stored: int, beside: Sequence[Cell] = ()) -> None: ...
-    def advance(self, cell: Cell, passed: int) -> None: ...
-    def end(self, cell: Cell, outcome: Done | Failed) -> None: ...
-    def wait(self, cells: Sequence[Cell]) -> None: ...
-    def say(self, text: str) -> None: ...
-    def step(self, what: str) -> None: ...
-
-
-@dataclass
-class _Progress:
-    """The state of a cell: its finished shards, those computed again (`bench.harness.alarm`), and their seconds."""
-
-    shards: dict[int, Done]
-    unaware: dict[int, Done] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str = field(default="")
 
 
 @dataclass(frozen=True)
@@ -98,6 +59,7 @@ def run(
     beside: Sequence[Cell] = (),
     aside: Store | None = None,
     work: Work | None = None,
+    pace: Pace = UNKNOWN,
 ) -> list[Result]:
     """Compute what is missing and return every cell of the plan with its outcome.
 
@@ -112,6 +74,7 @@ def run(
         beside: missing cells that no table shows, computed along with the others, on a beginning of `examples`.
         aside: where the verdicts of those are kept.
         work: what the plan lacks, where that is known already.
+        pace: how long tasks take, as far as it is known.
     """
     # Before hours of work, not after them.
     store.require_writable()
@@ -125,7 +88,7 @@ def run(
     extra = [cell for cell in beside if cell.key not in keys] if aside is not None else []
     shelves |= {cell.key: aside for cell in extra if aside is not None}
     watcher.begin(work.cells, stored, extra)
-    _compute((*work.cells, *extra), examples, shelves, executor, watcher)
+    _compute((*work.cells, *extra), examples, shelves, executor, watcher, pace)
     for planned in work.composites:
         _derive(planned, store)
     return [store.result(planned) for planned in plan]
@@ -143,10 +106,11 @@ def _compute(
     shelves: Mapping[str, Store],
     executor: Executor,
     watcher: Watcher,
+    pace: Pace,
 ) -> None:
     """Compute every cell that no other run computes; then wait for those runs, and compute what they left undone."""
     with Reservations(shelves) as claims:
-        _round(cells, examples, shelves, executor, watcher, claims)
+        Underway(cells, examples, shelves, claims, watcher, pace).compute(executor)
         if claims.elsewhere:
             watcher.wait(list(claims.elsewhere.values()))
         while claims.elsewhere:
@@ -156,61 +120,7 @@ def _compute(
                 del claims.elsewhere[cell.key]
                 watcher.end(cell, outcome)
             elif claims.take(cell, _PATIENCE):
-                _round([cell], examples, shelves, executor, watcher, claims)
-
-
-def _round(
-    cells: Sequence[Cell],
-    examples: Examples,
-    shelves: Mapping[str, Store],
-    executor: Executor,
-    watcher: Watcher,
-    claims: Reservations,
-) -> None:
-    progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
-
-    def task(cell: Cell, index: int, *, alarm: bool = False) -> Task:
-        return Task(cell, index, examples.part(*cell.shards[index]), SearchFormats.parse(cell.precision), alarm)
-
-    def on_pass(task: Task, passed: int) -> None:
-        watcher.advance(task.cell, passed)
-
-    def end(cell: Cell, outcome: Done | Failed) -> None:
-        watcher.end(cell, outcome)
-        if isinstance(outcome, Done):  # shards of a failed one may still be on their way
-            claims.release(cell)
-
-    def settled(cell: Cell) -> list[Task]:
-        """Finish a cell whose shards are all computed; return the tasks that an alarm adds to it."""
-        at = progress[cell.key]
-        if at.error or len(at.shards) < len(cell.shards):
-            return []
-        late = unaware(cell, at.shards)
-        for index in late:
-            at.unaware[index] = at.shards.pop(index)
-            shelves[cell.key].drop_shard(cell, index)
-        if not late:
-            end(cell, _finish(cell, at, shelves[cell.key]))
-        return [task(cell, index, alarm=True) for index in late]
-
-    tasks = [
-        task(cell, index)
-        for cell in cells
-        for index in range(len(cell.shards))
-        if index not in progress[cell.key].shards
-    ]
-    # Cells whose shards an earlier run computed without finishing the cell: only the last step is missing.
-    whole = [cell for cell in cells if len(progress[cell.key].shards) == len(cell.shards)]
-    tasks += [late for cell in whole if claims.take(cell) for late in settled(cell)]
-    while tasks:
-        again: list[Task] = []
-        for report in executor.run(tasks, on_pass, lambda task: claims.take(task.cell)):
-            cell = report.task.cell
-            failure = _take(report, progress[cell.key], shelves[cell.key])
-            if failure is not None:
-                end(cell, failure)
-            again += settled(cell)
-        tasks = again
+                Underway([cell], examples, shelves, claims, watcher, pace).compute(executor)
 
 
 def _derive(planned: Planned, store: Store) -> None:
@@ -226,52 +136,9 @@ def _derive(planned: Planned, store: Store) -> None:
     if done and len(done) + len(unable) == len(outcomes):
         worst = worst_case(done)
         known = replace(worst, evidence=replace(worst.evidence, unable=unable))
-        store.finish(planned.cell, [known], _provenance(planned.cell, 0.0))
+        store.finish(planned.cell, [known], provenance(planned.cell, 0.0))
         return
     failed = next(index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Done))
     part, outcome = planned.parts[failed], outcomes[failed]
     error = outcome.error if isinstance(outcome, Failed) else "it is missing"
     store.fail(planned.cell, f"{part.attack.label}: {error}")
-
-
-def _take(report: Report, progress: _Progress, store: Store) -> Failed | None:
-    """Store the result of a task; return the failure of its cell if this is the first."""
-    cell = report.task.cell
-    if report.done is None:
-        first = not progress.error
-        progress.error = progress.error or report.error
-        store.fail(cell, progress.error)
-        return Failed(progress.error) if first else None
-    index, done = report.task.index, report.done
-    if index in progress.unaware:
-        done = at_the_cost_of(progress.unaware.pop(index), done)
-    progress.shards[index] = done
-    progress.seconds += report.seconds
-    if report.kept is not None:
-        store.keep_images(cell, report.kept)
-    if len(cell.shards) > 1:
-        store.add_shard(cell, index, done)
-    return None
-
-
-def _finish(cell: Cell, progress: _Progress, store: Store) -> Done:
-    shards = [progress.shards[index] for index in range(len(cell.shards))]
-    return store.finish(cell, shards, _provenance(cell, progress.seconds))
-
-
-def _provenance(cell: Cell, seconds: float) -> dict[str, object]:
-    from importlib.metadata import version
-
-    stages = cell.attack.stages or (cell.attack,)
-    return {
-        "code": {
-            "harness": versions.code_of_harness(),
-            "attack": "+".join(dict.fromkeys(versions.code_of(stage.source) for stage in stages)),
-            "defense": versions.code_of(cell.defense.source),
-        },
-        "atop-bench": __version__,
-        "torch": version("torch"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "seconds": round(seconds, 2),
-    }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from bench.catalogue.guests import guest
 from bench.catalogue.loading import load_attack, load_defense
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
-from bench.errors import StageError, one_line
+from bench.errors import StageError, Terminated, one_line
+from bench.harness.agenda import Agenda
 from bench.harness.alarm import told, with_reserve
 from bench.harness.formats import PLAIN, Format, SearchFormats
 from bench.results.cell import Cell
@@ -39,6 +42,8 @@ class Task:
 
     Attributes:
         alarm: whether another shard has raised the alarm of the cell's cascade (`bench.harness.alarm`).
+        attempt: how often it was begun before, by a process that was lost.
+        halvings: how often its batch was halved because memory ran out (`bench.harness.chunks`).
     """
 
     cell: Cell
@@ -46,11 +51,30 @@ class Task:
     shard: Examples
     formats: SearchFormats = _AS_GIVEN
     alarm: bool = False
+    attempt: int = 0
+    halvings: int = 0
 
     @property
     def cost(self) -> int:
         """Upper bound of its passes, a backward counted as two forwards."""
         return self.cell.passes(len(self.shard))
+
+    @property
+    def guest(self) -> str:
+        """Return whose code it runs beside ours (`bench.catalogue.guests`); empty where it runs ours alone."""
+        return guest(self.cell.defense, self.cell.attack)
+
+
+class Cause(Enum):
+    """Why a task has no outcome."""
+
+    ERROR = "error"
+    MEMORY = "memory"
+    LOST = "lost"
+    """The process or machine that computed it is gone."""
+    KILLED = "killed"
+    """Its process got SIGKILL, which is how a system ends one where memory runs out."""
+    HUNG = "hung"
 
 
 @dataclass(frozen=True)
@@ -59,6 +83,7 @@ class Report:
 
     Attributes:
         kept: the first judged images of a cell; only its first shard brings them.
+        cause: what kind of error it is.
     """
 
     task: Task
@@ -66,15 +91,13 @@ class Report:
     error: str = ""
     seconds: float = 0.0
     kept: Kept | None = None
-
-
-def always(_task: Task) -> bool:
-    """Allow every task to begin."""
-    return True
+    cause: Cause = Cause.ERROR
 
 
 class Executor(Protocol):
     """A place that computes tasks; every executor gives the same verdicts. Nothing is started before there is work.
+
+    It computes each task once and reports what became of it; the run decides what is tried again.
 
     Attributes:
         device: where each of its processes computes.
@@ -93,18 +116,12 @@ class Executor(Protocol):
         """Name it in a few words, such as `4 processes on cpu`."""
         ...
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        on_pass: Callable[[Task, int], None],
-        begins: Callable[[Task], bool] = always,
-    ) -> Iterator[Report]:
-        """Yield a report per task as they end, in any order.
+    def run(self, agenda: Agenda, on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
+        """Yield a report per task as they end, in any order; end when the agenda is empty and nothing is under way.
 
         Args:
-            tasks: the tasks to compute.
+            agenda: where tasks are taken from. The caller may add to it between two reports.
             on_pass: called with a task and the number of examples that passed forward since the last call.
-            begins: called before a task is computed; a task that it refuses is left out.
         """
         ...
 
@@ -113,6 +130,7 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
     """Evaluate a task in this process; any exception becomes its error."""
     # Not at the top: planning and listing must not import torch.
     from bench.harness.cascade import attack_of
+    from bench.harness.chunks import in_chunks, is_out_of_memory
     from bench.harness.evaluate import evaluate
 
     began = time.perf_counter()
@@ -122,11 +140,15 @@ def compute(task: Task, device: str, on_pass: Callable[[int], None]) -> Report:
         defense = _faced(task.cell, task.shard.spec)
         attack = attack_of(with_reserve(task.cell.attack) if task.alarm else task.cell.attack)
         models = _search_models(task, defense, device)
+        asked = in_chunks(defense, len(task.shard), task.halvings)
         done, judged = evaluate(
-            task.cell, defense, attack, task.shard, device=device, on_pass=on_pass, search_models=models
+            task.cell, asked, attack, task.shard, device=device, on_pass=on_pass, search_models=models
         )
-    except Exception as error:  # noqa: BLE001  (a crash of anybody's code is a failed cell, never a verdict)
-        return Report(task, None, one_line(error), time.perf_counter() - began)
+    except (Exception, SystemExit) as error:  # a crash of anybody's code is a failed cell, never a verdict
+        if isinstance(error, Terminated):
+            raise
+        cause = Cause.MEMORY if is_out_of_memory(error) else Cause.ERROR
+        return Report(task, None, one_line(error), time.perf_counter() - began, cause=cause)
     seconds = time.perf_counter() - began
     kept = judged.first(kept_images(task.shard.spec)) if task.index == 0 else None
     return Report(task, told(task.cell.attack, done) if task.alarm else done, "", seconds, kept)
@@ -150,10 +172,14 @@ def _require_able(task: Task, device: str) -> None:
 
 def _search_models(task: Task, defense: Defense, device: str) -> SearchModels:
     """Return the models that attacks may query instead of the defense: in the formats of the task."""
+    from bench.harness.chunks import smaller
     from bench.harness.conversion import SearchModels
 
     def network(layout: Format) -> nn.Module | None:
-        return None if layout == PLAIN else _converted(task.cell.defense, task.shard, layout, defense, device)
+        if layout == PLAIN:
+            return None
+        found = _converted(task.cell.defense, task.shard, layout, defense, device)
+        return smaller(found, len(task.shard), task.halvings)
 
     formats, every = task.formats, 1 if device == "cpu" else _QUERIES_PER_LOOK
     return SearchModels(network(formats.search), network(formats.float32), formats.rows_at_once, every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bench.harness.run import Silent
+from bench.harness.watcher import Silent
 
 
 class Templates(nn.Module):

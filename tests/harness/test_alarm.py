@@ -64,8 +64,8 @@ class Stops:
     def __init__(self, after):
         self.left = after
 
-    def run(self, tasks, on_pass, begins):
-        for report in LOCAL.run(tasks, on_pass, begins):
+    def run(self, agenda, on_pass):
+        for report in LOCAL.run(agenda, on_pass):
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1

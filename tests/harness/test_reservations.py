@@ -91,12 +91,12 @@ def test_a_run_leaves_out_what_another_computes_waits_for_it_and_takes_its_verdi
     other.take(plan[1].cell)
     watcher, asked = Quiet(), []
 
-    def finished(cells, *_):
-        asked.append([cell.attack.label for cell in cells])
-        return original(cells, *_)
+    class Counted(running.Underway):
+        def __init__(self, cells, *others):
+            asked.append([cell.attack.label for cell in cells])
+            super().__init__(cells, *others)
 
-    original = running._round
-    monkeypatch.setattr(running, "_round", finished)
+    monkeypatch.setattr(running, "Underway", Counted)
     monkeypatch.setattr(running, "_PATIENCE", 0.0)
     monkeypatch.setattr(
         Quiet, "wait", lambda self, cells: (self.waited.extend(cells), alone(plan[1], examples, tmp_path))

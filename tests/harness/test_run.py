@@ -35,8 +35,8 @@ def test_finished_shards_survive_and_only_the_others_are_computed(tmp_path, sour
         def __init__(self, after):
             self.after = after
 
-        def run(self, tasks, on_pass, begins):
-            for count, report in enumerate(LOCAL.run(tasks, on_pass, begins)):
+        def run(self, agenda, on_pass):
+            for count, report in enumerate(LOCAL.run(agenda, on_pass)):
                 if count == self.after:
                     raise KeyboardInterrupt
                 yield report

@@ -47,10 +47,12 @@ class Shuffled:
     def __init__(self, seed):
         self.seed = seed
 
-    def run(self, tasks, on_pass, begins):
-        tasks = list(tasks)
+    def run(self, agenda, on_pass):
+        tasks = list(iter(agenda.take, None))
         random.Random(self.seed).shuffle(tasks)
-        return Local().run(tasks, on_pass, begins)
+        for task in tasks:
+            agenda.add(task)
+            yield from Local().run(agenda, on_pass)
 
 
 class Broken(Exception):
@@ -63,8 +65,8 @@ class Stopping:
     def __init__(self, after):
         self.after = after
 
-    def run(self, tasks, on_pass, begins):
-        for index, report in enumerate(Local().run(tasks, on_pass, begins)):
+    def run(self, agenda, on_pass):
+        for index, report in enumerate(Local().run(agenda, on_pass)):
             if index == self.after:
                 raise Broken
             yield report

@@ -47,8 +47,8 @@ class Killed(Exception):
 class KilledAfterOne:
     """An executor whose machine dies after the first shard."""
 
-    def run(self, tasks, on_pass, begins):
-        for index, report in enumerate(Local().run(tasks, on_pass, begins)):
+    def run(self, agenda, on_pass):
+        for index, report in enumerate(Local().run(agenda, on_pass)):
             if index:
                 raise Killed
             yield report

@@ -7,10 +7,11 @@ TESTS = ROOT / "tests"
 # `import bench` is tests/ itself, the two plug-in folders are below it.
 MIRRORED = {ROOT / "benchmark": Path(), ROOT / "attacks": Path("attacks"), ROOT / "defenses": Path("defenses")}
 # What is about several modules at once, or about none: everything registered, broken defenses, data, GPUs.
-OF_NO_MODULE = ("system", "contracts", "canaries", "golden", "gpu")
+OF_NO_MODULE = ("system", "contracts", "canaries", "faults", "golden", "gpu")
 
 # Modules without a test of their own, each with the reason; a package's face, `__init__.py`, needs none.
 NO_TEST = {
+    "harness/watcher.py": "an interface, and a watcher that does nothing",
     "__main__.py": "starts the command line and nothing else",
     "catalogue/defenses.py": "data: the contracts and test_registry.py read it",
     **dict.fromkeys(

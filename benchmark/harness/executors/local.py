@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench.harness.task import Report, Task, always, compute
+from bench.harness.agenda import Agenda
+from bench.harness.task import Report, Task, compute
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,6 @@ class Local:
     def describe(self) -> str:
         return self.device
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        on_pass: Callable[[Task, int], None],
-        begins: Callable[[Task], bool] = always,
-    ) -> Iterator[Report]:
-        for task in filter(begins, tasks):
+    def run(self, agenda: Agenda, on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
+        while (task := agenda.take()) is not None:
             yield compute(task, self.device, lambda count, task=task: on_pass(task, count))  # type: ignore[misc]

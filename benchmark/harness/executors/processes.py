@@ -10,16 +10,15 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from bench._system import keep_freed, own_process
-from bench.harness.task import Report, Task, always, compute
+from bench.harness.agenda import Agenda
+from bench.harness.task import Cause, Report, Task, compute
 
-_ATTEMPTS = 2
 # As often as a progress bar needs; a message per forward would slow small models down.
 _SECONDS_BETWEEN_NEWS = 0.2
 
@@ -35,43 +34,23 @@ class Processes:
     def describe(self) -> str:
         return f"{self.jobs} processes on {self.device}"
 
-    def run(
-        self,
-        tasks: Sequence[Task],
-        on_pass: Callable[[Task, int], None],
-        begins: Callable[[Task], bool] = always,
-    ) -> Iterator[Report]:
-        # The longest first: a long task begun last would keep one worker busy while the others idle.
-        waiting = deque(sorted(tasks, key=lambda task: -task.cost))
-        attempts: dict[int, int] = {}
+    def run(self, agenda: Agenda, on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
         workers: list[_Worker] = []
         try:
-            while waiting or any(worker.task for worker in workers):
+            while agenda or any(worker.task for worker in workers):
                 workers = [worker for worker in workers if worker.process.is_alive() or worker.task]
-                while len(workers) < min(self.jobs, len(waiting) + sum(worker.task is not None for worker in workers)):
+                while len(workers) < min(self.jobs, len(agenda) + sum(worker.task is not None for worker in workers)):
                     workers.append(_Worker.start(self.threads, self.device))
                 for worker in workers:
-                    while worker.task is None and waiting:
-                        task = waiting.popleft()
-                        if begins(task):
-                            worker.give(task)
+                    if worker.task is None and (task := agenda.take()) is not None:
+                        worker.give(task)
                 for worker in _speaking(workers):
                     report = worker.hear(on_pass)
-                    if report is not None and report.done is None and report.error == _DIED:
-                        key = id(report.task)
-                        attempts[key] = attempts.get(key, 0) + 1
-                        if attempts[key] < _ATTEMPTS:
-                            waiting.appendleft(report.task)
-                            continue
-                        report = Report(report.task, None, f"the worker process died {attempts[key]} times")
                     if report is not None:
                         yield report
         finally:
             for worker in workers:
                 worker.stop()
-
-
-_DIED = "died"
 
 
 @dataclass
@@ -107,7 +86,7 @@ class _Worker:
         except (EOFError, OSError):
             self.task = None
             self.stop()
-            return Report(task, None, _DIED)
+            return Report(task, None, "the worker process died", cause=Cause.LOST)
         if isinstance(news, int):
             on_pass(task, news)
             return None
@@ -141,7 +120,7 @@ def _serve(pipe: Connection, threads: int, device: str) -> None:
         news = _News(pipe)
         report = compute(task, device, news)
         try:
-            pipe.send((report.done, report.error, report.seconds, report.kept))
+            pipe.send((report.done, report.error, report.seconds, report.kept, report.cause))
         except OSError:
             return
 
