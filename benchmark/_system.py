@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.metadata
 import importlib.util
@@ -38,6 +39,23 @@ def keep_freed() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     # Not `all` of a generator: both calls must be made, because either one ends glibc's own adjustment of the other.
     return all([mallopt(_MMAP_THRESHOLD, _MOST), mallopt(_TRIM_THRESHOLD, _NEVER)])
+
+
+_MEMORY = Path("/proc/meminfo")
+# Where the kernel says how much memory a container may use: version 2 of control groups, and version 1.
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def memory() -> int | None:
+    """Return the bytes of memory that this machine or its container has; `None` where the system does not say."""
+    found = []
+    for path in (_MEMORY, *_LIMITS):
+        with contextlib.suppress(OSError):
+            text = path.read_text()
+            words = text.partition("MemTotal:")[2].split() if path == _MEMORY else text.split()
+            if words and words[0].isdigit():
+                found.append(int(words[0]) * (1024 if path == _MEMORY else 1))
+    return min(found, default=None)
 
 
 _CPUINFO = Path("/proc/cpuinfo")

@@ -67,6 +67,14 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {text[:300]}".rstrip(": ")
 
 
+class Exited(BenchError):
+    """Code of a user called `sys.exit`; the message says with what."""
+
+    @classmethod
+    def by(cls, error: SystemExit, where: str = "it") -> Exited:
+        return cls(f"{where} called sys.exit({'' if error.code is None else repr(error.code)})")
+
+
 class Terminated(SystemExit):
     """The end of a command by SIGTERM; no handler takes it for a `sys.exit` in the code of a user."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api.fill import Asked, admitted, examination, require_loadable, watched
+from bench.api.fill import Asked, admitted, appraised, examination, watched, workers
 from bench.api.results import Results
 from bench.catalogue.options import RunOptions, settled
 from bench.catalogue.selection import NO_ATTACKS, Selection
@@ -24,6 +24,7 @@ from bench.harness.recognition import recognized
 from bench.harness.run import pending
 from bench.harness.run import run as compute
 from bench.harness.watcher import Watcher
+from bench.isolation import isolated
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 from bench.threats import ThreatModel
@@ -76,7 +77,8 @@ def import_archive(
             raise BenchError(f"an import takes no {given}: give {other}")
     chosen, text = settled({**options, "threat": str(threat)}), imports.source_of(source)
     request = _Request(Path(file), defense, imports.label_of(name, Path(file)), text, chosen)
-    return watched(watcher, lambda who: _import(request, who))
+    with isolated(workers(chosen)):
+        return watched(watcher, lambda who: _import(request, who))
 
 
 @dataclass(frozen=True)
@@ -110,16 +112,16 @@ def _import(request: _Request, watcher: Watcher) -> Results:
         imports.required_apart(planned, stored)
     work = pending(plan, store)
     asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
-    require_loadable(work.cells, asked)
+    plan, pace = appraised(plan, work.cells, asked)
     store.require_writable()
     asked.known.remember(store)
     for each in verified:
         imported.write(options.results, each.label.removeprefix(imported.PREFIX), each.x_adv, each.fingerprints)
         watcher.say(f"{each.label}: {len(each.rows)} of {len(examples)} images covered; {', '.join(each.how)}")
-    examined = examination(asked)
+    examined = examination(asked, pace)
     allowed = plan if examined is None else admitted(plan, examined, asked)
     executor = asked.executor(len(work.cells))
-    compute(allowed, examples, store, executor, watcher, work=work.admitted(allowed))
+    compute(allowed, examples, store, executor, watcher, work=work.admitted(allowed), pace=pace)
     if examined is not None:
         cells = [planned.cell for planned in allowed if not planned.blocked]
         checks.after(cells, store, examples, pick_device(options.device))

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.api.fill import fill, resolve, watched
+from bench.api.fill import fill, resolve, watched, workers
 from bench.api.results import Results
 from bench.catalogue.in_memory import lent
 from bench.catalogue.options import settled
@@ -32,6 +32,7 @@ from bench.datasets.load import beyond, load
 from bench.datasets.names import OWN
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
+from bench.isolation import isolated
 from bench.threats import FAMILIES, ThreatModel
 from bench.types import Defense, ImageSpec
 
@@ -97,6 +98,7 @@ def evaluate(
         if isinstance(dataset, str) and chosen.checks != "none":
             held_out = beyond(dataset, len(examples), HELD_OUT, data=chosen.data)
         selection = Selection.of(defenses, wanted, _threats(threats, wanted, examples))
+        stack.enter_context(isolated(workers(chosen)))
         found = watched(watcher, lambda who: fill(resolve(chosen, who, selection, examples, held_out)))
     return Results(found.cells, found.store, examples, keep=keep)
 

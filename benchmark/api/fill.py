@@ -10,7 +10,6 @@ from bench._system import keep_freed
 from bench.api.results import Results
 from bench.catalogue import study as studies
 from bench.catalogue import versions
-from bench.catalogue.loading import load_defense
 from bench.catalogue.options import RunOptions, settled
 from bench.catalogue.selection import Selection
 from bench.catalogue.study import Study
@@ -18,18 +17,22 @@ from bench.checks.after import probes
 from bench.checks.examination import HELD_OUT, Examination, ExaminedImages
 from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load, order_of_classes
-from bench.errors import BenchError, one_line
-from bench.harness import controls, corruptions, matrix, precision
-from bench.harness.executors import choose
+from bench.errors import BenchError
+from bench.harness import appraisal, controls, corruptions, matrix, precision
+from bench.harness.executors import choose, cores
 from bench.harness.formats import PLAIN
+from bench.harness.pace import Pace
 from bench.harness.recognition import Recognized, recognized
 from bench.harness.run import Work, lacking, pending
 from bench.harness.run import run as compute
 from bench.harness.task import Executor
 from bench.harness.watcher import Watcher
+from bench.isolation import Workers, isolated
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 
+# Seconds that loading a defense may take where --timeout does not say; it may download weights.
+_LOADING = 600.0
 # The share of a run's passes that its probes may take; None for as much as they need.
 _SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
 
@@ -49,7 +52,16 @@ def run(watcher: Watcher | None = None, **options: Any) -> Results:  # noqa: ANN
         BenchError: a mistake in the request; nothing was computed.
     """
     chosen = settled(options)
-    return watched(watcher, lambda who: fill(resolve(chosen, who)))
+    with isolated(workers(chosen)):
+        return watched(watcher, lambda who: fill(resolve(chosen, who)))
+
+
+def workers(options: RunOptions) -> Workers | None:
+    """Return the processes in which others' code is loaded, examined and run; `None` where all is done in this one."""
+    if options.executor == "local":
+        return None
+    count = min(options.jobs or cores(), cores())
+    return Workers(count, max(1, cores() // count), options.timeout or _LOADING)
 
 
 def watched(watcher: Watcher | None, work: Callable[[Watcher], Results]) -> Results:
@@ -113,15 +125,15 @@ def fill(asked: Asked) -> Results:
     work = pending(how.plan, store)
     asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
     # Before anything is written: a mistake in the request must leave the folder as it was.
-    require_loadable(work.cells, asked)
+    plan, pace = appraised(how.plan, work.cells, asked)
     store.require_writable()
     asked.known.remember(store)
     how.remember(store)
     _say_what_is_new(how, asked)
     watcher.step("examining the defenses")
-    examined = examination(asked)
-    plan = how.plan if examined is None else admitted(how.plan, examined, asked)
-    _compute(plan, work.admitted(plan), asked, examined)
+    examined = examination(asked, pace)
+    plan = plan if examined is None else admitted(plan, examined, asked)
+    _compute(plan, work.admitted(plan), asked, examined, pace)
     if examined is not None and work.cells:
         watcher.say(examined.bill.beside(sum(store.seconds(cell) for cell in work.cells)))
     return Results(tuple(store.result(planned) for planned in plan), store, asked.examples, asked.study)
@@ -177,22 +189,36 @@ def _require_choices(options: RunOptions) -> None:
         raise BenchError(f"--precision {options.precision!r} is unknown: give {' or '.join(precision.PRECISIONS)}")
     if options.checks not in (*_SHARES, "none"):
         raise BenchError(f"--checks {options.checks!r} is unknown: give auto, all or none")
+    if options.timeout < 0:
+        raise BenchError(f"--timeout {options.timeout} is out of range: give seconds, or 0 for the usual limit")
     if options.jobs < 0:
         raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
 
 
-def require_loadable(cells: Sequence[Cell], asked: Asked) -> None:
-    """Load every defense once, because a bad checkpoint is a mistake in the request, not a failed cell."""
-    # By label, so that each defense is loaded once for all of its cells.
+def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> tuple[list[Planned], Pace]:
+    """Load and time every defense once; mark the cells of those that end their process or hang.
+
+    Raises:
+        BenchError: a defense does not load, because a bad checkpoint is a mistake in the request, not a failed cell;
+            or nothing of the request is left.
+    """
     for defense in {cell.defense.label: cell.defense for cell in cells}.values():
         for note in defense.notes:
             asked.watcher.say(f"note: {defense.label}: {note}")
-        try:
-            load_defense(defense, asked.examples.spec)
-        except BenchError:
-            raise
-        except Exception as error:
-            raise BenchError(f"defense {defense.label!r} does not load: {one_line(error)}; see bench doctor") from error
+    found = appraisal.appraised(cells, asked.examples, asked.executor(len(cells)).device)
+    speeds = {cell.defense.digest: found[cell.defense.label].speed for cell in cells}
+    marked = _broken(plan, {label: each.broken for label, each in found.items()})
+    tried = [each for each in marked if each.skip is None]
+    if tried and all(each.broken for each in tried):
+        first = tried[0]
+        who = first.cell.attack if first.cell.attack.broken else first.cell.defense
+        raise BenchError(f"{who.label}: {first.broken}; mend it")
+    return marked, Pace({digest: speed for digest, speed in speeds.items() if speed}, asked.options.timeout or None)
+
+
+def _broken(plan: Sequence[Planned], why: Mapping[str, str]) -> list[Planned]:
+    """Mark the cells of defenses, by label, that cannot be computed."""
+    return [replace(each, broken=each.broken or why.get(each.cell.defense.label, "")) for each in plan]
 
 
 def _say_what_is_new(found: precision.Settled, asked: Asked) -> None:
@@ -212,29 +238,32 @@ def _say_what_is_new(found: precision.Settled, asked: Asked) -> None:
         )
 
 
-def examination(asked: Asked) -> Examination | None:
+def examination(asked: Asked, pace: Pace) -> Examination | None:
     """Return the checks of a run; `None` where none are wanted."""
     options = asked.options
     if options.checks == "none":
         return None
-    return Examination(asked.store, asked.store.aside(), ExaminedImages(asked.examples, asked.held_out), options.device)
+    images = ExaminedImages(asked.examples, asked.held_out)
+    return Examination(asked.store, asked.store.aside(), images, options.device, pace)
 
 
 def admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) -> list[Planned]:
     """Examine every defense, report every alarm, and mark the cells of defenses that a check blocks."""
     despite = {name.strip().upper() for name in asked.options.despite.split(",") if name.strip()}
     threats = {planned.cell.threat for planned in plan}
-    blocked = set()
-    for defense in {planned.cell.defense.label: planned.cell.defense for planned in plan}.values():
-        for finding in examination.before(defense, threats):
+    defenses = list({each.cell.defense.label: each.cell.defense for each in plan if not each.broken}.values())
+    blocked, broken = set(), {}
+    for defense, examined in zip(defenses, examination.before(defenses, threats), strict=True):
+        broken[defense.label] = examined.broken
+        for finding in examined.findings:
             if not finding.passed and not finding.idle:
                 asked.watcher.say(f"{finding.verdict.upper():5s} {defense.label}: {finding.message}")
             if finding.verdict == "block" and finding.id not in despite:
                 blocked.add(defense.label)
-    return [replace(planned, blocked=planned.cell.defense.label in blocked) for planned in plan]
+    return _broken([replace(each, blocked=each.cell.defense.label in blocked) for each in plan], broken)
 
 
-def _compute(plan: Sequence[Planned], work: Work, asked: Asked, examination: Examination | None) -> None:
+def _compute(plan: Sequence[Planned], work: Work, asked: Asked, examination: Examination | None, pace: Pace) -> None:
     """Compute the table, the controls of a study and the probes of the checks together."""
     store, aside = asked.store, asked.store.aside()
     probed = probes.plan(plan, asked.examples, share=_SHARES[asked.options.checks]) if examination else []
@@ -242,7 +271,7 @@ def _compute(plan: Sequence[Planned], work: Work, asked: Asked, examination: Exa
     missing = lacking([*wanted, *(probe.cell for probe in probed)], aside)
     executor = asked.executor(len(work.cells) + len(missing))
     # Together, so that no worker is idle while the last cells of the table are still running.
-    compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work)
+    compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work, pace=pace)
     if examination is not None:
         examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
         asked.watcher.step("examining what the attacks found")

@@ -60,8 +60,13 @@ class RunOptions:
     weights: Path | None = option(
         None, "Folder of your own weights, searched before the shipped ones.", short="the shipped ones"
     )
-    executor: str = option("auto", "auto, local or processes.")
+    executor: str = option("auto", "auto, processes, or local: all in this process.")
     jobs: int = option(0, "Worker processes; 0: one per core.")
+    timeout: int = option(
+        0,
+        "Most seconds for one step of others' code: loading, the examination, a shard of a cell.",
+        short="20 times its estimate, and at least 600",
+    )
     checks: str = option("auto", "auto: probes within a tenth of the run; all of them; none, and no preflight.")
     corruptions: Path | None = option(
         None, "Also a folder of corrupted images: CIFAR-10-C, or NAME/SEVERITY/CLASS/FILE.", short="no such images"

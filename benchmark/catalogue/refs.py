@@ -41,6 +41,7 @@ class DefenseRef:
         notes: what a user should know before believing a number about it.
         brought: for a defense that a user brings, what `digest` is made of: the digest of the bytes, and the marks
             of its answers.
+        broken: why nothing is known of it but its bytes: its code ended the process that loaded it, or hangs.
     """
 
     label: str
@@ -58,6 +59,7 @@ class DefenseRef:
     weights: Mapping[str, str] = field(default_factory=dict, compare=False)
     answers: str = field(default="", compare=False, repr=False)
     brought: tuple[str, ...] = field(default=(), compare=False)
+    broken: str = field(default="", compare=False)
 
     def as_variant(self, variant: str) -> DefenseRef:
         """Return a reference to a variant of this defense: `atop@base`."""
@@ -115,6 +117,7 @@ class AttackRef:
         audited: the share of the survivors that the reserve is tried on in any case.
         answers: for a user's attack, what it proposes on a fixed classifier (`bench.catalogue.behaviour`).
         brought: as for a defense.
+        broken: as for a defense.
     """
 
     label: str
@@ -132,6 +135,7 @@ class AttackRef:
     audited: float = 0.0
     answers: str = field(default="", compare=False, repr=False)
     brought: tuple[str, ...] = field(default=(), compare=False)
+    broken: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
         told = {

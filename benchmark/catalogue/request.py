@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bench.errors import BenchError
@@ -47,6 +48,18 @@ class Request:
     def label(self) -> str:
         inside = ",".join(f"{key}={value}" for key, value in sorted(self.parameters.items()))
         return f"{self.name}[{inside}]" if inside else self.name
+
+    @property
+    def path(self) -> Path:
+        """Return the file of `./mine.py:build`."""
+        return Path(self.name.partition(":")[0])
+
+    @property
+    def short_label(self) -> str:
+        """Return the label of what a file builds, as in tables: without its folder, and without `build`."""
+        function = self.name.partition(":")[2]
+        name = self.path.stem + (f":{function}" if function not in ("", "build") else "")
+        return Request(name, self.parameters).label
 
 
 @dataclass(frozen=True)

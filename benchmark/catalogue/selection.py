@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES, borrowed, resolve
+from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES, borrowed, identity, resolve
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import InMemory, Request, expanded, parse_list
 from bench.datasets.examples import Examples
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
+from bench.isolation import Elsewhere, apart
 from bench.threats import FAMILIES, ThreatModel, family
 from bench.types import ImageSpec
 
@@ -22,6 +24,8 @@ SEEN, UNSEEN = "seen", "unseen"
 NO_ATTACKS = "none"
 _EVERYTHING = "all"
 
+
+Made = TypeVar("Made")
 
 # Names as they are typed, or a list of names and of objects in memory.
 Named = str | Sequence[str | InMemory]
@@ -233,9 +237,7 @@ def _defense(item: Request | InMemory, examples: Examples, weights: Path | None)
 
         return in_memory.defense_ref(item, examples.spec)
     if item.is_file:
-        from bench.catalogue import user_file
-
-        return user_file.defense_ref(item, examples.spec)
+        return _built(item, "defense_ref", (examples.spec,), lambda error: _unknown_defense(item, error))
     if item.is_peer:
         return borrowed.defense_ref(item, examples, weights)
     inner = resolve.held(item)
@@ -251,10 +253,34 @@ def _attack(
 
         return in_memory.attack_ref(item, spec)
     if item.is_file:
-        from bench.catalogue import user_file
-
-        return user_file.attack_ref(item, spec)
+        return _built(item, "attack_ref", (spec,), lambda error: _unknown_attack(item, error))
     return resolve.attack(item, dataset, weights)
+
+
+def _built(item: Request, function: str, args: tuple[object, ...], unknown: Callable[[str], Made]) -> Made:
+    """Return what a function of `user_file` makes of a user's file, in a process of its own.
+
+    `unknown` makes what stands for it where its code ended that process, or hangs.
+    """
+    try:
+        made: Made = apart(f"bench.catalogue.user_file:{function}", item, *args, guest=item.name)
+    except Elsewhere as error:
+        if error.end is None:
+            raise BenchError(f"{item.name!r} does not load: {error}; mend the file") from None
+        return unknown(f"it does not load: {error}")
+    return made
+
+
+def _unknown_defense(item: Request, error: str) -> DefenseRef:
+    digest = identity.of_text("unknown", identity.of_file(item.path), item.short_label)
+    return DefenseRef(item.short_label, item.name, digest, config=dict(item.parameters), broken=error)
+
+
+def _unknown_attack(item: Request, error: str) -> tuple[AttackEntry, AttackRef]:
+    """Return an attack that may be for any family; a cell of it under each threat says why there is no number."""
+    digest = identity.of_text("unknown", identity.of_file(item.path), item.short_label)
+    entry = AttackEntry(item.short_label, item.name, cite="", summary="", families=tuple(FAMILIES))
+    return entry, AttackRef(item.short_label, item.name, digest, config=dict(item.parameters), broken=error)
 
 
 def defenses(names: str, examples: Examples, weights: Path | None = None) -> list[DefenseRef]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from bench.catalogue.identity import imported, of_file, of_text
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import Request, convert
-from bench.errors import BenchError, one_line, unknown
+from bench.errors import BenchError, Exited, Terminated, one_line, unknown
 from bench.oracle.variants import offered
 from bench.types import Defense, ImageSpec
 
@@ -44,8 +45,13 @@ def build(source: str, parameters: Mapping[str, str] | None = None) -> Any:  # n
         raise BenchError(f"{text!r} has no function {name!r}: define one, or name it as {text}:NAME")
     given = _arguments(function, source, parameters or {})
     try:
-        return function(**given)
-    except (Exception, SystemExit) as error:
+        with _staying():
+            return function(**given)
+    except Terminated:
+        raise
+    except SystemExit as error:
+        raise Exited.by(error, repr(source)) from error
+    except Exception as error:
         called = ", ".join(f"{key}={value!r}" for key, value in given.items()) or "without arguments"
         raise BenchError(f"{source!r} raised {one_line(error)}; it was called {called}") from error
 
@@ -69,11 +75,27 @@ def _module(text: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[alias] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        with _staying():
+            spec.loader.exec_module(module)
+    except Terminated:
+        raise
+    except SystemExit as error:
+        del sys.modules[alias]
+        raise Exited.by(error, repr(text)) from error
+    except Exception as error:
         del sys.modules[alias]
         raise BenchError(f"{text!r} does not load: {one_line(error)}; mend the file") from error
     return module
+
+
+@contextlib.contextmanager
+def _staying() -> Iterator[None]:
+    """Come back to the working directory, which code of a user may have left: results are written there."""
+    home = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(home)
 
 
 def _arguments(function: Callable[..., Any], source: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -161,11 +183,11 @@ def defense_ref(request: Request, spec: ImageSpec) -> DefenseRef:
     The digest covers the file and the modules beside it that it imports, the function and its parameters, and
     every tensor of every module that it declares. The answers are recorded for `bench.harness.recognition`.
     """
+    path = request.path.resolve()  # before its code runs, which may change the working directory
     defense = as_defense(build(request.name, request.parameters), request.name, spec)
-    path = _path(request.name)
-    bytes_ = (of_file(path), _read_along(path), _label(request), [of_state(part) for part in modules_of(defense)])
+    bytes_ = (of_file(path), _read_along(path), request.short_label, [of_state(part) for part in modules_of(defense)])
     return DefenseRef(
-        label=_label(request),
+        label=request.short_label,
         source=request.name,
         digest=of_text(*bytes_),
         stochastic=defense.stochastic,
@@ -182,8 +204,9 @@ def attack_ref(request: Request, spec: ImageSpec) -> tuple[AttackEntry, AttackRe
     Raises:
         BenchError: the file cannot be loaded or does not return a callable, or a trait of the attack is invalid.
     """
+    known = _known_by(request)  # before its code runs, which may change the working directory
     attack = as_attack(build(request.name, request.parameters), request.name)
-    entry, ref = recognizable(attack, *_known_by(request), spec)
+    entry, ref = recognizable(attack, *known, spec)
     return entry, replace(ref, config=dict(request.parameters))
 
 
@@ -196,15 +219,5 @@ def described_in(request: Request) -> tuple[AttackEntry, AttackRef]:
 
 def _known_by(request: Request) -> tuple[str, str, str]:
     """Return the label, source and digest of what a file builds."""
-    label, path = _label(request), _path(request.name)
+    label, path = request.short_label, request.path
     return label, request.name, of_text(of_file(path), _read_along(path), label)
-
-
-def _path(source: str) -> Path:
-    return Path(source.partition(":")[0])
-
-
-def _label(request: Request) -> str:
-    function = request.name.partition(":")[2]
-    name = _path(request.name).stem + (f":{function}" if function not in ("", "build") else "")
-    return Request(name, request.parameters).label

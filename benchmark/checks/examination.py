@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.catalogue import identity, versions
+from bench.catalogue.guests import guest
 from bench.catalogue.loading import load_defense
 from bench.catalogue.refs import DefenseRef
 from bench.checks.after import probes, replay
@@ -20,6 +21,8 @@ from bench.checks.after.agreement import after
 from bench.checks.after.group import DefenseUnderThreat
 from bench.datasets.examples import Examples
 from bench.harness.executors import pick_device
+from bench.harness.pace import UNKNOWN, Pace
+from bench.isolation import Call, Elsewhere, each_apart
 from bench.results.cell import Cell, Planned, Slice
 from bench.results.finding import Finding, worst
 from bench.results.outcome import Done
@@ -31,6 +34,10 @@ from bench.types import Defense
 HELD_OUT = 128
 # The usual Linf eps of CIFAR-10, for runs without a Linf threat model.
 _DEFAULT_EPS = 8 / 255
+# More passes than all checks before any attack take together.
+_PASSES = 40_000
+
+Findings = tuple[Finding, ...]
 
 
 @dataclass
@@ -59,6 +66,28 @@ class ExaminedImages:
     examples: Examples
     held_out: Examples | None = None
 
+    def few(self) -> ExaminedImages:
+        """Return as many of them as any check looks at."""
+        # Not at the top: it imports torch.
+        from bench.checks.before.labels import MOST
+
+        def first(part: Examples) -> Examples:
+            return part.part(0, min(MOST, len(part)))
+
+        return ExaminedImages(first(self.examples), None if self.held_out is None else first(self.held_out))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the checks before any attack have found.
+
+    Attributes:
+        broken: how the defense ended the process that examined it, or that it hangs; empty where it did neither.
+    """
+
+    findings: tuple[Finding, ...]
+    broken: str = ""
+
 
 @dataclass
 class Examination:
@@ -66,30 +95,46 @@ class Examination:
 
     Attributes:
         device: as the user named it: `auto`, `cpu`, `cuda`, ...
+        pace: how long a pass of each defense takes.
     """
 
     store: Store
     aside: Store
     images: ExaminedImages
     device: str
+    pace: Pace = UNKNOWN
     bill: Bill = field(default_factory=Bill)
 
-    def before(self, defense: DefenseRef, threats: Iterable[ThreatModel]) -> tuple[Finding, ...]:
-        """Run S01-S17 for a defense, or return the stored findings."""
+    def before(self, defenses: Sequence[DefenseRef], threats: Iterable[ThreatModel]) -> list[Examined]:
+        """Run S01-S17 for defenses, several at once, or return the stored findings of each."""
         examples = self.images.examples
         part = Slice(examples.dataset, examples.split, len(examples), examples.digest)
         eps = noise_of(threats)
         held_out = self.images.held_out.digest if self.images.held_out else ""
-        key = identity.of_text(defense.digest, part.digest, held_out, self.device, eps, versions.of_checks())
-        stored = self.store.preflight(defense, part, key)
-        # A block may have come from an error of the machine, so it is examined again, as a failed cell is.
-        if stored is not None and worst(stored) != "block":
-            return stored
-        began = time.perf_counter()
-        findings = examine(load_defense(defense, examples.spec), self.images, eps, pick_device(self.device))
-        self.bill.preflight += time.perf_counter() - began
-        self.store.keep_preflight(defense, part, findings, key)
-        return findings
+        found: dict[str, Examined] = {}
+        keys, calls = {}, []
+        for defense in defenses:
+            key = identity.of_text(defense.digest, part.digest, held_out, self.device, eps, versions.of_checks())
+            stored = self.store.preflight(defense, part, key)
+            # A block may have come from an error of the machine, so it is examined again, as a failed cell is.
+            if stored is not None and worst(stored) != "block":
+                found[defense.label] = Examined(stored)
+                continue
+            keys[defense.label] = key
+            args = (defense, self.images.few(), eps, self.device)
+            calls.append(
+                Call(_examined, args, guest(defense), self.pace.limit_of(_PASSES, defense.digest), tag=defense)
+            )
+        for answer in each_apart(calls):
+            defense = answer.call.tag
+            if isinstance(answer.error, Elsewhere):
+                found[defense.label] = Examined((), f"it cannot be examined: {answer.error}")
+                continue
+            findings, seconds = answer.result()
+            self.bill.preflight += seconds
+            self.store.keep_preflight(defense, part, findings, keys[defense.label])
+            found[defense.label] = Examined(findings)
+        return [found[defense.label] for defense in defenses]
 
     def after(self, plan: Sequence[Planned], beside: Sequence[probes.Probe]) -> None:
         """Run A01-A14 for every defense under every threat model of a plan, and store the findings."""
@@ -121,7 +166,7 @@ class Examination:
                 if found is not None:
                     stored.append(found)
                     owners.append(id(group))
-        changed = replay.replay(stored, pick_device(self.device)) if stored else []
+        changed = replay.replay(stored, pick_device(self.device), self._limit(stored)) if stored else []
         findings: dict[int, list[Finding]] = {id(group): [] for group in groups}
         for owner in findings:
             mine = [index for index, other in enumerate(owners) if other == owner]
@@ -135,6 +180,11 @@ class Examination:
         """Return the stored A13 of a group whose images are gone, as they are from published results."""
         return [found for found in self.store.checks(group.cell) or () if found.id == "A13"]
 
+    def _limit(self, stored: Sequence[replay.Stored]) -> float:
+        """Return the seconds after which judging these images again is called hung."""
+        passes = sum(len(each.x_adv) * each.cell.draws for each in stored)
+        return max(self.pace.limit_of(passes, each.cell.defense.digest) for each in stored)
+
     def _cells(self, group: DefenseUnderThreat) -> list[Cell]:
         return [replace(group.cell, attack=each.attack) for each in group.table if not each.is_composite]
 
@@ -143,6 +193,13 @@ class Examination:
         if kept is None or not isinstance(outcome, Done):
             return None
         return replay.Stored(cell, self.images.examples.part(0, len(kept.x_adv)), kept.x_adv, outcome)
+
+
+def _examined(defense: DefenseRef, images: ExaminedImages, eps: float, device: str) -> tuple[Findings, float]:
+    """In a process of its own: load and examine a defense; return the findings and the seconds."""
+    began = time.perf_counter()
+    findings = examine(load_defense(defense, images.examples.spec), images, eps, pick_device(device))
+    return findings, time.perf_counter() - began
 
 
 def examine(defense: Defense, images: ExaminedImages, eps: float, device: str) -> tuple[Finding, ...]:

@@ -18,7 +18,7 @@ def controls(plan: Sequence[Planned], study: Study) -> list[Cell]:
     for planned in plan:
         cell = planned.cell
         for variant in study.beside:
-            if variant in cell.defense.offers and cell.threat.is_lp and not planned.blocked:
+            if variant in cell.defense.offers and cell.threat.is_lp and not (planned.blocked or planned.broken):
                 beside = control(cell, variant)
                 found[beside.key] = beside
     return list(found.values())

@@ -9,8 +9,8 @@ from bench.datasets.examples import Examples
 from bench.results.cell import Cell
 
 
-def seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:
-    """Measure the seconds per example and pass, a backward counted as two passes; the faster of two batches."""
+def seconds_per_pass(cell: Cell, examples: Examples, device: str, batches: int = 3) -> float:
+    """Measure the seconds per example and pass, a backward counted as two passes; the fastest batch after the first."""
     import torch
     from torch.nn import functional as F
 
@@ -26,7 +26,7 @@ def seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:
     rows = torch.arange(len(x), device=device)
     took = []
     with preserved_generators(), exact_float32():
-        for _ in range(3):  # the first one warms up
+        for _ in range(batches):  # the first one warms up
             began = time.perf_counter()
             oracle.gradient(x, y, lambda logits, labels: F.cross_entropy(logits, labels, reduction="none"), rows)
             # Kernels of a GPU run on after the call returns.

@@ -59,7 +59,8 @@ def build(
                 cell = Cell(defense, attack, threat, part, seed, judged_by, batch, protocol)
                 skip = _unwanted(selection.only, cell) or _undefined(entry, defense, threat, examples.spec)
                 derived = entry.parts and skip is None
-                plan.append(_composite(cell, entry, examples.spec) if derived else Planned(cell, skip))
+                planned = _composite(cell, entry, examples.spec) if derived else Planned(cell, skip)
+                plan.append(replace(planned, broken=defense.broken or attack.broken))
     # Only now are all columns known.
     return [_derived_or_not(planned, plan) for planned in plan]
 

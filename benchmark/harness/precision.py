@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.catalogue.guests import guest
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
 from bench.harness.formats import SearchFormats
+from bench.isolation import Elsewhere, apart
 from bench.results.cell import Cell, Planned, Slice
 from bench.results.store import Store
 
 PRECISIONS = ("float32", "auto")
 # Fewer passes than this are too short for a second of timing to pay off.
 _ENOUGH = 200_000
+# More images than formats are timed on (`bench.harness.format_choice`).
+_MOST = 128
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,8 @@ def settled(
         wanted = "auto" if timed else "float32"
         key = of_text(defense.digest, wanted)
         known = store.search_formats(defense, part, key, SearchFormats.from_json)
-        if known is None and measure:
-            from bench.harness.format_choice import settle
-
-            known = settle(defense, examples, device, threads, wanted)
+        if known is None and measure and not defense.broken:
+            known = _settled(defense, examples, device, threads, wanted)
             met.append((defense, part, known, key))
         how[label] = known or SearchFormats()
 
@@ -93,3 +95,14 @@ def settled(
         for each in plan
     ]
     return Settled(found, how, tuple(met))
+
+
+def _settled(defense: DefenseRef, examples: Examples, device: str, threads: int, wanted: str) -> SearchFormats:
+    """Choose formats in a process of its own; a defense that ends it gets the plain ones, and fails when appraised."""
+    few = examples.part(0, min(_MOST, len(examples)))
+    where = "bench.harness.format_choice:settle"
+    try:
+        found: SearchFormats = apart(where, defense, few, device, threads, wanted, guest=guest(defense))
+    except Elsewhere:
+        return SearchFormats()
+    return found

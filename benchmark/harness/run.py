@@ -35,7 +35,7 @@ class Work:
 
     def admitted(self, plan: Sequence[Planned]) -> Work:
         """The part of it that a plan still wants, in which checks may have blocked some cells."""
-        wanted = {cell.key for each in plan if not each.blocked for cell in (each.cell, *each.parts)}
+        wanted = {cell.key for each in plan if each.wanted for cell in (each.cell, *each.parts)}
         return Work(
             tuple(cell for cell in self.cells if cell.key in wanted),
             tuple(each for each in self.composites if each.cell.key in wanted),
@@ -44,7 +44,7 @@ class Work:
 
 def pending(plan: Sequence[Planned], store: Store) -> Work:
     """Find the work that is missing; a part that two cells need is computed once."""
-    wanted = [planned for planned in plan if planned.skip is None and not planned.blocked]
+    wanted = [planned for planned in plan if planned.wanted]
     open_ = [planned for planned in wanted if not isinstance(store.find(planned.cell), Done)]
     cells = {cell.key: cell for planned in open_ for cell in planned.parts or (planned.cell,)}
     return Work(tuple(lacking(list(cells.values()), store)), tuple(planned for planned in open_ if planned.parts))
@@ -81,7 +81,10 @@ def run(
     store.remember(examples)
     store.ask(plan)
     work = pending(plan, store) if work is None else work
-    asked = sum(planned.skip is None and not planned.blocked for planned in plan)
+    for planned in plan:
+        if planned.broken:
+            store.fail(planned.cell, planned.broken)
+    asked = sum(planned.wanted for planned in plan)
     keys = {cell.key for cell in work.cells}
     stored = asked - sum(planned.cell.key in keys for planned in plan) - len(work.composites)
     shelves = {cell.key: store for cell in work.cells}

@@ -99,7 +99,7 @@ class Underway:
             if again is not None:
                 self._agenda.add(again)
                 return
-            if report.cause in (Cause.LOST, Cause.KILLED, Cause.HUNG):
+            if not at.error and report.cause in (Cause.LOST, Cause.KILLED, Cause.HUNG):
                 self._suspect(report)
             self._fail(cell, report.error)
             return

@@ -166,12 +166,19 @@ class Planned:
         skip: why the cell is meaningless; `None` if it is not.
         parts: for a worst case whose parts are columns of the run, too, the cells of these parts.
         blocked: whether a check of the defense keeps it from being computed.
+        broken: why it fails without being computed: its defense or attack does not even load.
     """
 
     cell: Cell
     skip: str | None = None
     blocked: bool = field(default=False, compare=False)
     parts: tuple[Cell, ...] = field(default=(), compare=False)
+    broken: str = field(default="", compare=False)
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether it is to be computed, now or by an earlier run."""
+        return self.skip is None and not self.blocked and not self.broken
 
 
 @dataclass(frozen=True, repr=False)

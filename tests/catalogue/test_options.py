@@ -33,10 +33,10 @@ def mine(tmp_path):
 
 
 def test_the_command_line_has_every_option_as_it_is_declared():
-    """Name, help, variable and default; besides them the two that are no options of a run."""
+    """Name, help, variable and default; besides them the three that are no options of a run."""
     shown = {each.name: each for each in COMMAND.params}
 
-    assert set(shown) - {*BY_NAME, "help"} == {"csv", "dry_run"}
+    assert set(shown) - {*BY_NAME, "help"} == {"csv", "dry_run", "debug"}
     for name, each in BY_NAME.items():
         assert shown[name].opts == [f"--{name}"]
         assert shown[name].help == each.metadata["help"]

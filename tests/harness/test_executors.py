@@ -15,9 +15,23 @@ def test_unknown_executors_and_devices_are_refused():
         choose("auto", "cuda:99", 0, 1)
 
 
-def test_one_task_needs_no_process():
-    assert choose("auto", "cpu", 0, 1).describe() == "cpu"
+def test_no_more_processes_than_tasks_and_this_one_only_where_it_is_asked_for():
+    """Also a single task runs in a process of its own: what its defense does to that must not end the run."""
+    assert choose("auto", "cpu", 0, 1).describe() == "1 process on cpu"
     assert choose("auto", "cpu", 2, 5).describe() == "2 processes on cpu"
+    assert choose("auto", "cpu", 1, 5).describe() == "1 process on cpu"
+    assert choose("local", "cpu", 2, 5).describe() == "cpu"
+
+
+def test_with_several_gpus_each_gets_a_process(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+
+    assert choose("auto", "auto", 0, 9).devices == ("cuda:0", "cuda:1", "cuda:2")
+    assert choose("auto", "cuda", 0, 9).describe() == "3 processes on 3 GPUs"
+    assert choose("auto", "cuda:1", 0, 9).describe() == "1 process on cuda:1"
+    assert choose("local", "cuda", 0, 9).describe() == "cuda:0"
 
 
 @pytest.mark.parametrize("tasks", [0, 1])

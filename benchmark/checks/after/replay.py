@@ -7,19 +7,18 @@ but the bytes on disk.
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._system import own_process
+from bench.catalogue.guests import guest
 from bench.catalogue.refs import DefenseRef
 from bench.checks.after import copies
 from bench.datasets.examples import Examples
+from bench.isolation import Call, Workers
 from bench.results.cell import Cell
 from bench.results.finding import Finding
 from bench.results.outcome import Done
@@ -44,13 +43,13 @@ class Stored:
     done: Done
 
 
-def replay(stored: Sequence[Stored], device: str) -> list[int]:
+def replay(stored: Sequence[Stored], device: str, limit: float | None = None) -> list[int]:
     """Return per cell how many verdicts cannot be reproduced.
 
     A model in memory is judged again by a copy made before its first query, or not at all.
     For a deterministic defense these are the verdicts that changed, except on borderline examples. For a
     stochastic one it is all verdicts if the numbers of correct draws differ by more than chance at 99.9 %,
-    else none.
+    else none. A process that takes longer than `limit` seconds reproduces nothing.
     """
     memory = [index for index, each in enumerate(stored) if each.cell.defense.in_memory]
     there = [index for index in range(len(stored)) if index not in memory]
@@ -59,24 +58,25 @@ def replay(stored: Sequence[Stored], device: str) -> list[int]:
     if here:  # what lives in this process can be judged nowhere else
         answers.update(zip(here, _answers([stored[index] for index in here], device), strict=True))
     if there:
-        answers.update(zip(there, _elsewhere([stored[index] for index in there], device), strict=True))
+        answers.update(zip(there, _elsewhere([stored[index] for index in there], device, limit), strict=True))
     asked = {*there, *here}
     return [_changed(each, answers[index]) if index in asked else 0 for index, each in enumerate(stored)]
 
 
-def _elsewhere(stored: Sequence[Stored], device: str) -> Sequence[list[int] | None]:
-    """What a fresh process answers; nothing where it died."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_judge_anew, args=(theirs, list(stored), device), daemon=True)
-    with own_process():
-        process.start()
-    theirs.close()
-    try:
-        answers: Sequence[list[int] | None] = ours.recv()
-    except EOFError:
-        answers = [None] * len(stored)
-    process.join()
+def _elsewhere(stored: Sequence[Stored], device: str, limit: float | None) -> Sequence[list[int] | None]:
+    """Return what fresh processes answer, one for each guest; nothing where one died or hung."""
+    places: dict[str, list[int]] = {}
+    for index, each in enumerate(stored):
+        places.setdefault(guest(each.cell.defense), []).append(index)
+    calls = [
+        Call(_answers, ([stored[index] for index in mine], device), whose, limit, tag=mine)
+        for whose, mine in places.items()
+    ]
+    answers: list[list[int] | None] = [None] * len(stored)
+    with Workers(1) as fresh:
+        for answer in fresh.each(calls):
+            for index, counts in zip(answer.call.tag, answer.value or [None] * len(stored), strict=False):
+                answers[index] = counts
     return answers
 
 
@@ -109,11 +109,6 @@ def _changed(stored: Stored, counts: Any) -> int:  # noqa: ANN401  (what came th
     share = ((np.asarray(counts) + before) / (2 * draws))[attacked]
     spread = math.sqrt(float((2 * draws * share * (1 - share)).sum()))
     return int(attacked.sum()) if abs(float(difference.sum())) > _SURPRISING * spread + 1e-9 else 0
-
-
-def _judge_anew(pipe: Connection, stored: Sequence[Stored], device: str) -> None:
-    """In the fresh process: answer through the pipe."""
-    pipe.send(_answers(stored, device))
 
 
 def _answers(stored: Sequence[Stored], device: str) -> list[list[int] | None]:

@@ -1,4 +1,4 @@
-"""Executors, which compute shards in this process or in one process per core."""
+"""Executors, which compute shards in isolated processes, in this process, or on a cluster."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ def choose(kind: str, device: str, jobs: int, tasks: int) -> Executor:
         raise BenchError(f"--executor {kind!r} is unknown: give one of {', '.join(_KINDS)}")
     _offered(device)
     # Without tasks nothing needs torch, which finding a GPU would import.
-    device = pick_device(device) if tasks else "cpu"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = min(jobs or min(cores, _MOST_JOBS), max(tasks, 1))
+    devices = pick_devices(device) if tasks else ("cpu",)
+    if kind == "local":
+        return Local(devices[0], cores())
     # Several processes on one GPU would each hold a copy of the model and wait for each other.
-    if kind == "local" or (kind == "auto" and (wanted == 1 or device != "cpu")):
-        return Local(device, cores)
-    return Processes(wanted, max(1, cores // wanted), device)
+    most = min(cores(), _MOST_JOBS) if devices[0] == "cpu" else len(devices)
+    wanted = max(1, min(jobs or most, max(tasks, 1)))
+    return Processes(wanted, max(1, cores() // wanted), devices)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(device: str) -> str:
@@ -41,18 +46,26 @@ def pick_device(device: str) -> str:
     Raises:
         BenchError: a kind of device that nothing here runs on, or no such device here.
     """
+    return pick_devices(device)[0]
+
+
+def pick_devices(device: str) -> tuple[str, ...]:
+    """Resolve `auto` and `cuda` to all GPUs of this machine, as for `pick_device`; one alone is called `cuda`."""
     _offered(device)
     if device == "cpu":
-        return device
+        return (device,)
     import torch
 
     count = torch.cuda.device_count()
-    if device == "auto":
-        return "cuda" if count else "cpu"
-    known = ["cpu", *(["cuda"] if count else []), *(f"cuda:{index}" for index in range(count))]
-    if device not in known:
+    each = tuple(f"cuda:{index}" for index in range(count))
+    if device == "auto" and not count:
+        return ("cpu",)
+    known = ["cpu", *(["cuda"] if count else []), *each]
+    if device not in (*known, "auto"):
         raise BenchError(f"--device {device!r} is not here: give auto or one of {', '.join(known)}")
-    return device
+    if device not in ("auto", "cuda"):
+        return (device,)
+    return each if count > 1 else ("cuda",)
 
 
 def _offered(device: str) -> None:

@@ -1,0 +1,176 @@
+"""A process of ours seen from outside: it gets calls, and is ended with all that it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from bench._system import own_process
+from bench.errors import BenchError
+from bench.isolation.calls import Answer, Call, Elsewhere, End
+from bench.isolation.inside import serve
+
+# Seconds that a process which is told to end gets, and one whose connection is closed.
+_GRACE, _SOON = 2.0, 0.5
+# As much as is kept of what a process prints; its last line may say why it died.
+_KEPT = 2000
+
+
+@dataclass
+class Worker:
+    """A process, the call it has, and when that has to be answered."""
+
+    process: BaseProcess
+    pipe: Connection
+    log: Connection
+    guest: str = ""
+    call: Call | None = None
+    limit: float | None = None
+    deadline: float | None = None
+    printed: bytes = field(default=b"")
+    over: bool = False
+
+    @classmethod
+    def start(cls, threads: int) -> Worker:
+        # Spawned, not forked: a forked child inherits locks of torch's thread pools in any state.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        log, printed = context.Pipe(duplex=False)
+        process = context.Process(target=serve, args=(theirs, printed, threads, os.getpid()), daemon=True)
+        with own_process():
+            process.start()
+        theirs.close()
+        printed.close()
+        if os.name == "posix":
+            os.set_blocking(log.fileno(), False)
+        return cls(process, ours, log)
+
+    def is_alive(self) -> bool:
+        return not self.over and self.process.is_alive()
+
+    def give(self, call: Call, limit: float | None) -> None:
+        self.call, self.guest, self.printed = call, call.guest or self.guest, b""
+        self.limit = limit if call.limit is None else call.limit
+        self.deadline = None if self.limit is None else time.monotonic() + self.limit
+        with contextlib.suppress(OSError):  # `hear` notices that it is dead
+            self.pipe.send((call.function, call.args, call.counts))
+
+    def hear(self) -> Iterator[Answer | int]:
+        """Yield what the process says: numbers, and the answer to its call."""
+        call = self.call
+        assert call is not None  # noqa: S101  (only those with a call are heard)
+        self._read_log()
+        try:
+            news = self.pipe.recv() if self.pipe.poll() else None
+        except Exception:  # noqa: BLE001  (the pipe is closed, or a guest has written into it)
+            yield self._ended(End.DIED, "it closed its connection" if not self._ends_within(_SOON) else "")
+            return
+        if isinstance(news, int):
+            yield news
+        elif news is not None:
+            self.call = None
+            yield _answer(call, *news)
+        elif not self.process.is_alive():
+            yield self._ended(End.DIED, "")
+        elif self.deadline is not None and time.monotonic() > self.deadline:
+            yield self._ended(End.HUNG, f"no answer after {self.limit:g} s: it hangs, or --timeout is too short")
+
+    def _ended(self, end: End, why: str) -> Answer:
+        call = self.call
+        assert call is not None  # noqa: S101  (as above)
+        if end is End.HUNG:
+            self.tell_to_end()
+        self.end()
+        number = self.process.exitcode or 0
+        if not why and number < 0:
+            end = End.KILLED if -number == signal.SIGKILL else End.DIED
+            why = f"its process was ended by {_name(-number)}"
+            why += ", which is how a system ends one where memory runs out" if end is End.KILLED else ""
+        why = why or f"it ended its process with status {number}"
+        said = self._last_line()
+        return Answer(call, error=Elsewhere(why + (f"; it printed last: {said}" if said else ""), end))
+
+    def _read_log(self) -> None:
+        """Take what the process has printed, so that it never waits for a reader, and keep the last of it."""
+        if os.name != "posix" or self.log.closed:
+            return
+        with contextlib.suppress(OSError):
+            while chunk := os.read(self.log.fileno(), 1 << 20):
+                self.printed = (self.printed + chunk)[-_KEPT:]
+
+    def _last_line(self) -> str:
+        lines = [line for line in self.printed.decode(errors="replace").splitlines() if line.strip()]
+        text = "".join(letter if letter.isprintable() else " " for letter in lines[-1]) if lines else ""
+        return " ".join(text.split())[:200]
+
+    def _ends_within(self, seconds: float) -> bool:
+        # Not by `join`, which waits for good once a guest has closed all files, the sentinel of its process among them.
+        until = time.monotonic() + seconds
+        while self.process.is_alive() and time.monotonic() < until:
+            time.sleep(0.005)
+        return not self.process.is_alive()
+
+    def tell_to_end(self) -> None:
+        """Ask the process to end; `end` waits for it."""
+        if not self.over:
+            _signal(self.process, signal.SIGTERM)
+
+    def end(self) -> None:
+        """Wait a moment for the process to end, then kill it with all that it has started."""
+        if self.over:
+            return
+        self.over = True
+        if os.name == "posix" and self.process.pid is not None:
+            # Looked at without being reaped: until it is, nobody else can get its number, which is that of its group.
+            until = time.monotonic() + _GRACE
+            while time.monotonic() < until and not _has_ended(self.process.pid):
+                time.sleep(0.005)
+            _signal(self.process, signal.SIGKILL)
+        else:
+            self.process.join(_GRACE)
+            self.process.kill()
+        self.process.join()
+        self._read_log()
+        self.pipe.close()
+        self.log.close()
+        self.call = None
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _signal(process: BaseProcess, number: int) -> None:
+    """Send a signal to a process and to those it has started."""
+    if process.pid is None:
+        return
+    if os.name != "posix":
+        process.terminate()
+        return
+    # Before it has made a group of its own there is none.
+    for send in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            send(process.pid, number)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _answer(call: Call, value: object, mistake: str, error: str, exited: bool) -> Answer:
+    if mistake:
+        return Answer(call, error=BenchError(mistake))
+    return Answer(call, error=Elsewhere(error, End.DIED if exited else None)) if error else Answer(call, value)
