@@ -110,6 +110,16 @@ def _keep_name(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def staying() -> Iterator[None]:
+    """Come back to the working directory, which code of a user may leave: paths that users type are relative to it."""
+    home = os.getcwd()  # noqa: PTH109  (no path is made of it)
+    try:
+        yield
+    finally:
+        os.chdir(home)
+
+
 _SAFE = "PYTHONSAFEPATH"
 
 

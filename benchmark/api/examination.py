@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from bench.api.fill import LOADING
 from bench.catalogue.brought import as_defense
 from bench.catalogue.loading import load_defense
 from bench.catalogue.request import parse_one
@@ -18,7 +19,8 @@ from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load, order_of_classes
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError, one_line
-from bench.harness.executors import pick_device
+from bench.harness.executors import cores, pick_device
+from bench.isolation import Elsewhere, Workers, apart, isolated
 from bench.results.advice import explained
 from bench.results.finding import Finding
 from bench.types import Defense
@@ -73,8 +75,20 @@ def check(
     Raises:
         BenchError: no such defense, or it cannot be loaded.
     """
-    if isinstance(defense, str):
-        Selection.of(defense, NO_ATTACKS, ())  # a wrong name is said before images are read
+    if not isinstance(defense, str):
+        return _checked(defense, dataset, data, n, device, weights)
+    Selection.of(defense, NO_ATTACKS, ())  # a wrong name is said before images are read
+    with isolated(Workers(1, cores(), LOADING)):
+        try:
+            examined: Examined = apart(_checked, defense, dataset, data, n, device, weights)
+        except Elsewhere as error:
+            raise BenchError(f"{defense!r} cannot be examined: {error}") from error
+    return examined
+
+
+def _checked(
+    defense: str | nn.Module | Defense, dataset: str, data: Path | None, n: int, device: str, weights: Path | None
+) -> Examined:
     examples = load(dataset, "test", n=n, data=data)
     loaded = _loaded(defense, examples, weights)
     images = ExaminedImages(examples, beyond(dataset, n, HELD_OUT, data=data))

@@ -32,7 +32,7 @@ from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 
 # Seconds that loading a defense may take where --timeout does not say; it may download weights.
-_LOADING = 600.0
+LOADING = 600.0
 # The share of a run's passes that its probes may take; None for as much as they need.
 _SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
 
@@ -61,7 +61,7 @@ def workers(options: RunOptions) -> Workers | None:
     if options.executor == "local":
         return None
     count = min(options.jobs or cores(), cores())
-    return Workers(count, max(1, cores() // count), options.timeout or _LOADING)
+    return Workers(count, max(1, cores() // count), options.timeout or LOADING)
 
 
 def watched(watcher: Watcher | None, work: Callable[[Watcher], Results]) -> Results:

@@ -6,9 +6,9 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, Terminated, one_line, unknown
 from bench.threats import LP_FAMILIES
 from bench.types import ImageSpec
 
@@ -165,6 +165,7 @@ class Registry(Generic[Entry]):
         self.kind = kind
         self.group = group
         self._entries: dict[str, Entry] = {}
+        self._broken: dict[str, str] = {}
         self._discovered = False
 
     def add(self, entry: Entry) -> None:
@@ -179,11 +180,19 @@ class Registry(Generic[Entry]):
         try:
             return self._entries[name]
         except KeyError:
+            if name in self._broken:
+                raise BenchError(self._broken[name]) from None
             raise unknown(self.kind, name, self._entries) from None
 
     def __iter__(self) -> Iterator[Entry]:
         self._discover()
         return iter(self._entries.values())
+
+    @property
+    def broken(self) -> list[str]:
+        """Return a line for each plug-in that is left out because it does not load."""
+        self._discover()
+        return list(self._broken.values())
 
     def names(self) -> list[str]:
         return [entry.name for entry in self]
@@ -195,13 +204,18 @@ class Registry(Generic[Entry]):
         # Once, and only when somebody asks: reading the metadata of every installed package takes a while.
         for point in importlib.metadata.entry_points(group=self.group):
             try:
-                # Any error, because the code of a plug-in is not ours; its name tells the user which package to mend.
-                entry = point.load()
-            except Exception as error:
-                raise BenchError(
-                    f"plug-in {point.name!r} ({point.value}) does not load: {error}; mend or uninstall it"
-                ) from error
-            self.add(entry)
+                self._add_plug_in(point.load())
+            except Terminated:
+                raise
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (its code is not ours and must not end our commands)
+                why = f"plug-in {point.name!r} ({point.value}) does not load: {one_line(error)}; mend or uninstall it"
+                self._broken[point.name] = why
+
+    def _add_plug_in(self, entry: object) -> None:
+        record = AttackEntry if self.kind == "attack" else DefenseEntry
+        if not isinstance(entry, record):
+            raise TypeError(f"it is of type {type(entry).__name__}, not {record.__name__}")
+        self.add(cast(Entry, entry))
 
 
 def load(target: str) -> Any:  # noqa: ANN401  (whatever the string names)

@@ -14,7 +14,7 @@ from bench.catalogue.request import InMemory, Request, expanded, parse_list
 from bench.datasets.examples import Examples
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
-from bench.isolation import Elsewhere, apart
+from bench.isolation import Answer, Call, Elsewhere, each_apart
 from bench.threats import FAMILIES, ThreatModel, family
 from bench.types import ImageSpec
 
@@ -96,7 +96,8 @@ class Selection:
         """
         there = [name for name in DEFENSES.names() if resolve.is_trained(name, examples.dataset, weights)]
         named = expanded(self.defenses, "defense", {"default": DEFAULT_DEFENSES, _EVERYTHING: there})
-        return _distinct([_defense(item, examples, weights) for item in named])
+        built = _built(named, "defense_ref", examples.spec)
+        return _distinct([_defense(item, examples, weights, built) for item in named])
 
     def attack_refs(
         self, dataset: str, spec: ImageSpec, weights: Path | None = None
@@ -115,7 +116,9 @@ class Selection:
         named = [request for request in self.attacks if request.label != NO_ATTACKS]
         if not named:
             return []
-        found = [_attack(item, dataset, spec, weights) for item in expanded(named, "attack", attack_groups(families))]
+        items_ = expanded(named, "attack", attack_groups(families))
+        built = _built(items_, "attack_ref", spec)
+        found = [_attack(item, dataset, spec, weights, built) for item in items_]
         for entry, ref in found:
             if not families & set(entry.families):
                 raise BenchError(
@@ -231,42 +234,53 @@ def _require_known(item: Request | InMemory) -> None:
             _require_known(inner)
 
 
-def _defense(item: Request | InMemory, examples: Examples, weights: Path | None) -> DefenseRef:
+def _defense(
+    item: Request | InMemory, examples: Examples, weights: Path | None, built: Mapping[str, Answer]
+) -> DefenseRef:
     if isinstance(item, InMemory):
         from bench.catalogue import in_memory
 
         return in_memory.defense_ref(item, examples.spec)
     if item.is_file:
-        return _built(item, "defense_ref", (examples.spec,), lambda error: _unknown_defense(item, error))
+        return _made(built[item.label], lambda error: _unknown_defense(item, error))
     if item.is_peer:
         return borrowed.defense_ref(item, examples, weights)
     inner = resolve.held(item)
-    behind = None if inner is None else _defense(inner, examples, weights)
+    behind = None if inner is None else _defense(inner, examples, weights, built)
     return resolve.defense(item, examples.dataset, weights, behind)
 
 
 def _attack(
-    item: Request | InMemory, dataset: str, spec: ImageSpec, weights: Path | None
+    item: Request | InMemory, dataset: str, spec: ImageSpec, weights: Path | None, built: Mapping[str, Answer]
 ) -> tuple[AttackEntry, AttackRef]:
     if isinstance(item, InMemory):
         from bench.catalogue import in_memory
 
         return in_memory.attack_ref(item, spec)
     if item.is_file:
-        return _built(item, "attack_ref", (spec,), lambda error: _unknown_attack(item, error))
+        return _made(built[item.label], lambda error: _unknown_attack(item, error))
     return resolve.attack(item, dataset, weights)
 
 
-def _built(item: Request, function: str, args: tuple[object, ...], unknown: Callable[[str], Made]) -> Made:
-    """Return what a function of `user_file` makes of a user's file, in a process of its own.
+def _built(items: Sequence[Request | InMemory], function: str, spec: ImageSpec) -> dict[str, Answer]:
+    """Return what a function of `user_file` makes of each user's file, by label, in processes of their own."""
+    files: dict[str, Request] = {}
+    for item in items:
+        inner = resolve.held(item) if isinstance(item, Request) and item.name in DEFENSES.names() else item
+        if isinstance(inner, Request) and inner.is_file:
+            files[inner.label] = inner
+    where = f"bench.catalogue.user_file:{function}"
+    calls = [Call(where, (item, spec), guest=item.name, tag=label) for label, item in files.items()]
+    return {answer.call.tag: answer for answer in each_apart(calls)}
 
-    `unknown` makes what stands for it where its code ended that process, or hangs.
-    """
+
+def _made(answer: Answer, unknown: Callable[[str], Made]) -> Made:
+    """Return what was made of a user's file, or what stands for it where its code ended its process, or hangs."""
     try:
-        made: Made = apart(f"bench.catalogue.user_file:{function}", item, *args, guest=item.name)
+        made: Made = answer.result()
     except Elsewhere as error:
         if error.end is None:
-            raise BenchError(f"{item.name!r} does not load: {error}; mend the file") from None
+            raise BenchError(f"{answer.call.guest!r} does not load: {error}; mend the file") from None
         return unknown(f"it does not load: {error}")
     return made
 

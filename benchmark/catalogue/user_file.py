@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import inspect
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bench._system import staying
 from bench.catalogue import behaviour
 from bench.catalogue.brought import as_attack, as_defense, as_record, described, modules_of, of_state, recognizable
 from bench.catalogue.identity import imported, of_file, of_text
@@ -45,7 +45,7 @@ def build(source: str, parameters: Mapping[str, str] | None = None) -> Any:  # n
         raise BenchError(f"{text!r} has no function {name!r}: define one, or name it as {text}:NAME")
     given = _arguments(function, source, parameters or {})
     try:
-        with _staying():
+        with staying():
             return function(**given)
     except Terminated:
         raise
@@ -75,7 +75,7 @@ def _module(text: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[alias] = module
     try:
-        with _staying():
+        with staying():
             spec.loader.exec_module(module)
     except Terminated:
         raise
@@ -86,16 +86,6 @@ def _module(text: str, name: str) -> ModuleType:
         del sys.modules[alias]
         raise BenchError(f"{text!r} does not load: {one_line(error)}; mend the file") from error
     return module
-
-
-@contextlib.contextmanager
-def _staying() -> Iterator[None]:
-    """Come back to the working directory, which code of a user may have left: results are written there."""
-    home = Path.cwd()
-    try:
-        yield
-    finally:
-        os.chdir(home)
 
 
 def _arguments(function: Callable[..., Any], source: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
+from bench._system import staying
 from bench.isolation.calls import Answer, Call, named
 from bench.isolation.process import Worker
 
@@ -153,7 +154,8 @@ def each_apart(calls: Sequence[Call]) -> list[Answer]:
 def here(call: Call) -> Answer:
     """Make a call in this process; the error of one is its answer, and what is no error of it is raised."""
     try:
-        return Answer(call, named(call.function)(*call.args))
+        with staying():
+            return Answer(call, named(call.function)(*call.args))
     except Exception as error:  # noqa: BLE001  (whoever asks for the result gets it)
         return Answer(call, error=error)
 

@@ -19,6 +19,7 @@ from bench.catalogue.weights import card, datasets, locate
 from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
 from bench.report.columns import draw_listing, paragraphs, prose, screen_width
+from bench.report.plain import flat
 from bench.threats import FAMILIES, Family
 
 _NEEDS = {"source": "another registered defense, named by the parameter source"}
@@ -36,7 +37,14 @@ def listing(kind: str = "all") -> str:
     _require_kind(kind)
     listings = {"defenses": _defenses, "attacks": _attacks, "datasets": _datasets, "studies": _studies}
     width = screen_width()
-    return "\n\n".join(listed(width) for each, listed in listings.items() if kind in ("all", each))
+    listed = [drawn(width) for each, drawn in listings.items() if kind in ("all", each)]
+    return "\n\n".join([*listed, *(prose(flat(line), width) for line in _broken(kind))])
+
+
+def _broken(kind: str) -> list[str]:
+    """Return a line for each plug-in of a kind that does not load."""
+    broken = {"defenses": DEFENSES.broken, "attacks": ATTACKS.broken}
+    return [line for each, lines in broken.items() if kind in ("all", each) for line in lines]
 
 
 def registered(kind: str = "all") -> Any:  # noqa: ANN401  (plain data)

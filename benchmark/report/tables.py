@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.catalogue import ATTACKS
+from bench.catalogue import ATTACKS, DEFENSES
 from bench.errors import BenchError
 from bench.report.choice import Place, archives, chosen, places
 from bench.report.comparison import resolution
@@ -133,11 +133,16 @@ def make_table(
         f"{flat(slices[0].dataset)} {flat(slices[0].split)}",
         header,
         tuple(lines),
-        (*notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results)),
+        (*notes, *_unable(results), *_escalations(results), *_formats(results), *_makers(results), *_left_out()),
         about=(1,),
         groups=("", "", *(_group(place, rows) for place in shown)),
         left_out=left_out,
     )
+
+
+def _left_out() -> list[str]:
+    """Return a note for each plug-in that does not load: nothing of it can be known, such as its place in the order."""
+    return [flat(line) for line in (*DEFENSES.broken, *ATTACKS.broken)]
 
 
 def part_of(left_out: int) -> str:

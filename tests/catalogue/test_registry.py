@@ -26,14 +26,54 @@ def test_third_parties_register_through_entry_points(monkeypatch):
     assert Registry("defense", "bench.defenses").names() == ["theirs"]
 
 
-def test_a_plug_in_that_does_not_load_is_named(monkeypatch):
-    class Point:
-        name, value = "theirs", "pkg:entry"
+class Broken:
+    name, value = "theirs", "pkg:entry"
 
-        def load(self):
-            raise ImportError("no pkg")
+    def __init__(self, error):
+        self.error = error
 
-    monkeypatch.setattr("bench.catalogue.registry.importlib.metadata.entry_points", lambda group: [Point()])
+    def load(self):
+        if isinstance(self.error, BaseException):
+            raise self.error
+        return self.error
 
-    with pytest.raises(BenchError, match="plug-in 'theirs'"):
-        Registry("defense", "bench.defenses").names()
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ImportError("no pkg"), "ImportError: no pkg"),
+        (SystemExit(0), "SystemExit: 0"),
+        (SyntaxError("bad\x1b[31m\nline"), "SyntaxError: bad [31m line"),
+        (AttackEntry("x", "a:A", "", "", ("Linf",), 1), "it is of type AttackEntry, not DefenseEntry"),
+        (DefenseEntry("ours", "b:load", "", ""), "defense 'ours' is registered twice"),
+    ],
+)
+def test_a_plug_in_that_does_not_load_is_named_and_left_out(monkeypatch, error, told):
+    """Whatever its code does, the others are listed; whoever asks for it is told why it is not there."""
+    monkeypatch.setattr("bench.catalogue.registry.importlib.metadata.entry_points", lambda group: [Broken(error)])
+    registry = Registry("defense", "bench.defenses")
+    registry.add(DefenseEntry("ours", "a:load", "", ""))
+
+    assert registry.names() == ["ours"]
+    (line,) = registry.broken
+    assert line.startswith("plug-in 'theirs' (pkg:entry) does not load: ")
+    assert told in line
+    assert line.endswith("; mend or uninstall it")
+    with pytest.raises(BenchError) as caught:
+        registry.get("theirs")
+    assert str(caught.value) == line
+
+
+def test_lists_and_tables_name_a_broken_plug_in_and_show_the_rest(monkeypatch):
+    from bench.catalogue import DEFENSES
+    from bench.report.listing import listing
+    from bench.report.tables import _left_out
+
+    monkeypatch.setitem(DEFENSES._broken, "theirs", "plug-in 'theirs' (pkg:entry) does not load: it is gone; mend it")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    text = listing("defenses")
+    assert "atop" in text
+    assert text.endswith("plug-in 'theirs' (pkg:entry) does not load: it is gone; mend it")
+    assert "theirs" not in listing("attacks")
+    assert _left_out() == ["plug-in 'theirs' (pkg:entry) does not load: it is gone; mend it"]

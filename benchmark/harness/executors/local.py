@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from bench._system import staying
 from bench.harness.agenda import Agenda
 from bench.harness.task import Report, Task, compute
 
@@ -22,4 +23,6 @@ class Local:
 
     def run(self, agenda: Agenda, on_pass: Callable[[Task, int], None]) -> Iterator[Report]:
         while (task := agenda.take()) is not None:
-            yield compute(task, self.device, lambda count, task=task: on_pass(task, count))  # type: ignore[misc]
+            with staying():
+                report = compute(task, self.device, lambda count, task=task: on_pass(task, count))  # type: ignore[misc]
+            yield report
