@@ -19,6 +19,8 @@ from bench.isolation.inside import serve
 
 # Seconds that a process which is told to end gets, and one whose connection is closed.
 _GRACE, _SOON = 2.0, 0.5
+# Where there is no SIGKILL, ending a process is killing it.
+_AT_ONCE = getattr(signal, "SIGKILL", signal.SIGTERM)
 # As much as is kept of what a process prints; its last line may say why it died.
 _KEPT = 2000
 
@@ -90,7 +92,7 @@ class Worker:
         self.end()
         number = self.process.exitcode or 0
         if not why and number < 0:
-            end = End.KILLED if -number == signal.SIGKILL else End.DIED
+            end = End.KILLED if -number == _AT_ONCE else End.DIED
             why = f"its process was ended by {_name(-number)}"
             why += ", which is how a system ends one where memory runs out" if end is End.KILLED else ""
         why = why or f"it ended its process with status {number}"
@@ -127,15 +129,10 @@ class Worker:
         if self.over:
             return
         self.over = True
-        if os.name == "posix" and self.process.pid is not None:
-            # Looked at without being reaped: until it is, nobody else can get its number, which is that of its group.
-            until = time.monotonic() + _GRACE
-            while time.monotonic() < until and not _has_ended(self.process.pid):
-                time.sleep(0.005)
-            _signal(self.process, signal.SIGKILL)
-        else:
-            self.process.join(_GRACE)
-            self.process.kill()
+        until = time.monotonic() + _GRACE
+        while time.monotonic() < until and not _has_ended(self.process):
+            time.sleep(0.005)
+        _signal(self.process, _AT_ONCE)
         self.process.join()
         self._read_log()
         self.pipe.close()
@@ -143,9 +140,15 @@ class Worker:
         self.call = None
 
 
-def _has_ended(pid: int) -> bool:
+def _has_ended(process: BaseProcess) -> bool:
+    """Return whether a process has ended, without reaping it where the system can tell.
+
+    Until it is reaped, no other process can get its number, which is that of its group as well.
+    """
+    if process.pid is None or not hasattr(os, "waitid"):
+        return not process.is_alive()
     try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
         return True
 
