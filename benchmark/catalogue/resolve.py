@@ -19,6 +19,7 @@ from bench.catalogue.registry import AttackEntry, load
 from bench.catalogue.request import Request, convert, parse_list, parse_one
 from bench.catalogue.weights import card, locate
 from bench.errors import BenchError, unknown
+from bench.isolation import Elsewhere, apart
 from bench.oracle.attack import cost_of
 from bench.threats import ThreatModel
 
@@ -150,7 +151,7 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
         raise BenchError(
             f"{request.label!r}: {found.name} has no parameters, its parts have: see bench show {found.name}"
         )
-    config, forwards, backwards = _configured(found, request)
+    config, forwards, backwards = _configured_apart(found, request)
     ref = AttackRef(
         label=request.label,
         source=found.target,
@@ -180,6 +181,17 @@ def _required(found: AttackEntry) -> dict[str, str]:
         except BenchError:
             raise not_installed(name, found.name) from None
     return installed
+
+
+def _configured_apart(found: AttackEntry, request: Request) -> tuple[dict[str, Any], int, int]:
+    """Return what `_configured` does, in a process of its own where that loads the code of a plug-in."""
+    if not request.parameters or found.target.startswith("bench."):
+        return _configured(found, request)
+    try:
+        configured: tuple[dict[str, Any], int, int] = apart(_configured, found, request, guest=found.target)
+    except Elsewhere as error:
+        raise BenchError(f"{request.label!r} does not load: {error}; mend or uninstall its package") from error
+    return configured
 
 
 def _configured(found: AttackEntry, request: Request) -> tuple[dict[str, Any], int, int]:

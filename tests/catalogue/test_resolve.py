@@ -1,15 +1,19 @@
 """From a name to what will be run: parts, parameters, checkpoints and costs."""
 
 import json
+import os
+import sys
 
 import pytest
 import torch
 
 from bench.catalogue import ATTACKS, resolve
+from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import Request, parse_list
 from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.harness.task import Task, compute
+from bench.isolation import Workers, isolated
 from bench.results.cell import Cell, Slice
 from bench.threats import ThreatModel
 
@@ -241,3 +245,27 @@ class TestTransferFromAnotherDefense:
         assert left < clean
         assert (left == 0) is broken
         assert (report.done.cost.forwards, report.done.cost.backwards) == (41 * clean, 40 * clean)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes of POSIX")
+def test_the_parameters_of_a_plug_in_are_asked_for_in_a_process_of_its_own(tmp_path, monkeypatch):
+    """Its package is code of others: what ends it is a line, and its parameters are typed as those of ours."""
+    (tmp_path / "theirs_alone.py").write_text(
+        "import os, dataclasses\n"
+        "if os.environ.get('LEAVES'):\n    os._exit(4)\n"
+        "@dataclasses.dataclass\nclass Walk:\n    steps: int = 10\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = AttackEntry("walk", "theirs_alone:Walk", "", "", ("Linf",), 10)
+    monkeypatch.setitem(ATTACKS._entries, "walk", entry)
+
+    with isolated(Workers(1, limit=60)):
+        _, ref = resolve.attack(Request("walk", {"steps": "20"}))
+    assert ref.config == {"steps": 20}
+    assert ref.forwards == 20
+    assert "theirs_alone" not in sys.modules
+
+    monkeypatch.setenv("LEAVES", "1")
+    with isolated(Workers(1, limit=60)), pytest.raises(BenchError) as caught:
+        resolve.attack(Request("walk", {"steps": "20"}))
+    assert str(caught.value).startswith("'walk[steps=20]' does not load: it ended its process with status 4; mend or")
