@@ -58,6 +58,15 @@ def memory() -> int | None:
     return min(found, default=None)
 
 
+# The files of drivers of NVIDIA, of Windows under which Linux runs, and of AMD.
+_GPUS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+
+
+def may_have_gpu() -> bool:
+    """Return whether there may be a GPU, without importing torch, which takes seconds; only torch knows for sure."""
+    return sys.platform != "linux" or "torch" in sys.modules or any(path.exists() for path in _GPUS)
+
+
 _CPUINFO = Path("/proc/cpuinfo")
 _EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 

@@ -177,3 +177,48 @@ def test_processes_that_write_the_same_file_leave_the_whole_of_one(tmp_path):
 
     assert [writer.returncode for writer in writers] == [0, 0]
     assert names(tmp_path) == ["file"]
+
+
+def test_without_the_file_of_a_driver_no_gpu_is_looked_for(monkeypatch, tmp_path):
+    """Torch is not asked, which would be imported for that; where it is there already, it is asked."""
+    monkeypatch.setattr(_system.sys, "platform", "linux")
+    monkeypatch.setattr(_system, "_GPUS", (tmp_path / "nvidiactl",))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert not _system.may_have_gpu()
+
+    (tmp_path / "nvidiactl").touch()
+    assert _system.may_have_gpu()
+    (tmp_path / "nvidiactl").unlink()
+
+    monkeypatch.setitem(sys.modules, "torch", object())
+    assert _system.may_have_gpu()
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(_system.sys, "platform", "win32")
+    assert _system.may_have_gpu()
+
+
+def test_memory_is_that_of_the_machine_or_less_where_a_container_has_less(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal:       2048 kB\nMemFree:  1 kB\n")
+    (tmp_path / "max").write_text("max\n")
+    monkeypatch.setattr(_system, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(_system, "_LIMITS", (tmp_path / "max", tmp_path / "none"))
+    assert _system.memory() == 2048 * 1024
+
+    (tmp_path / "max").write_text("1000000\n")
+    assert _system.memory() == 1_000_000
+    monkeypatch.setattr(_system, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(_system, "_LIMITS", ())
+    assert _system.memory() is None
+
+
+def test_code_of_users_comes_back_to_the_working_directory(tmp_path):
+    before = Path.cwd()
+
+    def leaves():
+        with _system.staying():
+            os.chdir(tmp_path)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        leaves()
+    assert Path.cwd() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from bench._system import may_have_gpu
 from bench.errors import BenchError
 from bench.harness.executors.local import Local
 from bench.harness.executors.processes import Processes
@@ -52,8 +53,8 @@ def pick_device(device: str) -> str:
 def pick_devices(device: str) -> tuple[str, ...]:
     """Resolve `auto` and `cuda` to all GPUs of this machine, as for `pick_device`; one alone is called `cuda`."""
     _offered(device)
-    if device == "cpu":
-        return (device,)
+    if device == "cpu" or (device == "auto" and not may_have_gpu()):
+        return ("cpu",)
     import torch
 
     count = torch.cuda.device_count()
