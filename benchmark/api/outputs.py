@@ -151,7 +151,7 @@ class Outputs(ABC):
         return found
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_pandas()` as a CSV file of fixed format: the same results give the same bytes."""
+        """Write `to_pandas()` without its seconds as a CSV file: the same verdicts give the same bytes."""
         return frame.write_csv(self.cells, Path(path))
 
     def to_robustbench(self) -> Exported:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench._system import write_whole
 from bench.results import csv_file, known
 from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Score, Which, defense_rows
 from bench.results.cell import Result
@@ -46,6 +47,8 @@ COLUMNS = (
     "checks",
     "source",
 )
+# Seconds differ from run to run: with them a table that was resumed, or made on many machines, would be another file.
+IN_FILES = tuple(name for name in COLUMNS if name != "seconds")
 
 
 NUMBERS = frozenset(
@@ -229,8 +232,14 @@ def _distances(outcome: Done, n: int) -> list[float]:
     return [float("inf") if far is None else far for far in outcome.evidence.distances]
 
 
+def encoded(lines: Iterable[Mapping[str, str]]) -> bytes:
+    """Return the CSV file of some `rows`: without seconds, so that the same verdicts give the same bytes."""
+    kept = [{name: line[name] for name in IN_FILES} for line in lines]
+    return csv_file.encoded(kept, IN_FILES, NUMBERS)
+
+
 def write_csv(results: Sequence[Result], path: Path | str) -> Path:
-    """Write `rows` atomically; the same results give the same bytes."""
+    """Write `rows` atomically; the same verdicts give the same bytes, wherever and in how many runs they were made."""
     path = Path(path)
-    csv_file.write(rows(results), COLUMNS, NUMBERS, path)
+    write_whole(path, encoded(rows(results)))
     return path

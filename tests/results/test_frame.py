@@ -12,7 +12,7 @@ import pytest
 
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.results.cell import Cell, Result, Slice
-from bench.results.frame import COLUMNS, NUMBERS, frame, rows, write_csv
+from bench.results.frame import COLUMNS, IN_FILES, NUMBERS, frame, rows, write_csv
 from bench.results.outcome import Cost, Done, Failed, Skipped, Verdicts
 from bench.threats import ThreatModel
 
@@ -43,17 +43,17 @@ def results():
 
 GOLDEN = """\
 dataset,split,n,defense,trained_on,judged,column,attack,threat,seen,access,accuracy,low,high,rank,outcome,reason,\
-draws,seed,forwards_per_example,backwards_per_example,seconds,defense_digest,attack_digest,key,checks,source
-digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,,at-digest,,,,
+draws,seed,forwards_per_example,backwards_per_example,defense_digest,attack_digest,key,checks,source
+digits,test,4,at,Linf:8/255,deterministic,standard,,,,,75.00,30.06,95.44,,done,,1,0,,,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,L2:0.5,no,gradient,,,,,failed,RuntimeError: out of memory,\
-1,0,,,,at-digest,pgd-20-digest,{0},,
+1,0,,,at-digest,pgd-20-digest,{0},,
 digits,test,4,at,Linf:8/255,deterministic,attack,pgd-20,Linf:8/255,yes,gradient,50.00,15.00,85.00,,done,,\
-1,0,21.0,10.5,1.50,at-digest,pgd-20-digest,{1},,
-digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,1.50,at-digest,,,,
+1,0,21.0,10.5,at-digest,pgd-20-digest,{1},,
+digits,test,4,at,Linf:8/255,deterministic,worst-seen,,,yes,,50.00,15.00,85.00,,done,,1,0,21.0,10.5,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-unseen,,,no,,,,,,failed,"no cell finished, and at least one failed",\
-1,0,,,,at-digest,,,,
+1,0,,,at-digest,,,,
 digits,test,4,at,Linf:8/255,deterministic,worst-all,,,,,50.00,15.00,85.00,,partial,\
-an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,1.50,at-digest,,,,
+an upper bound: 1 of 2 cells failed or missing,1,0,21.0,10.5,at-digest,,,,
 """
 
 
@@ -62,6 +62,16 @@ def test_the_file_is_golden(results, tmp_path):
     path = write_csv(results[:2], tmp_path / "leaderboard.csv")
 
     assert path.read_bytes().decode() == GOLDEN.format(results[1].cell.key, results[0].cell.key)
+
+
+def test_the_same_verdicts_in_another_time_give_the_same_file(results, tmp_path):
+    """A resumed run, or one on many machines, took other seconds; the data frame tells them."""
+    slower = [replace(results[0], seconds=99.0), *results[1:]]
+    first, second = (write_csv(part, tmp_path / f"{i}.csv") for i, part in enumerate((results, slower)))
+
+    assert first.read_bytes() == second.read_bytes()
+    assert 99.0 in set(frame(slower)["seconds"])
+    assert set(IN_FILES) == set(COLUMNS) - {"seconds"}
 
 
 def test_the_order_of_the_results_does_not_matter(results, tmp_path):

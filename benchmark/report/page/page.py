@@ -26,7 +26,7 @@ from bench.report.page.provenance import Provenance, provenance
 from bench.report.page.standings import Standings, standings
 from bench.report.plain import flat
 from bench.report.tables import ENOUGH
-from bench.results import csv_file, frame
+from bench.results import frame
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Result
 from bench.results.comparison import POWER
@@ -147,7 +147,7 @@ def render(data: PageData) -> bytes:
         views=views,
         runs=data.runs,
         dates=_dates(data.runs),
-        csv=_download(csv_file.encoded([line for view in views for line in view.lines], frame.COLUMNS, frame.NUMBERS)),
+        csv=_download(frame.encoded(line for view in views for line in view.lines)),
         about={"ranks": ABOUT_RANKS, "ladder": ladder.ABOUT, "claims": claims.ABOUT, "published": published.ABOUT},
         contents=_contents,
         verdict=ladder.verdict,

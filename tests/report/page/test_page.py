@@ -18,7 +18,7 @@ from bench.api.report import page_data
 from bench.catalogue.study import AttackProtocol, Claim, Study
 from bench.errors import BenchError
 from bench.report.page.page import render
-from bench.results.frame import rows
+from bench.results.frame import rows, write_csv
 from performance.page import simulated
 from tests.report.page.reading import Page
 from tests.report.page.simulated import BLOCK, FLAG, HOSTILE, LINF, STADV, cells, done, hostile, many, result, stored
@@ -88,7 +88,7 @@ def test_the_matrix_holds_the_numbers_of_the_frame(made, tmp_path):
         assert got == pytest.approx(known, abs=0.056)
 
 
-def test_the_csv_within_is_the_leaderboard(made):
+def test_the_csv_within_is_the_leaderboard(made, tmp_path):
     (link,) = [attrs for tag, attrs in Page(made[0]).tags if "download" in attrs]
     kind, _, content = link["href"].partition(";base64,")
     content = base64.b64decode(content)
@@ -97,6 +97,7 @@ def test_the_csv_within_is_the_leaderboard(made):
     expected = rows(made[1])
 
     assert len(lines) == len(expected)
+    assert table == write_csv(made[1], tmp_path / "leaderboard.csv").read_bytes()
     assert [(line["key"], line["accuracy"], line["outcome"]) for line in lines] == [
         (line["key"], line["accuracy"], line["outcome"]) for line in expected
     ]
