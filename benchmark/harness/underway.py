@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bench.datasets.examples import Examples
 from bench.harness.agenda import Agenda
@@ -16,6 +17,7 @@ from bench.harness.task import Cause, Executor, Report, Task
 from bench.harness.watcher import Watcher
 from bench.results.cell import Cell
 from bench.results.outcome import Done, Failed
+from bench.results.provenance import together
 from bench.results.store import Store
 
 # How often a task is begun whose process is lost each time, and how often its batch is halved where memory runs out.
@@ -26,12 +28,18 @@ _ENDED = 2
 
 @dataclass
 class _Progress:
-    """The state of a cell: its finished shards, those computed again (`bench.harness.alarm`), and their seconds."""
+    """The state of a cell: its finished shards, who made them, and those computed again (`bench.harness.alarm`)."""
 
     shards: dict[int, Done]
+    made: dict[int, Mapping[str, Any]]
     unaware: dict[int, Done] = field(default_factory=dict)
-    seconds: float = 0.0
     error: str = ""
+
+    @classmethod
+    def of(cls, stored: Mapping[int, tuple[Done, Mapping[str, Any]]]) -> _Progress:
+        """Return the state of a cell with these shards, each with its provenance."""
+        shards = {index: done for index, (done, _) in stored.items()}
+        return cls(shards, {index: made for index, (_, made) in stored.items()})
 
 
 class Underway:
@@ -58,7 +66,7 @@ class Underway:
         """
         self._cells, self._examples, self._shelves = cells, examples, shelves
         self._claims, self._watcher = claims, watcher
-        self._progress = {cell.key: _Progress(shelves[cell.key].shards(cell)) for cell in cells}
+        self._progress = {cell.key: _Progress.of(shelves[cell.key].made_shards(cell)) for cell in cells}
         self._agenda = Agenda(self._begins, pace)
         # By guest: how many cells its code has ended the process of, and why it is given up.
         self._ended: dict[str, int] = {}
@@ -103,15 +111,15 @@ class Underway:
                 self._suspect(report)
             self._fail(cell, report.error)
             return
-        done = report.done
+        done, made = report.done, provenance(cell, report.seconds)
         if task.index in at.unaware:
             done = at_the_cost_of(at.unaware.pop(task.index), done)
-        at.shards[task.index] = done
-        at.seconds += report.seconds
+            made = together([at.made[task.index], made])
+        at.shards[task.index], at.made[task.index] = done, made
         if report.kept is not None:
             store.keep_images(cell, report.kept)
         if len(cell.shards) > 1:
-            store.add_shard(cell, task.index, done)
+            store.add_shard(cell, task.index, done, made)
         self._settle(cell)
 
     def _settle(self, cell: Cell) -> None:
@@ -125,8 +133,9 @@ class Underway:
             store.drop_shard(cell, index)
             self._agenda.add(self._task(cell, index, alarm=True))
         if not late:
-            shards = [at.shards[index] for index in range(len(cell.shards))]
-            outcome = store.finish(cell, shards, provenance(cell, at.seconds))
+            order = range(len(cell.shards))
+            made = together([at.made[index] for index in order])
+            outcome = store.finish(cell, [at.shards[index] for index in order], made)
             self._watcher.end(cell, outcome)
             self._claims.release(cell)
 

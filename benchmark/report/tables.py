@@ -19,6 +19,7 @@ from bench.results.advice import attacks_for
 from bench.results.cell import Result
 from bench.results.judging import Judge
 from bench.results.outcome import Done
+from bench.results.provenance import UNKNOWN, states
 from bench.results.ranking import not_outdone
 
 # The least that leaderboards of the field accept; with fewer images a table only shows that things work.
@@ -204,21 +205,22 @@ def _counted(states: Mapping[str, int]) -> str:
 
 
 def _makers(results: Sequence[Result]) -> list[str]:
-    """Return a line for each part of our code whose state differs between numbers of one table."""
+    """Return a line for each part of our code, or torch, whose state differs between numbers of one table or in one."""
     made: dict[tuple[str, str, str], dict[str, int]] = {}
     for result in results:
         if isinstance(result.outcome, Done):
             attack = result.cell.attack
             # A composite attack has other parts, and so other code, on another kind of defense.
             places = (("harness", "", ""), ("attack", attack.label, attack.source))
-            for place in (*places, ("defense", result.cell.defense.label, "")):
-                part, states = place[0], made.setdefault(place, {})
-                code = result.code.get(part, "unknown")
-                states[code] = states.get(code, 0) + 1
+            for place in (*places, ("defense", result.cell.defense.label, ""), ("torch", "", "")):
+                part, found = place[0], made.setdefault(place, {})
+                code = flat(result.code.get(part, UNKNOWN))
+                found[code] = found.get(code, 0) + 1
     return [
-        f"made by different code: {f'{part} {flat(name)}'.strip()} {_counted(states)}"
-        for (part, name, _), states in made.items()
-        if len(states) > 1
+        f"made by different code: {f'{part} {flat(name)}'.strip()} {_counted(codes)}"
+        for (part, name, _), codes in made.items()
+        # Several states between the cells, or between the shards of a cell.
+        if len(codes) > 1 or any(len(states(code)) > 1 for code in codes)
     ]
 
 

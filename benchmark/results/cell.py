@@ -188,7 +188,8 @@ class Result:
     Attributes:
         outcome: `None` while it is missing.
         findings: of the checks on its defense, and on this defense under this threat.
-        code: digests of the code that made it, by part (`harness`, `attack`, `defense`); empty if not known.
+        code: what made it, by part: digests of `harness`, `attack` and `defense`, the version of `torch`, as far as
+            they are known; all states of a part where shards of the cell had several (`bench.results.provenance`).
         seconds: that it took to compute, those of its parts if it was derived from them; `None` if not known. They
             depend on the machine and its load, and are no part of a verdict.
     """

@@ -52,6 +52,7 @@ from bench.results.documents import (
 )
 from bench.results.finding import Finding
 from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, joined
+from bench.results.provenance import code_of
 
 Of = TypeVar("Of")
 
@@ -120,17 +121,21 @@ class Store:
 
     def shards(self, cell: Cell) -> dict[int, Done]:
         """Return the finished shards of an unfinished cell, by number."""
+        return {index: done for index, (done, _) in self.made_shards(cell).items()}
+
+    def made_shards(self, cell: Cell) -> dict[int, tuple[Done, Mapping[str, Any]]]:
+        """Return the finished shards of an unfinished cell, each with its provenance; older versions stored none."""
         found = {}
         for index in range(len(cell.shards)):
             path = self._path(cell, f"shard-{index}")
             document = read(path)
             if document is not None:
-                found[index] = to_done(document, path, cell.key)
+                found[index] = to_done(document, path, cell.key), document.get("provenance", {})
         return found
 
-    def add_shard(self, cell: Cell, index: int, done: Done) -> None:
+    def add_shard(self, cell: Cell, index: int, done: Done, provenance: Mapping[str, Any]) -> None:
         """Keep a finished shard."""
-        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, {}))
+        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, provenance))
 
     def drop_shard(self, cell: Cell, index: int) -> None:
         """Forget a finished shard that is to be computed anew."""
@@ -310,7 +315,7 @@ class Store:
         cell = planned.cell
         outcome, made = self._stored(cell) if planned.skip is None else (Skipped(planned.skip), {})
         before, after = self.preflight(cell.defense, cell.slice) or (), self.checks(cell) or ()
-        return Result(cell, outcome, (*before, *after), made.get("code", {}), self._took(cell))
+        return Result(cell, outcome, (*before, *after), code_of(made), self._took(cell))
 
     def _asked(self, runs: int | None = None) -> list[Planned]:
         wanted: dict[tuple[object, ...], Planned] = {}

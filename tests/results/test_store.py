@@ -53,8 +53,8 @@ def test_what_is_finished_is_found_again_count_by_count(tmp_path, draws):
 
 def test_shards_are_joined_in_order_and_leave_no_trace(tmp_path):
     store, cell = Store(tmp_path), make_cell()
-    store.add_shard(cell, 1, counts(1, 0, 1))
-    store.add_shard(cell, 0, counts(1, 1, 1, 0, 0))
+    store.add_shard(cell, 1, counts(1, 0, 1), {})
+    store.add_shard(cell, 0, counts(1, 1, 1, 0, 0), {})
 
     shards = store.shards(cell)
     done = store.finish(cell, [shards[0], shards[1]], {})
