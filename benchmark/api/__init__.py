@@ -12,6 +12,7 @@ _HOME = {
     # compute
     "run": "api.fill",
     "plan": "api.forecast",
+    "run_share": "api.share",
     "evaluate": "api.evaluation",
     "own_images": "api.evaluation",
     "import_archive": "api.archives",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from bench.api.images import Images as Images
     from bench.api.plugins import hold_to_contracts as hold_to_contracts
     from bench.api.results import Results as Results
+    from bench.api.share import run_share as run_share
     from bench.api.stages import history as history
     from bench.api.stored import compare as compare
     from bench.api.stored import finished as finished

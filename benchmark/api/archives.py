@@ -37,6 +37,7 @@ _INSTEAD = {
     "eps": "threat",
     "corruptions": "bench.run",
     "precision": "nothing: an archive is never searched",
+    "shard": "nothing: an archive is judged in one go",
 }
 
 
@@ -75,7 +76,7 @@ def import_archive(
     for given, other in _INSTEAD.items():
         if given in options:
             raise BenchError(f"an import takes no {given}: give {other}")
-    chosen, text = settled({**options, "threat": str(threat)}), imports.source_of(source)
+    chosen, text = settled({**options, "threat": str(threat), "shard": ""}), imports.source_of(source)
     request = _Request(Path(file), defense, imports.label_of(name, Path(file)), text, chosen)
     with isolated(workers(chosen)):
         return watched(watcher, lambda who: _import(request, who))

@@ -90,7 +90,7 @@ def evaluate(
         if results is None:
             keep = _Folder()
             results = keep.path
-        chosen = settled({**options, "results": Path(results), "n": len(examples)})
+        chosen = settled({**options, "results": Path(results), "n": len(examples), "shard": ""})
         stack.enter_context(copied({each.label: each.what for each in defenses if isinstance(each, InMemory)}))
         stack.enter_context(lent(*memory))
         stack.enter_context(_as_they_were([each.what for each in defenses if isinstance(each, InMemory)]))
@@ -104,7 +104,7 @@ def evaluate(
 
 
 # Options of a run that arguments of `evaluate` stand in place of.
-_INSTEAD = {"threat": "threats", "eps": "threats", "defenses": "model", "study": "bench.run"}
+_INSTEAD = {"threat": "threats", "eps": "threats", "defenses": "model", "study": "bench.run", "shard": "bench.run"}
 
 
 class _Folder:

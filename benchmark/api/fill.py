@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bench._system import keep_freed
 from bench.api.results import Results
@@ -23,13 +23,16 @@ from bench.harness.executors import choose, cores
 from bench.harness.formats import PLAIN
 from bench.harness.pace import Pace
 from bench.harness.recognition import Recognized, recognized
-from bench.harness.run import Work, lacking, pending
+from bench.harness.run import Work, lacking, leaves, open_in, pending
 from bench.harness.run import run as compute
+from bench.harness.share import Portion, Share
 from bench.harness.task import Executor
 from bench.harness.watcher import Watcher
 from bench.isolation import Workers, isolated
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
+
+Of = TypeVar("Of")
 
 # Seconds that loading a defense may take where --timeout does not say; it may download weights.
 LOADING = 600.0
@@ -64,7 +67,7 @@ def workers(options: RunOptions) -> Workers | None:
     return Workers(count, max(1, cores() // count), options.timeout or LOADING)
 
 
-def watched(watcher: Watcher | None, work: Callable[[Watcher], Results]) -> Results:
+def watched(watcher: Watcher | None, work: Callable[[Watcher], Of]) -> Of:
     """Do some work with a watcher; without one, show a bar or lines on the error stream."""
     if watcher is not None:
         return work(watcher)
@@ -98,6 +101,28 @@ class Asked:
     def study(self) -> Study | None:
         return studies.read(self.options.study) if self.options.study else None
 
+    def portion(self, plan: Sequence[Planned]) -> Portion | None:
+        """Return the tasks of this call, stored or not, of those of a plan; `None` where it is not one share of many.
+
+        Args:
+            plan: whatever is blocked or broken in it here counts, too: the shares must be the same on every machine.
+        """
+        if not self.options.shard:
+            return None
+        whole = [replace(each, blocked=False, broken="") for each in plan]
+        return Share.parse(self.options.shard).portion((*leaves(whole), *self.beside(whole, self.probes(whole))))
+
+    def beside(self, plan: Sequence[Planned], probed: Sequence[probes.Probe]) -> list[Cell]:
+        """Return the cells that a run computes and no table shows: the controls of a study, and probes."""
+        study = self.study
+        return [*(controls.controls(plan, study) if study else ()), *(probe.cell for probe in probed)]
+
+    def probes(self, plan: Sequence[Planned]) -> list[probes.Probe]:
+        """Return the probes of the checks after the attacks."""
+        if self.options.checks == "none":
+            return []
+        return probes.plan(plan, self.examples, share=_SHARES[self.options.checks])
+
     def executor(self, tasks: int) -> Executor:
         """Choose the executor for so many tasks."""
         return choose(self.options.executor, self.options.device, self.options.jobs, tasks)
@@ -122,7 +147,9 @@ def fill(asked: Asked) -> Results:
     store, watcher = asked.store, asked.watcher
     watcher.step("timing the formats that defenses may be asked in")
     how = asked.in_formats()
+    portion = asked.portion(how.plan)
     work = pending(how.plan, store)
+    work = work if portion is None else work.within(portion, store)
     asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
     # Before anything is written: a mistake in the request must leave the folder as it was.
     plan, pace = appraised(how.plan, work.cells, asked)
@@ -132,9 +159,10 @@ def fill(asked: Asked) -> Results:
     _say_what_is_new(how, asked)
     watcher.step("examining the defenses")
     examined = examination(asked, pace)
-    plan = plan if examined is None else admitted(plan, examined, asked)
-    _compute(plan, work.admitted(plan), asked, examined, pace)
-    if examined is not None and work.cells:
+    plan = plan if examined is None else admitted(plan, examined, asked, portion)
+    _compute(plan, work.admitted(plan), asked, examined, pace, portion)
+    # Of a share's cells most are not finished, so nobody knows yet what they took.
+    if examined is not None and work.cells and portion is None:
         watcher.say(examined.bill.beside(sum(store.seconds(cell) for cell in work.cells)))
     return Results(tuple(store.result(planned) for planned in plan), store, asked.examples, asked.study)
 
@@ -193,6 +221,13 @@ def _require_choices(options: RunOptions) -> None:
         raise BenchError(f"--timeout {options.timeout} is out of range: give seconds, or 0 for the usual limit")
     if options.jobs < 0:
         raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
+    if options.shard:
+        Share.parse(options.shard)
+        if options.precision != "float32":
+            raise BenchError(
+                f"--precision {options.precision} with --shard {options.shard}: each machine would choose its own "
+                "format, and their parts would not fit together; leave out --precision"
+            )
 
 
 def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> tuple[list[Planned], Pace]:
@@ -247,11 +282,18 @@ def examination(asked: Asked, pace: Pace) -> Examination | None:
     return Examination(asked.store, asked.store.aside(), images, options.device, pace)
 
 
-def admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) -> list[Planned]:
-    """Examine every defense, report every alarm, and mark the cells of defenses that a check blocks."""
+def admitted(
+    plan: Sequence[Planned], examination: Examination, asked: Asked, portion: Portion | None = None
+) -> list[Planned]:
+    """Examine every defense, report every alarm, and mark the cells of defenses that a check blocks.
+
+    Of a run of many shares only those defenses of which this one has tasks: the others need no answer here.
+    """
+    needed = None if portion is None else _needed(plan, asked, portion)
     despite = {name.strip().upper() for name in asked.options.despite.split(",") if name.strip()}
     threats = {planned.cell.threat for planned in plan}
-    defenses = list({each.cell.defense.label: each.cell.defense for each in plan if not each.broken}.values())
+    able = {each.cell.defense.label: each.cell.defense for each in plan if not each.broken}
+    defenses = [defense for label, defense in able.items() if needed is None or label in needed]
     blocked, broken = set(), {}
     for defense, examined in zip(defenses, examination.before(defenses, threats), strict=True):
         broken[defense.label] = examined.broken
@@ -263,16 +305,34 @@ def admitted(plan: Sequence[Planned], examination: Examination, asked: Asked) ->
     return _broken([replace(each, blocked=each.cell.defense.label in blocked) for each in plan], broken)
 
 
-def _compute(plan: Sequence[Planned], work: Work, asked: Asked, examination: Examination | None, pace: Pace) -> None:
+def _needed(plan: Sequence[Planned], asked: Asked, portion: Portion) -> set[str]:
+    """Return the labels of the defenses that tasks of a portion are for."""
+    needed = set()
+    for label in {planned.cell.defense.label for planned in plan}:
+        mine = [planned for planned in plan if planned.cell.defense.label == label]
+        if any(map(portion.of, (*leaves(mine), *asked.beside(mine, asked.probes(mine))))):
+            needed.add(label)
+    return needed
+
+
+def _compute(
+    plan: Sequence[Planned],
+    work: Work,
+    asked: Asked,
+    examination: Examination | None,
+    pace: Pace,
+    portion: Portion | None = None,
+) -> None:
     """Compute the table, the controls of a study and the probes of the checks together."""
     store, aside = asked.store, asked.store.aside()
-    probed = probes.plan(plan, asked.examples, share=_SHARES[asked.options.checks]) if examination else []
-    wanted = controls.controls(plan, asked.study) if asked.study else []
-    missing = lacking([*wanted, *(probe.cell for probe in probed)], aside)
+    probed = asked.probes(plan) if examination else []
+    missing = lacking(asked.beside(plan, probed), aside)
+    missing = missing if portion is None else open_in(portion, missing, aside)
     executor = asked.executor(len(work.cells) + len(missing))
     # Together, so that no worker is idle while the last cells of the table are still running.
-    compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work, pace=pace)
-    if examination is not None:
+    compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work, pace=pace, portion=portion)
+    # Nothing is complete in a share: the checks after the attacks are for the run that follows all of them.
+    if examination is not None and portion is None:
         examination.bill.probes = sum(aside.seconds(cell) for cell in missing)
         asked.watcher.step("examining what the attacks found")
         examination.after(plan, probed)

@@ -11,6 +11,7 @@ from bench.catalogue.options import settled
 from bench.datasets.examples import Examples
 from bench.harness.estimate import seconds_per_pass
 from bench.harness.run import pending
+from bench.harness.share import Portion, cost_of
 from bench.harness.watcher import Silent, Watcher
 from bench.isolation import apart, isolated
 from bench.report.live.heartbeat import span
@@ -36,6 +37,7 @@ class Forecast:
         passes: of all cells to run, at most; a backward counts as two forwards.
         seconds: of all cells to run, at most, on the executor.
         executor: the executor, described.
+        share: such as `2/3`, if it is of one share of the run; then of the cells that this share has a part in.
     """
 
     rows: tuple[tuple[str, str, str], ...]
@@ -44,6 +46,7 @@ class Forecast:
     passes: int
     seconds: float
     executor: str
+    share: str = ""
 
     def count(self, *kinds: str) -> int:
         """Return how many cells are of these kinds."""
@@ -55,10 +58,11 @@ class Forecast:
             f"{self.count('run', 'retry')} to run, {self.count('derive')} to derive, {self.count('stored')} stored, "
             f"{self.count('skip')} skipped"
         )
+        of = f"share {self.share}: " if self.share else ""
         cost = f"at most {self.passes:,} passes (a backward counted as two), about {span(self.seconds)} at most"
         # The counts may not add up to the cells: a part of a worst case without a column is run, but is no cell.
         return "\n".join(
-            [*lines, "", f"{self.cells} cells on {self.images} images: {counted}", f"{cost} on {self.executor}"]
+            [*lines, "", f"{of}{self.cells} cells on {self.images} images: {counted}", f"{cost} on {self.executor}"]
         )
 
 
@@ -66,7 +70,11 @@ def forecast(asked: Asked) -> Forecast:
     """Forecast what a run would compute and about how long it would take."""
     # Timing the formats would be computation; a plan stored by an earlier run is used.
     plan = asked.in_formats(measure=False).plan
+    portion = asked.portion(plan)
     work = pending(plan, asked.store)
+    if portion is not None:
+        work = work.within(portion, asked.store)
+        plan = [each for each in plan if each.skip is None and not each.parts and portion.of(each.cell)]
     executor = asked.executor(len(work.cells))
     rows: list[tuple[str, str, str]] = []
     for planned in plan:
@@ -84,11 +92,20 @@ def forecast(asked: Asked) -> Forecast:
     for cell in work.cells:
         if cell.defense.digest not in speeds:
             speeds[cell.defense.digest] = _seconds_per_pass(cell, asked.examples, executor.device)
-        took = cell.passes() * speeds[cell.defense.digest]
-        passes, seconds = passes + cell.passes(), seconds + took
+        part, most = ("", cell.passes()) if portion is None else _part(cell, asked, portion)
+        took = most * speeds[cell.defense.digest]
+        passes, seconds = passes + most, seconds + took
         kind = "retry" if isinstance(asked.store.find(cell), Failed) else "run"
-        rows.append((kind, cell.title, f"at most {cell.passes():,} passes, {span(took)}"))
-    return Forecast(tuple(rows), len(plan), len(asked.examples), passes, seconds / executor.jobs, executor.describe())
+        rows.append((kind, cell.title, f"{part}at most {most:,} passes, {span(took)}"))
+    took, share = seconds / executor.jobs, asked.options.shard
+    return Forecast(tuple(rows), len(plan), len(asked.examples), passes, took, executor.describe(), share)
+
+
+def _part(cell: Cell, asked: Asked, portion: Portion) -> tuple[str, int]:
+    """Return how much of a cell is in a portion, in words, and the most passes that what is missing of it takes."""
+    mine, there = portion.of(cell), asked.store.shards(cell)
+    most = sum(cost_of(cell, index) for index in mine if index not in there)
+    return f"{len(mine)} of {len(cell.shards)} shards, ", most
 
 
 def _seconds_per_pass(cell: Cell, examples: Examples, device: str) -> float:

@@ -75,6 +75,7 @@ class RunOptions:
     precision: str = option(
         "float32", "float32: ask it as it is; auto: search in the fastest format here, confirm as it is."
     )
+    shard: str = option("", "I/N: only part I of N, for as many machines; then merge, and run once without it.")
     label: str = option("", "Call the defenses of this run NAME#LABEL: beside others of that name in one folder.")
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import api
 from bench.api.results import Results
-from bench.catalogue.options import DEFAULT_RESULTS, settled
+from bench.catalogue.options import DEFAULT_RESULTS, settled, variable
 from bench.cli.interruption import keeping, typed
+from bench.errors import BenchError
 from bench.report.columns import PAGE, prose, screen_width
 from bench.report.live.progress import Progress
 from bench.report.outputs import require_files
@@ -18,8 +20,15 @@ from bench.report.outputs import require_files
 
 def run(csv: Path | None, **options: Any) -> int:  # noqa: ANN401  (the fields of `RunOptions`)
     """Compute missing cells and print the table, or the report of a study; return 3 if a cell failed."""
-    folder = settled(options).results
+    chosen = settled(options)
+    folder = chosen.results
     require_files({"--csv": csv}, [folder])  # before anything is computed
+    if chosen.shard:
+        if csv is not None:
+            raise BenchError(
+                f"--csv {str(csv)!r} with --shard: one share has no table; add --csv to the run that follows"
+            )
+        return _share(folder, options)
     progress = Progress()
     with keeping(lambda: _kept(progress, folder)), progress:
         results = api.run(progress, **options)
@@ -31,6 +40,35 @@ def run(csv: Path | None, **options: Any) -> int:  # noqa: ANN401  (the fields o
     print(f"verdicts     {folder}{os.sep}   (the same command resumes)")
     print(f"the table    {_table_of(folder)}")
     return _status(results)
+
+
+def _share(folder: Path, options: Mapping[str, Any]) -> int:
+    """Compute one share, and print what is there and which commands come next; return 3 if a cell failed."""
+    progress = Progress()
+    with keeping(lambda: _kept(progress, folder)), progress:
+        found = api.run_share(progress, **options)
+    left = [f"{found.open} to be completed by other shares"] if found.open else []
+    left += [f"{len(found.failed)} failed"] if found.failed else []
+    left += [f"{found.blocked} blocked by a check"] if found.blocked else []
+    width = screen_width()
+    for line in (
+        f"share {found.share}    {found.stored} of its {found.tasks} tasks are stored; of the cells that they are of, "
+        + ", ".join([f"{found.finished} finished", *left]),
+        f"verdicts     {folder}{os.sep}   (the same command resumes)",
+        f"then         {typed('results', 'merge')} FOLDER ... --into MERGED, if each share has a folder of its own",
+        f"at the end   {_without_share(options)}   (with --results MERGED after a merge)",
+    ):
+        print(prose(line, width))
+    _print_failures(found.failed)
+    return 0 if found.done else 3
+
+
+def _without_share(options: Mapping[str, Any]) -> str:
+    """Return the command of the run without its share, which brings the shares together."""
+    given = {name: value for name, value in options.items() if value is not None and name != "shard"}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    unset = f"env -u {variable('shard')} " if os.environ.get(variable("shard")) else ""
+    return unset + typed("run", *words)
 
 
 def plan(**options: Any) -> int:  # noqa: ANN401  (the fields of `RunOptions`)
@@ -56,6 +94,10 @@ def _table_of(results: Path) -> str:
 
 
 def _status(results: Results) -> int:
-    for cell, error in results.failed:
-        print(prose(f"FAIL {cell.title}: {error}", screen_width()), file=sys.stderr)
+    _print_failures([(cell.title, error) for cell, error in results.failed])
     return 3 if results.failed or any(each.outcome is None and each.blocked for each in results) else 0
+
+
+def _print_failures(failed: Sequence[tuple[str, str]]) -> None:
+    for title, error in failed:
+        print(prose(f"FAIL {title}: {error}", screen_width()), file=sys.stderr)

@@ -90,3 +90,13 @@ class Reservations:
         with contextlib.suppress(OSError):
             Path(lock.lock_file).unlink()
         lock.release()
+
+
+class Unreserved(Reservations):
+    """No reservations, for the share of a run: its tasks are nobody else's, though others compute the same cells."""
+
+    def take(self, cell: Cell, wait: float = 0.0) -> bool:
+        return True
+
+    def release(self, cell: Cell) -> None:
+        pass

@@ -9,7 +9,8 @@ from bench.datasets.examples import Examples
 from bench.errors import is_no_gradient
 from bench.harness.pace import UNKNOWN, Pace
 from bench.harness.provenance import provenance
-from bench.harness.reservations import Reservations
+from bench.harness.reservations import Reservations, Unreserved
+from bench.harness.share import Portion
 from bench.harness.task import Executor
 from bench.harness.underway import Underway
 from bench.harness.watcher import Watcher
@@ -41,13 +42,22 @@ class Work:
             tuple(each for each in self.composites if each.cell.key in wanted),
         )
 
+    def within(self, portion: Portion, store: Store) -> Work:
+        """The part of it that is in a portion; what is derived from several cells is in none."""
+        return Work(tuple(open_in(portion, self.cells, store)), ())
+
 
 def pending(plan: Sequence[Planned], store: Store) -> Work:
     """Find the work that is missing; a part that two cells need is computed once."""
     wanted = [planned for planned in plan if planned.wanted]
     open_ = [planned for planned in wanted if not isinstance(store.find(planned.cell), Done)]
-    cells = {cell.key: cell for planned in open_ for cell in planned.parts or (planned.cell,)}
-    return Work(tuple(lacking(list(cells.values()), store)), tuple(planned for planned in open_ if planned.parts))
+    return Work(tuple(lacking(leaves(open_), store)), tuple(planned for planned in open_ if planned.parts))
+
+
+def leaves(plan: Sequence[Planned]) -> list[Cell]:
+    """Return the cells that a plan has computed: parts instead of what is derived from them, nothing skipped."""
+    wanted = (planned for planned in plan if planned.skip is None)
+    return [cell for planned in wanted for cell in planned.parts or (planned.cell,)]
 
 
 def run(
@@ -60,6 +70,7 @@ def run(
     aside: Store | None = None,
     work: Work | None = None,
     pace: Pace = UNKNOWN,
+    portion: Portion | None = None,
 ) -> list[Result]:
     """Compute what is missing and return every cell of the plan with its outcome.
 
@@ -75,6 +86,7 @@ def run(
         aside: where the verdicts of those are kept.
         work: what the plan lacks, where that is known already.
         pace: how long tasks take, as far as it is known.
+        portion: the only shards to compute, where other machines compute the rest; worst cases are not derived then.
     """
     # Before hours of work, not after them.
     store.require_writable()
@@ -84,13 +96,21 @@ def run(
     for planned in plan:
         if planned.broken:
             store.fail(planned.cell, planned.broken)
-    asked = sum(planned.wanted for planned in plan)
     keys = {cell.key for cell in work.cells}
-    stored = asked - sum(planned.cell.key in keys for planned in plan) - len(work.composites)
+    if portion is None:
+        asked = sum(planned.wanted for planned in plan)
+        stored = asked - sum(planned.cell.key in keys for planned in plan) - len(work.composites)
+    else:
+        stored = len({cell.key for cell in leaves([each for each in plan if each.wanted]) if portion.of(cell)} - keys)
     shelves = {cell.key: store for cell in work.cells}
     extra = [cell for cell in beside if cell.key not in keys] if aside is not None else []
     shelves |= {cell.key: aside for cell in extra if aside is not None}
     watcher.begin(work.cells, stored, extra)
+    if portion is not None:
+        # No two shares have a task in common, so none waits for another.
+        claims = Unreserved(shelves)
+        Underway((*work.cells, *extra), examples, shelves, claims, watcher, pace, portion).compute(executor)
+        return [store.result(planned) for planned in plan]
     _compute((*work.cells, *extra), examples, shelves, executor, watcher, pace)
     for planned in work.composites:
         _derive(planned, store)
@@ -101,6 +121,17 @@ def lacking(cells: Sequence[Cell], store: Store) -> list[Cell]:
     """Return the cells that are not finished, each once."""
     once = {cell.key: cell for cell in cells}
     return [cell for cell in once.values() if not isinstance(store.find(cell), Done)]
+
+
+def open_in(portion: Portion, cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Return those of some unfinished cells of which a portion lacks shards, or which only have to be joined."""
+    found = []
+    for cell in cells:
+        mine = portion.of(cell)
+        there = store.shards(cell) if mine else {}
+        if mine and (len(there) == len(cell.shards) or not set(mine) <= set(there)):
+            found.append(cell)
+    return found
 
 
 def _compute(

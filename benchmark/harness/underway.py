@@ -13,6 +13,7 @@ from bench.harness.formats import SearchFormats
 from bench.harness.pace import Pace
 from bench.harness.provenance import provenance
 from bench.harness.reservations import Reservations
+from bench.harness.share import Portion
 from bench.harness.task import Cause, Executor, Report, Task
 from bench.harness.watcher import Watcher
 from bench.results.cell import Cell
@@ -53,6 +54,7 @@ class Underway:
         claims: Reservations,
         watcher: Watcher,
         pace: Pace,
+        portion: Portion | None = None,
     ) -> None:
         """Find out what is missing.
 
@@ -63,7 +65,10 @@ class Underway:
             claims: which run computes what.
             watcher: who is told of progress.
             pace: how long tasks take.
+            portion: the only shards to compute, where other machines compute the rest; then a cell is finished only if
+                all of its shards are known here, and an alarm waits for the run that brings them together.
         """
+        self._portion = portion
         self._cells, self._examples, self._shelves = cells, examples, shelves
         self._claims, self._watcher = claims, watcher
         self._progress = {cell.key: _Progress.of(shelves[cell.key].made_shards(cell)) for cell in cells}
@@ -77,13 +82,16 @@ class Underway:
         for cell in self._cells:
             there = self._progress[cell.key].shards
             for index in range(len(cell.shards)):
-                if index not in there:
+                if index not in there and self._is_ours(cell, index):
                     self._agenda.add(self._task(cell, index))
             # Shards that an earlier run computed without finishing the cell: only the last step is missing.
             if len(there) == len(cell.shards) and self._claims.take(cell):
                 self._settle(cell)
         for report in executor.run(self._agenda, lambda task, passed: self._watcher.advance(task.cell, passed)):
             self._receive(report)
+
+    def _is_ours(self, cell: Cell, index: int) -> bool:
+        return self._portion is None or (cell, index) in self._portion
 
     def _task(self, cell: Cell, index: int, *, alarm: bool = False) -> Task:
         shard = self._examples.part(*cell.shards[index])
@@ -125,9 +133,14 @@ class Underway:
     def _settle(self, cell: Cell) -> None:
         """Finish a cell whose shards are all computed, or add the tasks that an alarm makes necessary."""
         at, store = self._progress[cell.key], self._shelves[cell.key]
-        if at.error or len(at.shards) < len(cell.shards):
+        if at.error:
             return
-        late = unaware(cell, at.shards)
+        whole = len(at.shards) == len(cell.shards)
+        late = unaware(cell, at.shards) if whole else []
+        if not whole or (late and self._portion is not None):
+            if all(index in at.shards for index in range(len(cell.shards)) if self._is_ours(cell, index)):
+                self._watcher.leave(cell, len(at.shards))
+            return
         for index in late:
             at.unaware[index] = at.shards.pop(index)
             store.drop_shard(cell, index)

@@ -115,6 +115,16 @@ class Progress:
         what = f"FAIL: {outcome.error}" if isinstance(outcome, Failed) else _robust(outcome)
         self._line(f"[{self._done}/{self._cells}] {cell.title}: {what} ({seconds:.0f} s)")
 
+    def leave(self, cell: Cell, shards: int) -> None:
+        """Close the bar of a cell that others finish, without a number: part of a cell has none."""
+        self.advance(cell, cell.passes())
+        self._settled.add(cell.key)
+        self._done += cell.key not in self._beside
+        self._bars.remove_task(self._rows.pop(cell.key))
+        if cell.key not in self._beside:
+            rest = "the others are of other shares" if shards < len(cell.shards) else "an alarm needs them in one run"
+            self._line(f"[{self._done}/{self._cells}] {cell.title}: {shards} of {len(cell.shards)} shards, {rest}")
+
     def told(self) -> str:
         """Return a line that says what is running, how far it is, and for how long it has run."""
         tasks = {task.id: task for task in self._bars.tasks}
