@@ -31,6 +31,7 @@ _HOME = {
     "runs": "api.stored",
     "verify": "api.stored",
     "prune": "api.stored",
+    "merge": "api.stored",
     "finished": "api.stored",
     "update_baseline": "api.baseline",
     "describe_baseline": "api.baseline",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from bench.api.stored import finished as finished
     from bench.api.stored import gate as gate
     from bench.api.stored import load as load
+    from bench.api.stored import merge as merge
     from bench.api.stored import prune as prune
     from bench.api.stored import require_baseline as require_baseline
     from bench.api.stored import require_promises as require_promises

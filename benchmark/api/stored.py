@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.report.gate_report import GateReport
     from bench.results.cell import Cell
     from bench.results.housekeeping import RunRecord
+    from bench.results.merging import Merged
 
 Folder = str | os.PathLike[str]
 
@@ -170,6 +171,29 @@ def prune(results: Folder, *, dry_run: bool = False) -> list[Path]:
     for path in () if dry_run else found:
         path.unlink()
     return found
+
+
+def merge(*folders: Folder, into: Folder) -> Merged:
+    """Merge results folders, of several machines or people, into one; the same merge again changes nothing.
+
+    Every file is read and verified before anything is written. Cells whose shards are then all there are finished. The
+    checks after the attacks and worst cases that are derived from others are left to `bench run` on the merged folder.
+
+    Args:
+        folders: at least one; none is changed, unless it is the target.
+        into: the target: a new folder, one of `folders`, or any other results folder.
+
+    Returns:
+        What was copied and finished, and what is still missing.
+
+    Raises:
+        BenchError: a file is damaged, foreign, newer than this version or reached by a link; nothing was written.
+        NondeterminismError: two folders have other verdicts under one key; nothing was written.
+    """
+    from bench.harness.alarm import unaware
+    from bench.results import merging
+
+    return merging.merge([Path(folder) for folder in folders], Path(into), unaware)
 
 
 def finished(results: Folder, cells: Sequence[Cell]) -> tuple[int, int]:

@@ -1,14 +1,17 @@
-"""The commands `bench results list`, `verify` and `prune`, about a results folder as a whole."""
+"""The commands `bench results list`, `verify`, `prune` and `merge`, about results folders as a whole."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from bench import api
-from bench.report.columns import draw_table, screen_width
+from bench.report.columns import draw_table, prose, screen_width
+from bench.report.plain import flat
 
 _MOST_SHOWN = 4
 
@@ -52,6 +55,31 @@ def prune(results: Path, dry_run: bool) -> int:
     for path in found:
         print(path)
     print(f"{len(found)} files {'to remove' if dry_run else 'removed'}")
+    return 0
+
+
+def merge(folders: list[Path], into: Path) -> int:
+    """Merge folders, and print what came of it, what is missing, and the command that comes next."""
+    found = api.merge(*folders, into=into)
+    width = screen_width()
+    for line in found.mixed:
+        print(prose(f"note: shards of one cell were computed by different code: {flat(line)}", width))
+    for path in found.others:
+        print(prose(f"note: {path!r} is none of ours, and was not copied", width))
+    names = ", ".join(flat(str(folder)) for folder in dict.fromkeys(folders))
+    print(prose(f"merged       {names} into {flat(str(into))}{os.sep}", width))
+    print(prose(f"files        {found.copied} copied, {found.kept} were there already", width))
+    left = [f"{found.open} lack shards"] if found.open else []
+    left += [f"{found.alarmed} need shards again, because another raised an alarm"] if found.alarmed else []
+    told = ", ".join([f"{found.cells} finished", f"{found.joined} of them from their shards now", *left])
+    print(prose(f"cells        {told}", width))
+    print(
+        prose(
+            f"next         the command of the run without --shard, with --results {shlex.quote(str(into))}: "
+            "it computes what is missing, checks everything and prints the table",
+            width,
+        )
+    )
     return 0
 
 

@@ -61,6 +61,11 @@ class Finding:
         return cls(**{**data, "attacks": tuple(data.get("attacks", ()))})
 
 
+def gravity(verdict: str) -> int:
+    """Return how grave a verdict is: 0 for one that passed."""
+    return [str(each) for each in _ORDER].index(verdict)
+
+
 def worst(findings: Iterable[Finding]) -> Severity:
     """Return the gravest verdict among some findings; `pass` if there are none."""
     return max((finding.verdict for finding in findings), key=_ORDER.index, default="pass")

@@ -13,8 +13,10 @@ from bench.datasets.digits import digits
 from bench.harness import matrix
 from bench.harness.alarm import at_the_cost_of, raised, unaware
 from bench.harness.executors.local import Local
-from bench.harness.run import run
+from bench.harness.run import leaves, run
+from bench.harness.share import Share
 from bench.results.cell import Cell, Slice
+from bench.results.merging import merge
 from bench.results.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts
 from bench.results.store import Store
 from bench.threats import ThreatModel
@@ -47,6 +49,7 @@ def build():
 class Quiet:
     def __init__(self):
         self.ended = []
+        self.left = []
 
     def begin(self, cells, stored, beside=()):
         pass
@@ -56,6 +59,9 @@ class Quiet:
 
     def end(self, cell, outcome):
         self.ended.append(cell.title)
+
+    def leave(self, cell, shards):
+        self.left.append((cell.title, shards))
 
 
 class Stops:
@@ -89,11 +95,12 @@ def source(tmp_path):
     return path
 
 
-def fill(root, source, *, batch, executor=LOCAL, attacks="early"):
+def fill(root, source, *, batch, executor=LOCAL, attacks="early", share=None):
     examples = digits("test").first(48)
     request = Selection.of(str(source), attacks, (LINF,))
-    watcher = Quiet()
-    results = run(matrix.build(request, examples, batch=batch), examples, Store(root), executor, watcher)
+    watcher, plan = Quiet(), matrix.build(request, examples, batch=batch)
+    portion = share and share.portion(leaves(plan))
+    results = run(plan, examples, Store(root), executor, watcher, portion=portion)
     assert len(watcher.ended) == len(set(watcher.ended))
     return [result.outcome for result in results]
 
@@ -140,6 +147,33 @@ def test_a_run_that_was_killed_ends_with_the_same_documents(tmp_path, source, ea
     fill(tmp_path / "cut", source, batch=8)
 
     assert documents(tmp_path / "cut") == documents(tmp_path / "whole")
+
+
+def test_shares_know_of_an_alarm_when_they_are_brought_together(tmp_path, source, early):
+    """None of them calls the reserve for the others; a merge leaves the cell open, and the next run calls it."""
+    fill(tmp_path / "whole", source, batch=8)
+    folders = [tmp_path / f"part-{index}" for index in (1, 2, 3)]
+    for index, folder in enumerate(folders, 1):
+        fill(folder, source, batch=8, share=Share(index, 3))
+
+    merged = merge(folders, tmp_path / "all", unaware)
+
+    assert (merged.alarmed, merged.cells) == (1, 0)
+    fill(tmp_path / "all", source, batch=8)
+    assert documents(tmp_path / "all") == documents(tmp_path / "whole")
+
+
+def test_the_last_share_of_one_folder_leaves_an_alarm_to_the_run_that_follows(tmp_path, source, early):
+    """It sees the shards of all, but the tasks of an alarm are of no share: another call could compute them, too."""
+    fill(tmp_path / "whole", source, batch=8)
+    for index in (1, 2, 3):
+        outcomes = fill(tmp_path / "all", source, batch=8, share=Share(index, 3))
+        assert outcomes == [None]
+    assert len(list((tmp_path / "all").rglob("*.shard-*.json"))) == 6
+
+    fill(tmp_path / "all", source, batch=8)
+
+    assert documents(tmp_path / "all") == documents(tmp_path / "whole")
 
 
 def shard(adversarial, *, escalated=0, sampled=0, late_broken=None):

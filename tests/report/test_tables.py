@@ -162,6 +162,18 @@ def test_a_table_says_when_its_numbers_were_made_by_different_code():
     assert "different code" not in " ".join(make_table([replace(each, code=made[0]) for each in both]).notes)
 
 
+def test_a_table_says_when_one_of_its_numbers_was_made_by_different_code():
+    """Its shards were computed on machines with different versions: all cells alike, and yet not by one code."""
+    code = {"harness": "h1", "attack": "a", "defense": "d", "torch": "2.12.0 and 2.13.0"}
+    both = [replace(_result("at", attack, LINF, _done(70)), code=code) for attack in ("pgd-20", "fgsm")]
+
+    assert make_table(both).notes[-1] == "made by different code: torch 2.12.0 and 2.13.0 (2 cells)"
+    alike = [replace(each, code={**code, "torch": "2.13.0"}) for each in both]
+    assert "different code" not in " ".join(make_table(alike).notes)
+    hostile = [replace(each, code={**code, "torch": "1 and \x1b[2J"}) for each in both]
+    assert all(line.isprintable() for line in make_table(hostile).notes)
+
+
 def test_the_parts_of_an_attack_on_another_kind_of_defense_are_no_different_code():
     """AutoAttack is four attacks on a deterministic defense and two on a stochastic one."""
     one, two = _result("at", "autoattack", LINF, _done(70)), _result("atop", "autoattack", LINF, _done(70))

@@ -173,7 +173,7 @@ def images(
 
 
 folder = typer.Typer(
-    cls=Commands, no_args_is_help=True, rich_markup_mode=None, help="List, verify or prune a results folder."
+    cls=Commands, no_args_is_help=True, rich_markup_mode=None, help="List, verify, prune or merge results folders."
 )
 app.add_typer(folder, name="results")
 
@@ -209,3 +209,15 @@ def results_prune(
     from bench.cli.results import prune
 
     return prune(results, dry_run)
+
+
+@folder.command("merge")
+def results_merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Results folders, such as one per machine.")],
+    *,
+    into: Annotated[Path, typer.Option(help="Where everything goes: a new folder, or one that is there.")],
+) -> int:
+    """Merge results folders: verify every file, copy what is missing, finish cells whose shards are all there."""
+    from bench.cli.results import merge
+
+    return merge(folders, into)

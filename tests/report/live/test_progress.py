@@ -1,5 +1,7 @@
 """How far a run is, in lines and in bars that never go past what was promised."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,23 @@ def test_every_settled_cell_is_a_line_with_its_number(capsys):
         "[2/2] at x square (Linf:0.2): FAIL: broken (0 s)",
     ]
     assert (progress.cells, progress.stored) == (tuple(cells[:2]), 3)
+
+
+def test_a_cell_that_others_finish_is_a_line_without_a_number(capsys):
+    """One share's part of a cell says nothing about robustness; its bar is done all the same."""
+    cells = [replace(cell("pgd-20"), batch=1), replace(cell("square"), batch=1), cell("noise")]
+    progress = Progress(60.0, Clock())
+    progress.begin(cells[:2], 0, cells[2:])
+
+    progress.leave(cells[0], 2)
+    progress.leave(cells[2], 1)
+    progress.leave(cells[1], 4)
+
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] at x pgd-20 (Linf:0.2): 2 of 4 shards, the others are of other shares",
+        "[2/2] at x square (Linf:0.2): 4 of 4 shards, an alarm needs them in one run",
+    ]
+    assert whole(progress).completed == whole(progress).total
 
 
 @pytest.mark.parametrize("backwards", [0, 10])
