@@ -112,7 +112,7 @@ def _import(request: _Request, watcher: Watcher) -> Results:
     for planned in plan:
         imports.required_apart(planned, stored)
     work = pending(plan, store)
-    asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
+    asked.executor(work.cells)  # a device that is not there is a mistake in the request
     plan, pace = appraised(plan, work.cells, asked)
     store.require_writable()
     asked.known.remember(store)
@@ -121,7 +121,7 @@ def _import(request: _Request, watcher: Watcher) -> Results:
         watcher.say(f"{each.label}: {len(each.rows)} of {len(examples)} images covered; {', '.join(each.how)}")
     examined = examination(asked, pace)
     allowed = plan if examined is None else admitted(plan, examined, asked)
-    executor = asked.executor(len(work.cells))
+    executor = asked.executor(work.cells)
     compute(allowed, examples, store, executor, watcher, work=work.admitted(allowed), pace=pace)
     if examined is not None:
         cells = [planned.cell for planned in allowed if not planned.blocked]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -123,13 +123,14 @@ class Asked:
             return []
         return probes.plan(plan, self.examples, share=_SHARES[self.options.checks])
 
-    def executor(self, tasks: int) -> Executor:
-        """Choose the executor for so many tasks."""
-        return choose(self.options.executor, self.options.device, self.options.jobs, tasks)
+    def executor(self, cells: Iterable[Cell]) -> Executor:
+        """Choose the executor for the shards of these cells: a single cell of many keeps all processes busy."""
+        shards = sum(len(cell.shards) for cell in cells)
+        return choose(self.options.executor, self.options.device, self.options.jobs, shards)
 
     def in_formats(self, *, measure: bool = True) -> precision.Settled:
         """Return the cells with the format of their queries; `measure`: whether a defense may be timed for that."""
-        executor = self.executor(len(self.known.plan))
+        executor = self.executor(each.cell for each in self.known.plan)
         keep_freed()  # formats are timed here as the workers will run them
         return precision.settled(
             self.known.plan,
@@ -150,7 +151,7 @@ def fill(asked: Asked) -> Results:
     portion = asked.portion(how.plan)
     work = pending(how.plan, store)
     work = work if portion is None else work.within(portion, store)
-    asked.executor(len(work.cells))  # a device that is not there is a mistake in the request
+    asked.executor(work.cells)  # a device that is not there is a mistake in the request
     # Before anything is written: a mistake in the request must leave the folder as it was.
     plan, pace = appraised(how.plan, work.cells, asked)
     store.require_writable()
@@ -240,7 +241,7 @@ def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> t
     for defense in {cell.defense.label: cell.defense for cell in cells}.values():
         for note in defense.notes:
             asked.watcher.say(f"note: {defense.label}: {note}")
-    found = appraisal.appraised(cells, asked.examples, asked.executor(len(cells)).device)
+    found = appraisal.appraised(cells, asked.examples, asked.executor(cells).device)
     speeds = {cell.defense.digest: found[cell.defense.label].speed for cell in cells}
     marked = _broken(plan, {label: each.broken for label, each in found.items()})
     tried = [each for each in marked if each.skip is None]
@@ -328,7 +329,7 @@ def _compute(
     probed = asked.probes(plan) if examination else []
     missing = lacking(asked.beside(plan, probed), aside)
     missing = missing if portion is None else open_in(portion, missing, aside)
-    executor = asked.executor(len(work.cells) + len(missing))
+    executor = asked.executor((*work.cells, *missing))
     # Together, so that no worker is idle while the last cells of the table are still running.
     compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work, pace=pace, portion=portion)
     # Nothing is complete in a share: the checks after the attacks are for the run that follows all of them.

@@ -75,7 +75,7 @@ def forecast(asked: Asked) -> Forecast:
     if portion is not None:
         work = work.within(portion, asked.store)
         plan = [each for each in plan if each.skip is None and not each.parts and portion.of(each.cell)]
-    executor = asked.executor(len(work.cells))
+    executor = asked.executor(work.cells)
     rows: list[tuple[str, str, str]] = []
     for planned in plan:
         title = planned.cell.title

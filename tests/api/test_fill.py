@@ -81,3 +81,23 @@ def test_a_script_without_a_guard_does_not_run_itself_in_its_workers(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["once", "2 0 0"]
+
+
+def test_a_single_cell_of_many_shards_keeps_all_processes_busy(tmp_path):
+    """Work is cut by shard: the number of processes does not depend on the number of cells."""
+    from bench.api.fill import resolve
+    from bench.catalogue.options import settled
+    from bench.harness.watcher import Silent
+
+    options = {
+        "defenses": "at",
+        "attacks": "fgsm",
+        "threat": "Linf:0.2",
+        "results": tmp_path,
+        "device": "cpu",
+        "jobs": 3,
+    }
+    one = resolve(settled({**options, "n": 64, "batch": 64}), Silent())
+    many = resolve(settled({**options, "n": 64, "batch": 16}), Silent())
+
+    assert [each.executor(planned.cell for planned in each.known.plan).jobs for each in (one, many)] == [1, 3]

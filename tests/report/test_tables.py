@@ -137,11 +137,13 @@ def test_rows_of_several_seeds_say_which():
 
 def test_a_column_whose_attack_has_no_power_here_is_marked(monkeypatch):
     """A number that no attack has earned must not look like robustness."""
-    from bench.catalogue.registry import AttackEntry
+    from bench.catalogue.registry import AttackEntry, Registry
     from bench.report import tables
 
     weak = AttackEntry("dust", "m:a", "", "", ("Linf",), powerless={"digits": "the undefended model keeps 54 %"})
-    monkeypatch.setattr(tables, "ATTACKS", [weak])
+    known: Registry[AttackEntry] = Registry("attack", "bench.no-such-group")
+    known.add(weak)
+    monkeypatch.setattr(tables, "ATTACKS", known)
 
     table = make_table([_result("at", "dust", LINF, _done(70)), _result("at", "pgd-20", LINF, _done(60))])
 
