@@ -81,13 +81,18 @@ def describe() -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def whole(path: Path, *, lasting: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes its place when it is complete: a reader, or a crash, finds the old one or the new one.
 
     The file is written, and may be read, under a temporary name in the same folder, which is made where it is missing.
     At the end it is brought to the disk and renamed; where anything fails, it is removed and the old file stays.
+
+    Args:
+        path: its place.
+        lasting: whether its name is brought to the disk, too. Without it the system may crash and lose the whole file
+            until `keep_names` is called for the folder, once for any number of files.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # In the same folder, for a rename is atomic only within one file system; and not to be guessed by a process number,
     # for machines that share a folder have the same ones.
     temporary = path.with_name(f".tmp-{os.urandom(4).hex()}-{path.name}")
@@ -97,19 +102,30 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # before the rename: after a crash the name must not point to an empty file
         temporary.replace(path)
-        _keep_name(path.parent)
+        if lasting:
+            keep_names(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace the content of a file, whole or not at all."""
-    with whole(path) as file:
+def write_whole(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Replace the content of a file, whole or not at all; `lasting` as of `whole`."""
+    with whole(path, lasting=lasting) as file:
         file.write(content)
 
 
-def _keep_name(folder: Path) -> None:
-    """Bring the names in a folder to the disk: without it a crash may undo a rename."""
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that a crash of the system cannot lose it with all that it will hold."""
+    if folder.is_dir():
+        return
+    made = [folder, *(each for each in folder.parents if not each.exists())]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in made:
+        keep_names(each.parent)
+
+
+def keep_names(folder: Path) -> None:
+    """Bring the names in a folder to the disk: without it a crash of the system may undo a rename."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -145,6 +145,39 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_then_the_name
     assert seen == [(12, False), ("folder", True)][: 2 if os.name == "posix" else 1]
 
 
+@pytest.fixture
+def synced(monkeypatch):
+    """Whatever is brought to the disk, in order: the number of its inode."""
+    seen, real = [], os.fsync
+
+    def fsync(descriptor):
+        seen.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    return seen
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are not brought to the disk here")
+def test_the_names_of_several_files_may_be_brought_to_the_disk_at_once(tmp_path, synced):
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        _system.write_whole(path, b"whole", lasting=False)
+    _system.keep_names(tmp_path)
+
+    assert synced == [path.stat().st_ino for path in (*paths, tmp_path)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are not brought to the disk here")
+def test_a_folder_that_is_made_for_a_file_has_its_name_on_the_disk_before_the_file(tmp_path, synced):
+    path = tmp_path / "new" / "newer" / "file"
+
+    _system.write_whole(path, b"whole")
+
+    assert sorted(synced[:2]) == sorted([tmp_path.stat().st_ino, (tmp_path / "new").stat().st_ino])
+    assert synced[2:] == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
 def test_the_temporary_file_is_in_the_same_folder_and_known_as_a_stray(tmp_path):
     """`bench results prune` removes what a killed run left, by its name."""
     with _system.whole(tmp_path / "file"):

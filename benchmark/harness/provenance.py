@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import version
 
 from bench import __version__
@@ -20,8 +21,14 @@ def provenance(cell: Cell, seconds: float) -> dict[str, object]:
             "defense": versions.code_of(cell.defense.source),
         },
         "atop-bench": __version__,
-        "torch": version("torch"),
+        "torch": _version_of_torch(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "seconds": round(seconds, 2),
     }
+
+
+@cache
+def _version_of_torch() -> str:
+    # Read from a file of metadata, which takes longer than all else that is written about a cell.
+    return version("torch")

@@ -25,9 +25,12 @@ from bench.results.cell import Cell
 from bench.results.finding import Finding
 from bench.results.migrations import upgraded
 from bench.results.outcome import Component, Cost, Done, Evidence, Kept, Ledger, Verdicts
+from bench.results.passes import StoredPasses, as_text
 
 FORMAT = 3
 _OLDEST = 1
+# The most draws whose counts have one digit, and the code of the first digit.
+_ONE_DIGIT, _ZERO = 9, np.uint8(ord("0"))
 
 
 def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,8 +51,8 @@ def of_cell(cell: Cell, done: Done, provenance: Mapping[str, Any]) -> dict[str, 
         "ledger": {
             "components": [[label, asdict(part)] for label, part in done.ledger.components.items()],
             # One line each, whatever the number of examples.
-            "forwards": " ".join(map(str, done.ledger.forwards)),
-            "backwards": " ".join(map(str, done.ledger.backwards)),
+            "forwards": as_text(done.ledger.forwards),
+            "backwards": as_text(done.ledger.backwards),
         },
         "provenance": dict(provenance),
     }
@@ -82,13 +85,19 @@ def _digest_of_first_format(document: Mapping[str, Any]) -> str:
 
 def _pack(counts: np.ndarray[Any, Any], draws: int) -> str:
     """Encode counts as one character per example up to 9 draws, so that a change shows in a diff; else two digits."""
-    return "".join(map(str, counts.tolist())) if draws <= 9 else counts.astype(np.uint8).tobytes().hex()
+    held = counts.astype(np.uint8)
+    return (held + _ZERO).tobytes().decode("ascii") if draws <= _ONE_DIGIT else held.tobytes().hex()
 
 
-def _unpack(text: str, draws: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    if draws <= 9:
-        return np.array([int(character) for character in text], dtype=np.uint8)
-    return np.array(list(bytes.fromhex(text)), dtype=np.uint8)
+def _unpack(text: str, draws: int) -> NDArray[np.uint8]:
+    """Decode counts; raise a ValueError if there are characters that `_pack` does not write."""
+    if draws > _ONE_DIGIT:
+        return np.frombuffer(bytes.fromhex(text), dtype=np.uint8).copy()  # whoever has it may write to it
+    # Characters below "0" wrap around, and are too large as well.
+    counts = np.frombuffer(text.encode("ascii"), dtype=np.uint8) - _ZERO
+    if (counts > _ONE_DIGIT).any():
+        raise ValueError("no digits")
+    return counts
 
 
 def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
@@ -124,8 +133,7 @@ def _ledger(data: Mapping[str, Any]) -> Ledger:
         label: Component(Cost(**part["cost"]), part["entered"], part["broken"])
         for label, part in data.get("components", ())
     }
-    forwards, backwards = (tuple(map(int, data.get(kind, "").split())) for kind in ("forwards", "backwards"))
-    return Ledger(components, forwards, backwards)
+    return Ledger(components, StoredPasses(data.get("forwards", "")), StoredPasses(data.get("backwards", "")))
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -164,12 +172,12 @@ def _is_whole(document: Mapping[str, Any]) -> bool:
     return not has_verdicts or bool(document.get("digest") == _digest_of_first_format(document))
 
 
-def write_once(path: Path, document: dict[str, Any]) -> None:
+def write_once(path: Path, document: dict[str, Any], *, lasting: bool = True) -> None:
     """Write a final document; raise a NondeterminismError if other verdicts are stored under the same key."""
     # Read first, because the same cell may be computed twice, by two machines or after a crash.
     stored = read(path)
     if stored is None:
-        write(path, document)
+        write(path, document, lasting=lasting)
     # Cost and verdicts must repeat; provenance, such as seconds, never does.
     elif any(stored.get(part) != document[part] for part in ("key", "verdicts", "cost")):
         raise NondeterminismError(
@@ -178,13 +186,13 @@ def write_once(path: Path, document: dict[str, Any]) -> None:
         )
 
 
-def write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a document with its digest, whole or not at all."""
+def write(path: Path, document: Mapping[str, Any], *, lasting: bool = True) -> None:
+    """Write a document with its digest, whole or not at all; `lasting` as of `bench._system.whole`."""
     whole = {**document, "digest": _digest(document)}
     if whole.get("provenance"):
         whole["provenance"] = _sealed(whole["provenance"])
     text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode())
+    write_whole(path, text.encode(), lasting=lasting)
 
 
 def of_findings(findings: Sequence[Finding], key: str) -> dict[str, Any]:
@@ -192,26 +200,27 @@ def of_findings(findings: Sequence[Finding], key: str) -> dict[str, Any]:
     return {"format": FORMAT, "key": key, "findings": [finding.to_json() for finding in findings]}
 
 
-def to_findings(path: Path, key: str) -> tuple[Finding, ...] | None:
-    """Read the findings in a document; return `None` if there is none, or if they were made with another key."""
+def to_findings(path: Path) -> tuple[str, tuple[Finding, ...]] | None:
+    """Read the findings in a document, and the key they were made with; return `None` if there is none."""
     document = read(path)
-    if document is None or (key and document.get("key") != key):
+    if document is None:
         return None
     try:
-        return tuple(Finding.from_json(row) for row in document["findings"])
+        return str(document.get("key")), tuple(Finding.from_json(row) for row in document["findings"])
     except (KeyError, TypeError) as error:
         # Its digest matches, so it was written so: by another program, or by a version with a fault.
         raise _damaged(path, "it holds no findings") from error
 
 
-def write_images(path: Path, key: str, kept: Kept) -> None:
+def write_images(path: Path, key: str, kept: Kept, *, lasting: bool = True) -> None:
     """Write the judged images and the answers to them, with the SHA-256 of the images (rule V06)."""
     from safetensors.numpy import save
 
     images = np.ascontiguousarray(kept.x_adv, dtype=np.float32)
     facts = {"key": key, "sha256": _sha(images), "answers": _sha(kept.clean, kept.adversarial)}
     tensors = {"x_adv": images, "clean": kept.clean, "adversarial": kept.adversarial}
-    write_whole(path, save({name: np.ascontiguousarray(each) for name, each in tensors.items()}, metadata=facts))
+    content = save({name: np.ascontiguousarray(each) for name, each in tensors.items()}, metadata=facts)
+    write_whole(path, content, lasting=lasting)
 
 
 def read_images(path: Path, key: str) -> Kept | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,16 +100,8 @@ class Ledger:
     """
 
     components: Mapping[str, Component] = field(default_factory=dict)
-    forwards: tuple[int, ...] = ()
-    backwards: tuple[int, ...] = ()
-
-    def followed_by(self, other: Ledger) -> Ledger:
-        """Return the ledger of this shard and the next one together."""
-        return Ledger(
-            _summed(self.components, other.components),
-            self.forwards + other.forwards,
-            self.backwards + other.backwards,
-        )
+    forwards: Sequence[int] = ()
+    backwards: Sequence[int] = ()
 
     def beside(self, other: Ledger) -> Ledger:
         """Return the ledger of this attack and another one on the same examples together."""
@@ -147,19 +140,6 @@ class Evidence:
     escalated: int = 0
     unable: tuple[str, ...] = ()
 
-    def followed_by(self, other: Evidence, offset: int) -> Evidence:
-        """Return the evidence of this shard and another one that begins at example `offset` together."""
-        return Evidence(
-            self.silent + other.silent,
-            self.nonfinite + other.nonfinite,
-            # Indices are those of the cell, and each shard counts from 0.
-            self.borderline + tuple(offset + index for index in other.borderline),
-            self.distances + other.distances,
-            self.sampled + other.sampled,
-            self.escalated + other.escalated,
-            tuple(dict.fromkeys((*self.unable, *other.unable))),
-        )
-
 
 @dataclass(frozen=True)
 class Done:
@@ -173,17 +153,34 @@ class Done:
 
 def joined(shards: Sequence[Done]) -> Done:
     """Join the shards of a cell, in order, into one outcome."""
-    # In order, because borderline indices and passes per example are by position.
-    evidence, ledger, offset = Evidence(), Ledger(), 0
-    for shard in shards:
-        evidence, ledger = evidence.followed_by(shard.evidence, offset), ledger.followed_by(shard.ledger)
-        offset += len(shard.verdicts)
+    # Each field in one go: to add shard to shard would copy all that came before, for every one of them.
     verdicts = Verdicts(
         shards[0].verdicts.draws,
         np.concatenate([shard.verdicts.clean for shard in shards]),
         np.concatenate([shard.verdicts.adversarial for shard in shards]),
     )
-    return Done(verdicts, sum((shard.cost for shard in shards), Cost()), evidence, ledger)
+    ledger = Ledger(
+        reduce(_summed, (shard.ledger.components for shard in shards), {}),
+        tuple(chain.from_iterable(shard.ledger.forwards for shard in shards)),
+        tuple(chain.from_iterable(shard.ledger.backwards for shard in shards)),
+    )
+    cost = sum((shard.cost for shard in shards), Cost())
+    return Done(verdicts, cost, _evidence_of(shards), ledger)
+
+
+def _evidence_of(shards: Sequence[Done]) -> Evidence:
+    each = [shard.evidence for shard in shards]
+    starts = accumulate((len(shard.verdicts) for shard in shards), initial=0)
+    return Evidence(
+        sum(one.silent for one in each),
+        sum(one.nonfinite for one in each),
+        # Indices are those of the cell, and each shard counts from 0.
+        tuple(start + index for start, one in zip(starts, each, strict=False) for index in one.borderline),
+        tuple(chain.from_iterable(one.distances for one in each)),
+        sum(one.sampled for one in each),
+        sum(one.escalated for one in each),
+        tuple(dict.fromkeys(chain.from_iterable(one.unable for one in each))),
+    )
 
 
 def worst_case(parts: Sequence[Done]) -> Done:

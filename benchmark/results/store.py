@@ -28,9 +28,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench._system import make_folder
 from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
@@ -53,6 +55,8 @@ from bench.results.documents import (
 from bench.results.finding import Finding
 from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, joined
 from bench.results.provenance import code_of
+from bench.results.remembered import TICK, Remembered, cell_names
+from bench.threats import ThreatModel
 
 Of = TypeVar("Of")
 
@@ -69,6 +73,10 @@ class Store:
         self._known: dict[str, tuple[str, ...]] = {}
         self._parts: dict[str, tuple[str, ...]] = {}
         self._finished: dict[Path, tuple[Done, Mapping[str, Any]]] = {}
+        # The findings about a defense stand beside each of its cells, and a cell may be part of several others.
+        self._findings = Remembered(to_findings)
+        self._provenance = Remembered(_provenance)
+        self._names = Remembered(cell_names, TICK)
         self._aside: Store | None = None
         try:
             # Also the folders above: a file among them would fail only at the first write, after minutes of work.
@@ -92,7 +100,7 @@ class Store:
     def require_writable(self) -> None:
         """Raise a BenchError unless documents can be written here; create a missing folder."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             probe = self.root / f".tmp-{os.getpid()}"
             probe.touch()
             probe.unlink()
@@ -126,16 +134,19 @@ class Store:
     def made_shards(self, cell: Cell) -> dict[int, tuple[Done, Mapping[str, Any]]]:
         """Return the finished shards of an unfinished cell, each with its provenance; older versions stored none."""
         found = {}
-        for index in range(len(cell.shards)):
+        whole = self._path(cell)
+        # Listed, not tried one by one: a run asks for all of every cell, and mostly none is there.
+        for index in self._names(whole.parent).shards.get(whole.stem, ()):
             path = self._path(cell, f"shard-{index}")
-            document = read(path)
+            document = read(path) if index < len(cell.shards) else None
             if document is not None:
                 found[index] = to_done(document, path, cell.key), document.get("provenance", {})
         return found
 
     def add_shard(self, cell: Cell, index: int, done: Done, provenance: Mapping[str, Any]) -> None:
         """Keep a finished shard."""
-        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, provenance))
+        # Nobody is told of a shard: should the system crash and lose its name, it is computed again.
+        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, provenance), lasting=False)
 
     def drop_shard(self, cell: Cell, index: int) -> None:
         """Forget a finished shard that is to be computed anew."""
@@ -151,8 +162,10 @@ class Store:
         return done
 
     def keep_images(self, cell: Cell, kept: Kept) -> None:
-        """Keep adversarial images of a cell, the first of its slice."""
-        write_images(self._path(cell).with_suffix(".safetensors"), cell.key, kept)
+        """Keep adversarial images of a cell, the first of its slice, before the shard that they belong to."""
+        # Where that is the whole cell, its document follows at once and brings all names in the folder to the disk.
+        lasting = len(cell.shards) > 1
+        write_images(self._path(cell).with_suffix(".safetensors"), cell.key, kept, lasting=lasting)
 
     def images(self, cell: Cell) -> Kept | None:
         """Return the stored adversarial images of a cell; `None` if there are none."""
@@ -178,8 +191,9 @@ class Store:
             return None if seconds is None else float(seconds)
         # Parts need not be columns of a run; beside it they are known by their keys.
         folder = self._path(cell).parent
-        found = [next(folder.glob(f"*.{key[:16]}.json"), None) for key in parts]
-        took = [((read(path) or {}) if path else {}).get("provenance", {}).get("seconds") for path in found]
+        names = self._names(folder).documents
+        found = [folder / names[key[:16]] for key in parts if key[:16] in names]
+        took = [self._provenance(path).get("seconds") for path in found]
         known = [float(each) for each in took if each is not None]
         # A part that cannot be run on this defense has no document, and cost nothing; so a single one is enough.
         return sum(known) if known else None
@@ -194,7 +208,7 @@ class Store:
 
     def preflight(self, defense: DefenseRef, part: Slice, key: str = "") -> tuple[Finding, ...] | None:
         """Return the findings of the checks before any attack; if a `key` is given, only those made with it."""
-        return to_findings(self._preflight(defense, part), key)
+        return self._found(self._preflight(defense, part), key)
 
     def keep_checks(self, cell: Cell, findings: Sequence[Finding], key: str) -> None:
         """Keep the findings of the checks after the attacks about a defense under a threat model."""
@@ -202,7 +216,11 @@ class Store:
 
     def checks(self, cell: Cell, key: str = "") -> tuple[Finding, ...] | None:
         """Return the findings of the checks after the attacks about the defense and threat model of a cell."""
-        return to_findings(self._checks(cell), key)
+        return self._found(self._checks(cell), key)
+
+    def _found(self, path: Path, key: str) -> tuple[Finding, ...] | None:
+        found = self._findings(path)
+        return None if found is None or (key and found[0] != key) else found[1]
 
     def keep_search_formats(self, defense: DefenseRef, part: Slice, plan: Mapping[str, Any], key: str) -> None:
         """Keep the search formats of a defense's queries, as plain data, under a `key` of what was requested."""
@@ -356,9 +374,9 @@ class Store:
         return self._path(cell).with_name(name)
 
     def _path(self, cell: Cell, suffix: str = "") -> Path:
-        folder = self.root / _slug(cell.slice.dataset) / cell.threat.slug / _slug(cell.defense.label)
+        folder = _folder(cell.slice.dataset, cell.threat, cell.defense.label)
         middle = f".{suffix}" if suffix else ""
-        return folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
+        return self.root / folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
 
 
 def _under_one_name(result: Result, first: Mapping[str, str]) -> Result:
@@ -370,6 +388,12 @@ def _under_one_name(result: Result, first: Mapping[str, str]) -> Result:
     digest = of_text(bytes_, *(first.get(mark, mark) for mark in marks))
     cell = replace(cell, defense=replace(cell.defense, digest=digest), stored_as=("", ""))
     return replace(result, cell=replace(cell, stored_as=(key, cell.key)))
+
+
+def _provenance(path: Path) -> Mapping[str, Any]:
+    """Return the provenance in a document; empty if there is none."""
+    made: Mapping[str, Any] = (read(path) or {}).get("provenance", {})
+    return made
 
 
 def _planned(row: Mapping[str, Any]) -> Planned:
@@ -386,6 +410,13 @@ def _digest_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
+@lru_cache(maxsize=4096)
+def _folder(dataset: str, threat: ThreatModel, defense: str) -> str:
+    """Return the folder of the cells of a defense under a threat model, within a results folder."""
+    return "/".join((_slug(dataset), threat.slug, _slug(defense)))
+
+
+@lru_cache(maxsize=4096)
 def _slug(label: str) -> str:
     # Only characters that every file system takes; the key in the name keeps different labels apart.
     return re.sub(r"[^A-Za-z0-9._=-]+", "+", label).strip("+") or "unnamed"

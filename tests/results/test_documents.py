@@ -12,6 +12,7 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
 from bench.harness.formats import SearchFormats
 from bench.results.cell import Cell, Planned, Slice
+from bench.results.documents import of_cell, write
 from bench.results.finding import Finding
 from bench.results.outcome import Cost, Done, Evidence, Kept, Skipped, Verdicts
 from bench.results.store import Store
@@ -44,6 +45,23 @@ def test_a_flipped_verdict_is_noticed(tmp_path):
     path.write_text(json.dumps(document))
 
     with pytest.raises(BenchError, match="digest does not match"):
+        store.find(cell)
+
+
+@pytest.mark.parametrize("draws", [1, 10])
+@pytest.mark.parametrize("place", ["verdicts.clean", "verdicts.adversarial", "ledger.forwards", "ledger.backwards"])
+@pytest.mark.parametrize("text", ["1 0x1 1", "01/1", "01:1", "0\u06611"])
+def test_a_document_of_another_program_with_other_characters_is_damaged(tmp_path, draws, place, text):
+    """Its digest is right, but these are no counts."""
+    store, cell = Store(tmp_path), make_cell(draws)
+    document = of_cell(cell, counts(draws, 1, 0, 0), {})
+    part, _, name = place.partition(".")
+    document[part][name] = text
+    store.finish(cell, [counts(draws, 1, 0, 0)], {})
+    (path,) = tmp_path.rglob("*.json")
+    write(path, document)
+
+    with pytest.raises(BenchError, match="it does not hold what a cell holds"):
         store.find(cell)
 
 

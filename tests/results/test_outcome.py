@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from bench.results.outcome import Component, Cost, Done, Verdicts, joined, worst_case
+from bench.results.outcome import Component, Cost, Done, Evidence, Ledger, Verdicts, joined, worst_case
+from bench.results.passes import StoredPasses, as_text
 from bench.results.store import Store
 from tests.report.costly import done, make_cell
 
@@ -16,6 +19,40 @@ def test_the_ledgers_of_shards_follow_each_other():
     assert whole.ledger.forwards == (3, 0, 5, 6)
     assert whole.ledger.components == {"pgd": Component(Cost(14, 4, 2), 4, 2)}
     assert (whole.evidence.sampled, whole.evidence.escalated) == (1, 2)
+
+
+def test_every_field_of_many_shards_is_that_of_the_whole_cell():
+    """Cut anywhere: positions are those of the cell, and sums those of all its examples."""
+    draw = np.random.default_rng(0)
+    n = 60
+    counts = draw.integers(0, 2, (2, n)).astype(np.uint8)
+    forwards, backwards = draw.integers(0, 400, (2, n)).tolist()
+    distances = [None if each < 0.2 else each for each in draw.random(n).tolist()]
+    near = sorted(draw.choice(n, 9, replace=False).tolist())
+    for cuts in ([0, n], [0, 1, n], [0, 7, 7, 30, n], list(range(n + 1))):
+        shards = []
+        for start, stop in itertools.pairwise(cuts):
+            part = slice(start, stop)
+            cost = Cost(sum(forwards[part]), sum(backwards[part]))
+            evidence = Evidence(
+                stop - start,
+                2 * (stop - start),
+                tuple(each - start for each in near if start <= each < stop),
+                tuple(distances[part]),
+                unable=("fab",) if start % 2 else ("apgd-t", "fab"),
+            )
+            ledger = Ledger(
+                {"pgd": Component(cost, stop - start, 0)}, StoredPasses(as_text(forwards[part])), backwards[part]
+            )
+            shards.append(Done(Verdicts(1, *counts[:, part]), cost, evidence, ledger))
+        whole = joined(shards)
+
+        assert np.array_equal(np.stack([whole.verdicts.clean, whole.verdicts.adversarial]), counts)
+        assert whole.evidence == Evidence(n, 2 * n, tuple(near), tuple(distances), unable=("apgd-t", "fab"))
+        assert whole.ledger.forwards == tuple(forwards)
+        assert whole.ledger.backwards == tuple(backwards)
+        assert whole.cost == Cost(sum(forwards), sum(backwards))
+        assert whole.ledger.components == {"pgd": Component(whole.cost, n, 0)}
 
 
 def test_the_ledgers_of_attacks_on_the_same_examples_add_up():

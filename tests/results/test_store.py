@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench.results.documents as documents_module
 import bench.results.store as store_module
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
 from bench.results.cell import Cell, Planned, Result, Slice
 from bench.results.documents import NondeterminismError
-from bench.results.outcome import Cost, Done, Failed, Skipped, Verdicts
+from bench.results.finding import Finding
+from bench.results.outcome import Cost, Done, Failed, Kept, Skipped, Verdicts
 from bench.results.store import Store
 from bench.threats import ThreatModel
 
@@ -62,6 +64,66 @@ def test_shards_are_joined_in_order_and_leave_no_trace(tmp_path):
     assert done.verdicts.clean.tolist() == [1, 1, 0, 0, 0, 1]
     assert done.cost == Cost(20, 10)
     assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_only_the_shards_of_the_cell_itself_are_found(tmp_path):
+    """Another seed has another key, and a number beyond the last shard is not of this cell."""
+    store, cell = Store(tmp_path), make_cell()
+    other = replace(cell, seed=1)
+    store.add_shard(cell, 1, counts(1, 0, 1))
+    store.add_shard(other, 0, counts(1, 1, 1, 0, 0))
+    (path,) = tmp_path.rglob("*.shard-1.json")
+    shutil.copy(path, path.with_name(path.name.replace("shard-1", "shard-7")))
+
+    assert list(store.shards(cell)) == [1]
+    assert list(store.shards(other)) == [0]
+    store.add_shard(cell, 0, counts(1, 1, 1, 0, 0))
+    assert list(store.shards(cell)) == [0, 1]
+    store.drop_shard(cell, 1)
+    assert list(store.shards(cell)) == [0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are not brought to the disk here")
+def test_a_cell_waits_for_the_disk_no_more_often_than_it_must(tmp_path, monkeypatch):
+    """Once for each file, and once for their names when the cell is told of."""
+    store, waits = Store(tmp_path), []
+    monkeypatch.setattr("os.fsync", waits.append)
+    kept = Kept(np.zeros((1, 1, 2, 2), dtype=np.float32), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    one, two = make_cell(batch=6), make_cell(batch=3, attack="fgsm")
+    store.finish(one, [counts(1, 0, 1, 0, 1, 0, 1)], {})  # makes the folders
+    waits.clear()
+
+    store.keep_images(one, kept)
+    store.finish(replace(one, seed=1), [counts(1, 0, 1, 0, 1, 0, 1)], {})
+    assert len(waits) == 3
+
+    waits.clear()
+    for index in range(2):
+        store.add_shard(two, index, counts(1, 0, 1, 0))
+    assert len(waits) == 2
+    store.finish(two, [counts(1, 0, 1, 0)] * 2, {})
+    assert len(waits) == 4
+
+
+def test_each_document_is_read_once_and_the_findings_of_a_defense_with_its_first_cell(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    cells = [make_cell(batch=6, attack=f"pgd-20[steps={steps}]") for steps in range(1, 6)]
+    store.ask([Planned(cell) for cell in cells])
+    for cell in cells:
+        store.finish(cell, [counts(1, 0, 1, 0, 1, 0, 1)], {"seconds": 1.0})
+    store.keep_preflight(cells[0].defense, cells[0].slice, [Finding("S05", "flag", "1", "0", "S05: it remembers")], "k")
+    store.keep_checks(cells[0], [Finding("A13", "pass", "0 of 6", "0", "A13: the same")], "k")
+    opened, real = [], documents_module.read
+    for module in (store_module, documents_module):
+        monkeypatch.setattr(module, "read", lambda path: opened.append(path) or real(path))
+
+    store = Store(tmp_path)
+    results = store.results()
+    assert [store.result(planned) for planned in store.planned()] == results
+
+    there = [path for path in opened if path.is_file() and path.parent.name != "runs"]
+    assert sorted(there) == sorted(path for path in tmp_path.rglob("*.json") if path.parent.name != "runs")
+    assert {len(result.findings) for result in results} == {2}
 
 
 def test_the_same_verdicts_again_are_no_change(tmp_path):
