@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def build(
                 planned = _composite(cell, entry, examples.spec) if derived else Planned(cell, skip)
                 plan.append(replace(planned, broken=defense.broken or attack.broken))
     # Only now are all columns known.
-    return [_derived_or_not(planned, plan) for planned in plan]
+    columns = {planned.cell.key for planned in plan}
+    return [_derived_or_not(planned, columns) for planned in plan]
 
 
 def labeled(plan: Sequence[Planned], label: str) -> list[Planned]:
@@ -82,13 +84,12 @@ def labeled(plan: Sequence[Planned], label: str) -> list[Planned]:
     return [replace(each, cell=over(each.cell), parts=tuple(map(over, each.parts))) for each in plan]
 
 
-def _derived_or_not(planned: Planned, plan: Sequence[Planned]) -> Planned:
+def _derived_or_not(planned: Planned, columns: AbstractSet[str]) -> Planned:
     """Keep the parts of a worst case if they are columns anyway; else drop them, so that it runs as a cascade.
 
     A stochastic defense draws noise for the examples of a batch together, so dropping some of them would
     change the noise of the others; its parts are always cells of their own.
     """
-    columns = {each.cell.key for each in plan}
     if planned.cell.defense.stochastic or all(part.key in columns for part in planned.parts):
         return planned
     return replace(planned, parts=())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from bench.catalogue.refs import AttackRef, DefenseRef, known_fields
 from bench.results.finding import Finding
@@ -32,6 +32,33 @@ class Slice:
     n: int
     digest: str
     examples: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Shards(Sequence[tuple[int, int]]):
+    """The ranges `[start, stop)` of `batch` of `n` examples each; the last may be shorter.
+
+    Like a `range` it holds none of them: there may be one for each example, and a run asks for their number again and
+    again.
+    """
+
+    n: int
+    batch: int
+
+    def __len__(self) -> int:
+        return len(range(0, self.n, self.batch))
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[int, int]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[int, int]]: ...
+
+    def __getitem__(self, at: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
+        if isinstance(at, slice):
+            return [self[index] for index in range(*at.indices(len(self)))]
+        start = range(0, self.n, self.batch)[at]
+        return start, min(start + self.batch, self.n)
 
 
 @dataclass(frozen=True)
@@ -83,9 +110,9 @@ class Cell:
         return f"{self.defense.label} x {self.attack.label} ({self.threat})"
 
     @property
-    def shards(self) -> list[tuple[int, int]]:
+    def shards(self) -> Shards:
         """Return the ranges of examples `[start, stop)` the cell is computed in."""
-        return [(start, min(start + self.batch, self.slice.n)) for start in range(0, self.slice.n, self.batch)]
+        return Shards(self.slice.n, self.batch)
 
     def passes(self, n: int | None = None) -> int:
         """Return the most passes that `n` of its examples take, by default all; a backward counts as two forwards."""

@@ -111,6 +111,9 @@ def test_shards_cover_every_example_exactly_once(cell, n, batch):
     """Shards are consecutive, no larger than the batch, and end at the last example."""
     shards = replace(cell, slice=replace(cell.slice, n=n), batch=batch).shards
 
+    assert list(shards) == [(start, min(start + batch, n)) for start in range(0, n, batch)]
+    assert [shards[index] for index in range(len(shards))] == list(shards)
+    assert list(shards[1:]) == list(shards)[1:]
     assert [i for start, stop in shards for i in range(start, stop)] == list(range(n))
     assert all(0 < stop - start <= batch for start, stop in shards)
 
