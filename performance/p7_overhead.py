@@ -113,8 +113,7 @@ def _measured(name: str, examples: Examples, setup: Setup) -> dict[str, Any]:
             examples,
             Store(Path(folder)),
             precision="auto",
-            device=setup.device,
-            threads=threads,
+            place=lambda: (setup.device, threads),
         )
     plan, how = settled.plan, next(iter(settled.how.values()), SearchFormats())
     cells = [part for each in plan if each.skip is None for part in each.parts or (each.cell,)]

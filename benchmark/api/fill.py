@@ -130,15 +130,18 @@ class Asked:
 
     def in_formats(self, *, measure: bool = True) -> precision.Settled:
         """Return the cells with the format of their queries; `measure`: whether a defense may be timed for that."""
-        executor = self.executor(each.cell for each in self.known.plan)
-        keep_freed()  # formats are timed here as the workers will run them
+
+        def place() -> tuple[str, int]:
+            executor = self.executor(each.cell for each in self.known.plan)
+            keep_freed()  # formats are timed here as the workers will run them
+            return executor.device, executor.threads
+
         return precision.settled(
             self.known.plan,
             self.examples,
             self.store,
             precision=self.options.precision,
-            device=executor.device,
-            threads=executor.threads,
+            place=place,
             measure=measure,
         )
 

@@ -7,7 +7,7 @@ did so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.catalogue.guests import guest
@@ -52,8 +52,7 @@ def settled(
     store: Store,
     *,
     precision: str,
-    device: str = "cpu",
-    threads: int = 1,
+    place: Callable[[], tuple[str, int]] = lambda: ("cpu", 1),
     measure: bool = True,
 ) -> Settled:
     """Set the precision of every cell.
@@ -63,8 +62,8 @@ def settled(
         examples: their images.
         store: holds the formats settled before; nothing is written.
         precision: one of `PRECISIONS`.
-        device: where the run computes.
-        threads: threads of each of its processes.
+        place: called before the first measurement, for the device that the run computes on and the threads of each of
+            its processes; not before, because to find a GPU is to import torch.
         measure: whether a defense may be measured; if not, unknown formats are taken to be the plain ones.
     """
     cells: dict[str, list[Cell]] = {}
@@ -83,7 +82,7 @@ def settled(
         key = of_text(defense.digest, wanted)
         known = store.search_formats(defense, part, key, SearchFormats.from_json)
         if known is None and measure and not defense.broken:
-            known = _settled(defense, examples, device, threads, wanted)
+            known = _settled(defense, examples, *place(), wanted)
             met.append((defense, part, known, key))
         how[label] = known or SearchFormats()
 

@@ -37,6 +37,16 @@ def test_the_same_call_resumes(tmp_path):
     assert second.examples().equals(first.examples())
 
 
+def test_what_is_stored_is_read_without_torch(tmp_path):
+    """It takes a second and more to import, and nothing is computed."""
+    first = bench.run(Watcher(), results=tmp_path, **OPTIONS)
+    code = f"import sys; sys.modules['torch'] = None\nimport bench\nprint(bench.run(results=sys.argv[1], **{OPTIONS}))"
+
+    again = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert again.stdout.strip() == str(first), again.stderr
+
+
 def test_without_a_watcher_a_stored_run_says_that_there_is_nothing_to_run(tmp_path, capfd):
     for _ in range(2):
         bench.run(results=tmp_path, **OPTIONS)

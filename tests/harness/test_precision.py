@@ -63,9 +63,11 @@ def test_what_was_settled_first_in_a_folder_is_kept_to_on_every_machine(tmp_path
     """Timing again could choose another format, and give the same command other keys."""
     (plan, examples), store = planned(), Store(tmp_path)
 
-    first = settled(plan, examples, store, precision="auto", threads=1)
+    first = settled(plan, examples, store, precision="auto", place=lambda: ("cpu", 1))
     first.remember(store)
-    again = settled(plan, examples, Store(tmp_path), precision="auto", threads=64)
+    again = settled(plan, examples, Store(tmp_path), precision="auto", place=lambda: ("cpu", 64))
+    stored = settled(plan, examples, Store(tmp_path), precision="auto", place=lambda: pytest.fail("not needed"))
+    assert stored.plan == again.plan
     dry = settled(plan, examples, Store(tmp_path), precision="auto", measure=False)
 
     assert len(timed) == 1

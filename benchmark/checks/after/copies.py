@@ -8,11 +8,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from bench.checks.before.pristine import Pristine
 from bench.types import Defense
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.checks.before.pristine import Pristine
 
 _copies: dict[str, Pristine] = {}
 
@@ -20,6 +23,9 @@ _copies: dict[str, Pristine] = {}
 @contextmanager
 def copied(models: Mapping[str, nn.Module | Defense]) -> Iterator[None]:
     """Keep a copy of each model inside, by the label it has in tables; one that refuses to be copied has none."""
+    # Not at the top: a run that finds everything stored must not import torch.
+    from bench.checks.before.pristine import Pristine
+
     for label, each in models.items():
         model = each.model if isinstance(each, Defense) else each
         # Any class may refuse to be copied, each in its own way.
