@@ -1,7 +1,7 @@
 """References to the defenses and attacks that names on the command line stand for.
 
 Nothing here imports torch, except when the user asks for more than a registered name: a file of
-their own, or a parameter of an attack, whose type only the attack knows.
+their own, or a parameter of an attack that only its class can judge (`bench.catalogue.declared` tells the others).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES, identity, ranges, versions
 from bench.catalogue.attack_libraries import not_installed, parameters_of, peer_entry
+from bench.catalogue.declared import declared
 from bench.catalogue.refs import SOURCE, AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry, load
 from bench.catalogue.request import Request, convert, parse_list, parse_one
@@ -205,12 +206,14 @@ def _configured(found: AttackEntry, request: Request) -> tuple[dict[str, Any], i
         config["parameters"] = given
         usual = {name: default for name, (_, default) in known.items()}
     else:
-        fields = {field.name: field.default for field in dataclasses.fields(load(found.target))}
+        # Only the class itself can refuse a value; of a number of rounds, only the range matters, which is checked.
+        read = declared(found.target) if set(request.parameters) <= _COUNTS | {"eot"} else None
+        fields = read or {field.name: field.default for field in dataclasses.fields(load(found.target))}
         usual = {**fields, **config}
         given = _typed(found.name, request.parameters, {key: (type(fields[key]), usual[key]) for key in fields})
         config.update(given)
         # An attack that knows its cost is asked; for the others the cost in the catalogue is scaled below.
-        passes = cost_of(load(found.target)(**config))
+        passes = None if read else cost_of(load(found.target)(**config))
         if passes is not None:
             return config, *passes
     return config, *_scaled((found.forwards, found.backwards), usual, given)

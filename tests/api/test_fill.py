@@ -39,8 +39,9 @@ def test_the_same_call_resumes(tmp_path):
 
 def test_what_is_stored_is_read_without_torch(tmp_path):
     """It takes a second and more to import, and nothing is computed."""
-    first = bench.run(Watcher(), results=tmp_path, **OPTIONS)
-    code = f"import sys; sys.modules['torch'] = None\nimport bench\nprint(bench.run(results=sys.argv[1], **{OPTIONS}))"
+    options = {**OPTIONS, "attacks": "fgsm,pgd-20[steps=2]"}
+    first = bench.run(Watcher(), results=tmp_path, **options)
+    code = f"import sys; sys.modules['torch'] = None\nimport bench\nprint(bench.run(results=sys.argv[1], **{options}))"
 
     again = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
 
