@@ -30,6 +30,8 @@ ADOPTED = {
     "CONTRIBUTING.md": "contributing.md",
     "performance/README.md": "performance/README.md",
     "performance/RESULTS.md": "performance/RESULTS.md",
+    "performance/GROWTH.md": "performance/GROWTH.md",
+    "performance/growth.svg": "performance/growth.svg",
     "results/cifar10/README.md": "results/cifar10/README.md",
     "results/cifar10/table.md": "results/cifar10/table.md",
     "results/cifar10/leaderboard.csv": "results/cifar10/leaderboard.csv",
