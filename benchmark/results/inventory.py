@@ -134,7 +134,8 @@ def _verified(root: Path, place: PurePosixPath, path: Path) -> File:
         return _of_a_cell(file, document, path, match)
     same, severity, stem = "", "", ""
     if kind == "findings":
-        severity = worst(to_findings(path, "") or ())
+        found = to_findings(path)
+        severity = worst(() if found is None else found[1])
     elif kind == "failed":
         _require_key(document, path, match)
         stem = _stem(place, match)

@@ -70,14 +70,14 @@ def test_only_the_shards_of_the_cell_itself_are_found(tmp_path):
     """Another seed has another key, and a number beyond the last shard is not of this cell."""
     store, cell = Store(tmp_path), make_cell()
     other = replace(cell, seed=1)
-    store.add_shard(cell, 1, counts(1, 0, 1))
-    store.add_shard(other, 0, counts(1, 1, 1, 0, 0))
+    store.add_shard(cell, 1, counts(1, 0, 1), {})
+    store.add_shard(other, 0, counts(1, 1, 1, 0, 0), {})
     (path,) = tmp_path.rglob("*.shard-1.json")
     shutil.copy(path, path.with_name(path.name.replace("shard-1", "shard-7")))
 
     assert list(store.shards(cell)) == [1]
     assert list(store.shards(other)) == [0]
-    store.add_shard(cell, 0, counts(1, 1, 1, 0, 0))
+    store.add_shard(cell, 0, counts(1, 1, 1, 0, 0), {})
     assert list(store.shards(cell)) == [0, 1]
     store.drop_shard(cell, 1)
     assert list(store.shards(cell)) == [0]
@@ -99,7 +99,7 @@ def test_a_cell_waits_for_the_disk_no_more_often_than_it_must(tmp_path, monkeypa
 
     waits.clear()
     for index in range(2):
-        store.add_shard(two, index, counts(1, 0, 1, 0))
+        store.add_shard(two, index, counts(1, 0, 1, 0), {})
     assert len(waits) == 2
     store.finish(two, [counts(1, 0, 1, 0)] * 2, {})
     assert len(waits) == 4
