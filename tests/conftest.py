@@ -12,6 +12,7 @@ from bench.oracle.oracle import Oracle
 from bench.oracle.randomness import Stream
 from bench.threats import ThreatModel
 from bench.types import Defense
+from tests.faults.summary import line, of_markers, summed
 
 torch.set_num_threads(1)
 
@@ -40,10 +41,18 @@ def pytest_testnodedown(node, error):
         _add(node.config, name, *figure)
 
 
+def pytest_itemcollected(item):
+    """What a test injects belongs to its report: pytest-xdist sends no markers home."""
+    item.user_properties += of_markers(item)
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """The figures some tests stand for, a line each: how many of how many."""
     for name, (count, total, text) in sorted(config.stash[_FIGURES].items()):
         terminalreporter.write_line(f"{name:12s} {count}/{total} {text}")
+    injected = line(summed(terminalreporter.stats))
+    if injected:
+        terminalreporter.write_line(injected)
 
 
 @pytest.fixture
