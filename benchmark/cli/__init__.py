@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import sys
@@ -9,11 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.cli.interruption import INTERRUPTED, TERMINATED, Stopped, terminable
+from bench.cli.interruption import HUNG_UP, INTERRUPTED, TERMINATED, Stopped, status_of, terminable
 from bench.cli.reader import unread
 from bench.errors import BenchError, NondeterminismError
 
-__all__ = ["INTERRUPTED", "TERMINATED", "main"]
+__all__ = ["HUNG_UP", "INTERRUPTED", "TERMINATED", "main"]
 
 # Exit statuses besides 0 and those of signals; the gate's own are in bench.report.gate.
 MISTAKE, INCOMPLETE, NONDETERMINISM, NO_SPACE = 2, 3, 5, 6
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
     0 done, 1 a regression or a finding, 2 a mistake in the request, 3 cells failed or missing,
-    4 underpowered, 5 nondeterminism, 6 no space left, 130 and 143 interrupted.
+    4 underpowered, 5 nondeterminism, 6 no space left, 129/130/143 stopped by a signal.
     """
     with unread():
         return _answered(list(sys.argv[1:] if argv is None else argv))
@@ -38,9 +39,10 @@ def _answered(words: list[str]) -> int:
     except Stopped as stopped:
         return _stop(stopped, words)
     except SystemExit as error:
-        if error.code != TERMINATED:
+        stopped_with = status_of(error)
+        if stopped_with is None:
             raise
-        return _stop(Stopped(TERMINATED), words)
+        return _stop(Stopped(stopped_with), words)
     except BenchError as error:
         return _say(str(error), MISTAKE)
     except KeyboardInterrupt:
@@ -95,7 +97,8 @@ def _misread(error: Any, words: Sequence[str]) -> int:  # noqa: ANN401  (no clas
 
 def _stop(stopped: Stopped, words: Sequence[str]) -> int:
     # Not by `_say`, which joins words by single spaces: the user pastes this command as it is.
-    print(f"bench: {stopped.line(words)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # where the terminal has gone, SIGHUP comes and nobody reads
+        print(f"bench: {stopped.line(words)}", file=sys.stderr)
     return stopped.status
 
 

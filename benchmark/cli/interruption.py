@@ -1,4 +1,4 @@
-"""The answer to Ctrl-C and SIGTERM: what is kept, and the command that resumes."""
+"""The answer to Ctrl-C, SIGTERM and SIGHUP: what is kept, and the command that resumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import FrameType
 
 from bench.errors import Terminated
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
 # The commands that resume where they stopped.
 _RESUMED = ("run", "train")
 
@@ -34,31 +34,49 @@ class Stopped(Exception):
 
     def line(self, words: Sequence[str]) -> str:
         """Return a line to print; `words` are those of the stopped command."""
-        how = "terminated" if self.status == TERMINATED else "interrupted"
+        how = "interrupted" if self.status == INTERRUPTED else "terminated"
         kept = f": {self.kept}" if self.kept else ""
         return f"{how}{kept}" + (f"; resume with: {typed(*words)}" if words and words[0] in _RESUMED else "")
 
 
+def status_of(error: SystemExit) -> int | None:
+    """Return the exit status that `terminable` makes of a signal; `None` for any other exit."""
+    return error.code if isinstance(error.code, int) and error.code in (TERMINATED, HUNG_UP) else None
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Turn SIGTERM inside the block into `Terminated`, so that workers are stopped and files closed."""
+    """Turn SIGTERM and SIGHUP inside the block into `Terminated`, so that workers are stopped and files closed.
+
+    A second signal, of these or Ctrl-C, ends the process at once: whatever is being cleaned up may hang.
+    """
     if threading.current_thread() is not threading.main_thread():  # only there signals can be asked for
         yield
         return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Not what somebody ignores, as nohup does, or answers in their own way, as a notebook does.
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in usual}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated(TERMINATED)
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Terminated(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def keeping(kept: Callable[[], str]) -> Iterator[None]:
-    """Add what is kept to the message when Ctrl-C or SIGTERM ends the block.
+    """Add what is kept to the message when a signal ends the block.
 
     Raises:
         Stopped: in place of the signal's exception, after the block has ended.
@@ -68,9 +86,10 @@ def keeping(kept: Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise Stopped(INTERRUPTED, kept()) from error
     except SystemExit as error:
-        if error.code != TERMINATED:
+        status = status_of(error)
+        if status is None:
             raise
-        raise Stopped(TERMINATED, kept()) from error
+        raise Stopped(status, kept()) from error
 
 
 def typed(*words: str) -> str:

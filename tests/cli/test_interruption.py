@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: one line that says what is kept and how to go on, and the status of the signal."""
 
+import contextlib
 import os
 import signal
 import time
@@ -8,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from bench.cli import main
-from bench.cli.interruption import Stopped, keeping, typed
+from bench.cli.interruption import Stopped, keeping, terminable, typed
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 SIGNALS = pytest.mark.parametrize("number", list(STATUS), ids=lambda number: number.name)
 
 
@@ -35,15 +36,40 @@ def test_every_command_ends_with_one_line_and_the_status_of_the_signal(number, c
 
     assert main([command, "--results", "a  b"]) == STATUS[number]
 
-    how = {130: "interrupted", 143: "terminated"}[STATUS[number]]
+    how = "interrupted" if number == signal.SIGINT else "terminated"
     resume = f"; resume with: {typed('run', '--results', 'a  b')}" if command == "run" else ""
     assert capsys.readouterr().err == f"bench: {how}{resume}\n"
 
 
-def test_the_handler_is_gone_when_the_command_is_over():
-    before = signal.getsignal(signal.SIGTERM)
+@SIGNALS
+def test_the_handler_is_gone_when_the_command_is_over(number):
+    before = signal.getsignal(number)
     main(["list", "datasets"])
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+@SIGNALS
+def test_a_signal_that_somebody_ignores_is_ignored(number, monkeypatch):
+    """As nohup does with SIGHUP, and a shell script with Ctrl-C for what it runs in the background."""
+    monkeypatch.setattr("bench.cli.results.list_", lambda *_: os.kill(os.getpid(), number) or 0)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert main(["results", "list"]) == 0
+    finally:
+        signal.signal(number, before)
+
+
+@SIGNALS
+def test_a_second_signal_ends_the_process_at_once(number):
+    """After the first one nothing of ours answers any more, whatever hangs in the cleaning up."""
+    answered = []
+    with contextlib.suppress(KeyboardInterrupt, SystemExit), terminable():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        finally:
+            answered += [signal.getsignal(each) for each in STATUS]
+    assert answered == [signal.SIG_DFL] * len(STATUS)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)], ids=["ctrl-c", "sigterm"])
