@@ -100,3 +100,16 @@ class Unreserved(Reservations):
 
     def release(self, cell: Cell) -> None:
         pass
+
+
+def clear(store: Store) -> None:
+    """Remove the lock files that killed runs have left: what nobody holds reserves nothing."""
+    folder = store.root / "locks"
+    for path in folder.glob("*"):
+        lock = FileLock(path, is_singleton=False)
+        with contextlib.suppress(OSError, NotImplementedError):  # `Timeout`, where somebody holds it, is an OSError
+            lock.acquire(timeout=0)
+            path.unlink(missing_ok=True)
+            lock.release()
+    with contextlib.suppress(OSError):
+        folder.rmdir()

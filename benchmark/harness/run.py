@@ -9,7 +9,7 @@ from bench.datasets.examples import Examples
 from bench.errors import is_no_gradient
 from bench.harness.pace import UNKNOWN, Pace
 from bench.harness.provenance import provenance
-from bench.harness.reservations import Reservations, Unreserved
+from bench.harness.reservations import Reservations, Unreserved, clear
 from bench.harness.share import Portion
 from bench.harness.task import Executor
 from bench.harness.underway import Underway
@@ -90,6 +90,7 @@ def run(
     """
     # Before hours of work, not after them.
     store.require_writable()
+    clear(store)
     store.remember(examples)
     store.ask(plan)
     work = pending(plan, store) if work is None else work

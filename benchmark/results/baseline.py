@@ -54,12 +54,12 @@ def documents(root: Path, results: Sequence[Result]) -> list[Path]:
     that a comparison reads.
     """
     keys = {result.cell.key[:16] for result in results}
-    for path in (root / "matrix.json", *sorted((root / "runs").glob("*.json"))):
+    for path in (root / "matrix.json", *sorted((root / "runs").glob("[!.]*.json"))):
         for row in (read(path) or {"cells": ()})["cells"]:
             if row["key"][:16] in keys:  # the parts of a worst case are cells that the table may not show
                 keys |= {key[:16] for key in row.get("parts", ())}
     found = []
-    for path in sorted(root.rglob("*.json")):
+    for path in sorted(root.rglob("[!.]*.json")):
         place = path.relative_to(root)
         match = _OF_A_CELL.match(path.name)
         if path.name.startswith(".") or "locks" in place.parts:

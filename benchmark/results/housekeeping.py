@@ -78,12 +78,12 @@ def damaged(root: Path) -> list[str]:
 
 def documents(root: Path) -> list[Path]:
     """Return the documents of a folder, and the files of images beside them."""
-    found = (*root.rglob("*.json"), *root.rglob("*.safetensors"))
+    found = (*root.rglob("[!.]*.json"), *root.rglob("*.safetensors"))
     return sorted(path for path in found if not path.name.startswith("."))
 
 
 def strays(root: Path) -> list[Path]:
-    """Return temporary files and locks of runs that died, and documents of cells that no run names.
+    """Return temporary files and locks of runs that died, shards of finished cells, and cells that no run names.
 
     Cells of format 1 are kept, because runs of that format do not name the parts of a cell.
     """
@@ -94,14 +94,22 @@ def strays(root: Path) -> list[Path]:
     for path in sorted(root.rglob("*")):
         match = _OF_A_CELL.match(path.name)
         inside = path.relative_to(root).parts[:-1]
-        if match and path.is_file() and not set(inside) & set(_OTHERS) and match["key"] not in named and _is_new(path):
+        if not match or not path.is_file() or set(inside) & set(_OTHERS):
+            continue
+        if (match["key"] not in named and _is_new(path)) or _is_compacted(path):
             found.append(path)
     return found
 
 
+def _is_compacted(path: Path) -> bool:
+    """Return whether a file is a shard of a finished cell: a crash came before it was removed, and nothing reads it."""
+    whole, shard, _ = path.name.rpartition(".shard-")
+    return bool(shard) and path.with_name(f"{whole}.json").is_file()
+
+
 def _asked(root: Path) -> Iterator[dict[str, Any]]:
     """Yield the request of every run, the oldest first."""
-    for path in (root / "matrix.json", *sorted((root / "runs").glob("*.json"))):
+    for path in (root / "matrix.json", *sorted((root / "runs").glob("[!.]*.json"))):
         document = read(path)
         if document is not None:
             yield document

@@ -317,7 +317,7 @@ class Store:
     def _first_marks(self) -> Mapping[str, str]:
         """Return, for each mark, the first mark that has the same answers of the same bytes, if it is another one."""
         stored: dict[str, dict[str, str]] = {}
-        for path in sorted((self.root / "recognized").glob("*.json")):
+        for path in sorted((self.root / "recognized").glob("[!.]*.json")):
             document = read(path)
             if document is not None:
                 stored.setdefault(str(document["bytes"]), {})[str(document["mark"])] = str(document["answers"])
@@ -337,7 +337,7 @@ class Store:
 
     def _asked(self, runs: int | None = None) -> list[Planned]:
         wanted: dict[tuple[object, ...], Planned] = {}
-        paths = (self.root / "matrix.json", *sorted((self.root / "runs").glob("*.json")))
+        paths = (self.root / "matrix.json", *sorted((self.root / "runs").glob("[!.]*.json")))
         for path in [path for path in paths if path.is_file()][:runs]:
             document = read(path)
             try:

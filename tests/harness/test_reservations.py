@@ -85,6 +85,20 @@ def test_whoever_leaves_gives_back_what_it_had(tmp_path):
     assert claims(Store(tmp_path), plan).take(plan[0].cell)
 
 
+def test_the_locks_of_killed_runs_go_with_the_next_run_and_those_of_others_stay(tmp_path):
+    """Also where that run has nothing to compute."""
+    plan, examples = planned()
+    run(plan[:1], examples, Store(tmp_path), Local(), Quiet())
+    other = claims(Store(tmp_path), plan)
+    other.take(plan[1].cell)
+    (tmp_path / "locks" / "0123").touch()
+
+    run(plan[:1], examples, Store(tmp_path), Local(), Quiet())
+
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == [plan[1].cell.key[:32]]
+    assert not claims(Store(tmp_path), plan).take(plan[1].cell)
+
+
 def test_a_run_leaves_out_what_another_computes_waits_for_it_and_takes_its_verdicts(tmp_path, monkeypatch):
     plan, examples = planned()
     other = claims(Store(tmp_path), plan)

@@ -110,13 +110,14 @@ def test_changed_images_are_named(filled, capsys):
 
 
 def test_pruning_takes_what_no_run_names_and_nothing_else(filled, capsys):
-    """A cell under another key, its images, and an old temporary file; all that is shown stays."""
+    """A cell under another key, its images, a shard of a finished cell, an old file; all that is shown stays."""
     before = sorted(path for path in filled.rglob("*") if path.is_file())
     (cell,) = filled.rglob("standard/fgsm.*.json")
     orphan = cell.with_name("fgsm.0123456789abcdef.json")
     shutil.copy(cell, orphan)
     images = orphan.with_suffix(".safetensors")
     images.write_bytes(b"")
+    shutil.copy(cell, cell.with_name(f"{cell.stem}.shard-3.json"))
     old, young = cell.with_name(".tmp-1-fgsm.json"), cell.with_name(".tmp-2-fgsm.json")
     lock = filled / "locks" / "0123"
     lock.parent.mkdir()
@@ -126,13 +127,31 @@ def test_pruning_takes_what_no_run_names_and_nothing_else(filled, capsys):
         os.utime(path, (time.time() - 7200,) * 2)
 
     assert main(["results", "prune", "--dry-run"]) == 0
-    assert "4 files to remove" in capsys.readouterr().out
+    assert "5 files to remove" in capsys.readouterr().out
     assert orphan.exists()
     assert main(["results", "prune"]) == 0
 
     assert sorted(path for path in filled.rglob("*") if path.is_file()) == sorted([*before, young])
     assert main(["run", "--defenses", "at,standard", "--attacks", "fgsm", *FAST]) == 0
     assert "0 to run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["runs", "recognized", "digits/Linf-0.2/at", "checks"])
+def test_what_another_run_is_writing_is_read_by_nobody(filled, place, capsys):
+    """Half of a document under its temporary name, or the whole of it: as a killed run leaves it for ever."""
+    (folder := filled / place).mkdir(exist_ok=True)
+    documents = list(folder.glob("*.json")) or [next(filled.rglob("at/fgsm.*.json"))]
+    commands = (["table"], ["results", "list"], ["results", "verify"], ["results", "prune"])
+
+    def answers():
+        return [(main(words), capsys.readouterr().out) for words in commands]
+
+    before = answers()
+    for number, path in enumerate(documents):
+        (folder / f".tmp-{number:08x}-{path.name}").write_bytes(path.read_bytes()[:100])
+        (folder / f".tmp-1{number:07x}-{path.name}").write_bytes(path.read_bytes())
+
+    assert answers() == before
 
 
 def test_parts_of_a_worst_case_are_kept(tmp_path, monkeypatch, capsys):
