@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.cli.interruption import HUNG_UP, INTERRUPTED, TERMINATED, Stopped, status_of, terminable
+from bench.cli.interruption import HUNG_UP, INTERRUPTED, NO_SPACE, TERMINATED, Stopped, is_full, status_of, terminable
 from bench.cli.reader import unread
 from bench.errors import BenchError, NondeterminismError
 
 __all__ = ["HUNG_UP", "INTERRUPTED", "TERMINATED", "main"]
 
 # Exit statuses besides 0 and those of signals; the gate's own are in bench.report.gate.
-MISTAKE, INCOMPLETE, NONDETERMINISM, NO_SPACE = 2, 3, 5, 6
+MISTAKE, INCOMPLETE, NONDETERMINISM = 2, 3, 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _known(error: Exception, words: Sequence[str]) -> int:
     """Print an error that is not a bug and return its status; raise a bug again, with its traceback."""
     if isinstance(error, NondeterminismError):
         return _say(str(error), NONDETERMINISM)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_full(error):
         return _say("no space left on the device: free some, then the same command resumes", NO_SPACE)
     if isinstance(error, OSError) and error.errno in _PLACES and error.filename is not None:
         # What is being written has a temporary name, in the folder of the file.

@@ -1,7 +1,8 @@
-"""The answer to Ctrl-C, SIGTERM and SIGHUP: what is kept, and the command that resumes."""
+"""The answer to Ctrl-C, SIGTERM, SIGHUP and a full disk: what is kept, and the command that resumes."""
 
 from __future__ import annotations
 
+import errno
 import shlex
 import shutil
 import signal
@@ -14,13 +15,15 @@ from types import FrameType
 
 from bench.errors import Terminated
 
-INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
+INTERRUPTED, TERMINATED, HUNG_UP, NO_SPACE = 130, 143, 129, 6
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_HOW = {INTERRUPTED: "interrupted", NO_SPACE: "no space left on the device"}
 # The commands that resume where they stopped.
 _RESUMED = ("run", "train")
 
 
 class Stopped(Exception):
-    """The end of a command by a signal, with what it has kept.
+    """The end of a command by a signal or a full disk, with what it has kept.
 
     Attributes:
         status: the exit status of the process.
@@ -34,14 +37,20 @@ class Stopped(Exception):
 
     def line(self, words: Sequence[str]) -> str:
         """Return a line to print; `words` are those of the stopped command."""
-        how = "interrupted" if self.status == INTERRUPTED else "terminated"
         kept = f": {self.kept}" if self.kept else ""
-        return f"{how}{kept}" + (f"; resume with: {typed(*words)}" if words and words[0] in _RESUMED else "")
+        then = "free some, then resume" if self.status == NO_SPACE else "resume"
+        resumed = f"; {then} with: {typed(*words)}" if words and words[0] in _RESUMED else ""
+        return f"{_HOW.get(self.status, 'terminated')}{kept}{resumed}"
 
 
 def status_of(error: SystemExit) -> int | None:
     """Return the exit status that `terminable` makes of a signal; `None` for any other exit."""
     return error.code if isinstance(error.code, int) and error.code in (TERMINATED, HUNG_UP) else None
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error is that of a full disk, or of a quota that is used up."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 @contextmanager
@@ -76,10 +85,10 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def keeping(kept: Callable[[], str]) -> Iterator[None]:
-    """Add what is kept to the message when a signal ends the block.
+    """Add what is kept to the message when a signal or a full disk ends the block.
 
     Raises:
-        Stopped: in place of the signal's exception, after the block has ended.
+        Stopped: in place of the exception, after the block has ended.
     """
     try:
         yield
@@ -90,6 +99,10 @@ def keeping(kept: Callable[[], str]) -> Iterator[None]:
         if status is None:
             raise
         raise Stopped(status, kept()) from error
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise Stopped(NO_SPACE, kept()) from error
 
 
 def typed(*words: str) -> str:

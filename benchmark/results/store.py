@@ -21,6 +21,7 @@ The same key with the same bytes is a no-op; the same key with other verdicts is
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -105,6 +106,8 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no mistake in the request
+                raise
             raise BenchError(
                 f"results folder {str(self.root)!r} cannot be written ({error.strerror}): "
                 "mend its permissions or pass --results"

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: one line that says what is kept and how to go on, and the status of the signal."""
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -90,6 +91,21 @@ def test_what_is_kept_is_asked_for_after_everything_inside_has_ended(error):
     with pytest.raises(Stopped, match="all of it"), keeping(kept), worker():
         raise error
     assert order == ["ended", "asked"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=["disk", "quota"])
+def test_a_full_disk_says_what_is_kept_and_how_to_go_on(number, monkeypatch, capsys):
+    monkeypatch.setattr("bench.cli.run._kept", lambda *_: "1 of 2 cells finished")
+
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("bench.api.run", full)
+
+    assert main(["run"]) == 6
+
+    how = "no space left on the device: 1 of 2 cells finished; free some, then resume with"
+    assert capsys.readouterr().err == f"bench: {how}: {typed('run')}\n"
 
 
 def test_other_exits_pass():
