@@ -26,6 +26,15 @@ def reference(zygote, tmp_path_factory):
     return place
 
 
+@pytest.fixture(scope="session")
+def operations(zygote, tmp_path_factory):
+    """What a run does to the file system, in order."""
+    root = tmp_path_factory.mktemp("operations")
+    place = Place(zygote, root / "place")
+    place.run(within=str(place.root), operations=str(root / "told"))
+    return (root / "told").read_text().splitlines()
+
+
 @pytest.fixture
 def place(zygote, tmp_path):
     """A folder of the test's own to run in."""

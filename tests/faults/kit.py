@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,18 @@ SHARDS, CELLS, SIZE = 8, 2, 8
 # What may change from run to run, in documents and in tables.
 _PROVENANCE = ("provenance",)
 _WALL_CLOCK = ("seconds",)
+
+
+# Enough time for a signal to come in the middle, whatever the machine: the store waits a little for each shard.
+SLOWLY = """
+import time
+from bench.results.store import Store
+add = Store.add_shard
+def slow(*given):
+    add(*given)
+    time.sleep(0.1)
+Store.add_shard = slow
+"""
 
 
 def times(few: int, many: int) -> int:
@@ -291,7 +304,7 @@ class Survey:
         return bench
 
     def tidy(self, place: Place, bench: Bench, before: Sequence[Path] = ()) -> None:
-        """Nothing of the run is left; what a killed one has left goes with `prune`, temporary files when they are old."""
+        """Nothing of the run is left; what a killed one has left goes with `prune`, temporary files when old."""
         from bench import api
 
         assert bench.alone()
@@ -304,3 +317,11 @@ class Survey:
         left += [path for path in place.results.rglob("*.shard-*") if is_compacted(path)]
         pruned = api.prune(place.results)
         assert sorted(pruned) == sorted(left), (pruned, left)
+
+
+def kind(operation):
+    """What an operation does to which kind of file: one of each is tried where not all are."""
+    event, _, path = operation.partition(" ")
+    name = re.sub(r"\.tmp-(\d+$|[0-9a-f]{8}-)", ".tmp-", path.rpartition("/")[2])
+    name = re.sub(r"\d{8}T.*|[0-9a-f]{16,}|shard-[1-9]|fgsm|pgd-20\+steps=3", "*", name)
+    return event, name

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kit import MANY, SHARDS, Place, times
+from tests.faults.kit import MANY, SHARDS, SLOWLY, Place, kind, times
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -33,23 +32,6 @@ def test_a_run_that_is_killed_at_any_time(zygote, tmp_path, survey, duration):
         bench.kill(signal.SIGKILL)
         bench.status()
         survey.resumed(place)
-
-
-def kind(operation):
-    """What an operation does to which kind of file: one of each is tried where not all are."""
-    event, _, path = operation.partition(" ")
-    name = re.sub(r"\.tmp-(\d+$|[0-9a-f]{8}-)", ".tmp-", path.rpartition("/")[2])
-    name = re.sub(r"\d{8}T.*|[0-9a-f]{16,}|shard-[1-9]|fgsm|pgd-20\+steps=3", "*", name)
-    return event, name
-
-
-@pytest.fixture(scope="module")
-def operations(zygote, tmp_path_factory):
-    """What a run does to the file system, in order."""
-    root = tmp_path_factory.mktemp("operations")
-    place = Place(zygote, root / "place")
-    place.run(within=str(place.root), operations=str(root / "told"))
-    return (root / "told").read_text().splitlines()
 
 
 def chosen_points(operations):
@@ -214,16 +196,6 @@ SIGNALS = {
     "SIGINT twice": ([signal.SIGINT, signal.SIGINT], 130, "interrupted"),
     "SIGHUP": ([signal.SIGHUP], 129, "terminated"),
 }
-# Enough time for a signal to come in the middle, whatever the machine: the store waits a little for each shard.
-SLOWLY = """
-import time
-from bench.results.store import Store
-add = Store.add_shard
-def slow(*given):
-    add(*given)
-    time.sleep(0.1)
-Store.add_shard = slow
-"""
 
 
 @pytest.mark.fault("F05")
