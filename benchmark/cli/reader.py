@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO
 
 
@@ -44,17 +44,34 @@ def unread() -> Iterator[None]:
     """Inside, a reader that goes away changes neither what a command does nor its exit status.
 
     A gate must not pass because somebody read only its first line, and files are written after the tables are printed.
+    Nor does it matter where nobody was there from the beginning (`>&-`, a service without a terminal).
     """
     before = sys.stdout, sys.stderr
-    mine: list[Any] = [_Patient(stream) for stream in before]
-    sys.stdout, sys.stderr = mine
+    with ExitStack() as opened:
+        mine: list[Any] = [
+            _Patient(_nowhere(number, opened) if stream is None else stream) for number, stream in enumerate(before, 1)
+        ]
+        sys.stdout, sys.stderr = mine
+        try:
+            yield
+        finally:
+            for stream in mine:  # here, not by the interpreter at its end, which makes an error of it
+                stream.flush()
+            # Unless somebody inside has put another in its place.
+            if sys.stdout is mine[0]:
+                sys.stdout = before[0]
+            if sys.stderr is mine[1]:
+                sys.stderr = before[1]
+
+
+def _nowhere(number: int, opened: ExitStack) -> TextIO:
+    """Open a stream that loses everything, and keep the descriptor of a closed one from the files that we open.
+
+    Code of others, and processes that are started, write to descriptor 1 whatever it belongs to.
+    """
+    stream = opened.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     try:
-        yield
-    finally:
-        for stream in mine:  # here, not by the interpreter at its end, which makes an error of it
-            stream.flush()
-        # Unless somebody inside has put another in its place.
-        if sys.stdout is mine[0]:
-            sys.stdout = before[0]
-        if sys.stderr is mine[1]:
-            sys.stderr = before[1]
+        os.fstat(number)
+    except OSError:
+        os.dup2(stream.fileno(), number)
+    return stream

@@ -33,6 +33,18 @@ def test_what_nobody_reads_is_lost_and_the_command_goes_on(monkeypatch):
     assert sys.stdout is gone
 
 
+def test_streams_that_are_closed_from_the_beginning_are_nowhere(monkeypatch):
+    """As Python has them under `>&- 2>&-`: there is no stream at all."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+
+    with unread():
+        print("a table")
+        sys.stderr.write("a note")
+
+    assert (sys.stdout, sys.stderr) == (None, None)
+
+
 _PROGRAM = """
 import sys
 from bench.cli import app, main
@@ -63,3 +75,15 @@ def test_the_status_and_the_files_of_a_command_are_those_without_head(tmp_path):
     assert process.returncode == 3
     assert said == ""
     assert (tmp_path / "written").exists()
+
+
+def test_no_file_of_a_command_takes_the_place_of_a_closed_stream(tmp_path):
+    """What code of others prints would be written into it."""
+    program = "import os, sys; from bench.cli.reader import unread\nwith unread():\n file = open(sys.argv[1], 'w')\n"
+    program += " os.write(1, b'printed'); file.write('whole'); file.flush(); sys.exit(file.fileno() < 3)"
+    path = tmp_path / "written"
+
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", program, path], check=False)
+
+    assert done.returncode == 0
+    assert path.read_text() == "whole"
