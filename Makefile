@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test check gate baseline vouch performance weights docs gallery clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
+.PHONY: run test test-faults check gate baseline vouch performance weights docs gallery clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -12,6 +12,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Kills, full disks, damaged files and hostile code again and again: about half an hour on two cores.
+test-faults: $(VENV)/.installed-test
+	BENCH_FAULTS=many $(BIN)/python -m pytest -n auto --dist worksteal --timeout 3600 tests/faults
 
 # What a pull request must pass besides the tests: style, types, import directions.
 check: $(VENV)/.installed-dev

@@ -116,6 +116,7 @@ def test_where_writing_is_interrupted_the_old_file_stays_and_nothing_else(tmp_pa
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.fault("F07")
 def test_a_full_disk_takes_nothing_away(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"old")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,26 +74,35 @@ class Zygote:
 
 @dataclass
 class Bench:
-    """A `bench` process, in a session of its own."""
+    """A `bench` process, in a session of its own.
+
+    Attributes:
+        mark: what the environment of everything that it starts holds.
+    """
 
     zygote: Zygote
     pid: int
     out: Path
     err: Path
     journal: Path
+    mark: str
+    ended: int | None = None
 
     def kill(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def status(self, seconds: float = 60.0) -> int:
         """Wait for its end; fails after so many seconds, and then nothing of it is left."""
+        if self.ended is not None:
+            return self.ended
         status = self.zygote.ask({"wait": self.pid, "seconds": seconds})
         if status is None:
             for each in (self.pid, *self.family()):
                 os.kill(each, 9)
             self.zygote.ask({"wait": self.pid, "seconds": 10})
             raise AssertionError(f"still running after {seconds} s: {self.told}")
-        return int(status)
+        self.ended = int(status)
+        return self.ended
 
     @property
     def printed(self) -> str:
@@ -103,16 +113,16 @@ class Bench:
         return self.err.read_text(encoding="utf-8", errors="replace")
 
     def family(self) -> list[int]:
-        """The processes of its session that are left, without itself."""
+        """The processes that it has started, and these in turn, without itself: they have its session or its mark."""
         found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
+        for path in Path("/proc").glob("[0-9]*"):
             try:
-                text = path.read_text()
+                state, _parent, _group, session = (path / "stat").read_text().rpartition(")")[2].split()[:4]
+                marked = self.mark.encode() in (path / "environ").read_bytes()
             except OSError:
                 continue
-            state, _parent, _group, session = text.rpartition(")")[2].split()[:4]
-            if int(session) == self.pid and state != "Z" and path.parent.name != str(self.pid):
-                found.append(int(path.parent.name))
+            if (marked or int(session) == self.pid) and state != "Z" and path.name != str(self.pid):
+                found.append(int(path.name))
         return found
 
     def alone(self, seconds: float = 10.0) -> bool:
@@ -149,8 +159,9 @@ class Place:
         self.started += 1
         out, err, journal = (self.root / f"{self.started}.{name}" for name in ("out", "err", "journal"))
         order = {"argv": argv, "out": str(out), "err": str(err), "journal": str(journal), "cwd": str(self.root)}
-        pid = self.zygote.ask({"start": {**order, "env": dict(env or {}), **hooks}})
-        return Bench(self.zygote, pid, out, err, journal)
+        mark = uuid.uuid4().hex
+        pid = self.zygote.ask({"start": {**order, "env": {"BENCH_TEST": mark, **(env or {})}, **hooks}})
+        return Bench(self.zygote, pid, out, err, journal, mark)
 
     def run(self, *more: str, **hooks: Any) -> Bench:
         """Run to the end, which is to be a good one."""

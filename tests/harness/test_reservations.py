@@ -201,6 +201,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_the_claims_of_a_killed_run_are_free_at_once(tmp_path):
@@ -215,6 +216,7 @@ def test_the_claims_of_a_killed_run_are_free_at_once(tmp_path):
     assert mine.take(plan[0].cell)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.slow
 def test_two_runs_of_the_same_command_share_the_work(tmp_path):
     """Every cell is computed by one of them, and both end with all of them."""

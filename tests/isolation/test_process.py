@@ -12,6 +12,7 @@ from bench.isolation import Call, Elsewhere, End, Workers
 from bench.isolation.process import Worker
 
 
+@pytest.mark.fault("F16")
 @pytest.mark.parametrize(
     ("name", "end", "told"),
     [
@@ -40,6 +41,7 @@ def test_what_a_guest_does_to_its_process_is_one_line(answer, name, end, told):
     assert answer("add", 1, 2).value == 3  # the next call works
 
 
+@pytest.mark.fault("F16")
 def test_a_guest_that_hangs_and_ignores_sigterm_is_killed_after_its_limit(workers, answer):
     began = time.monotonic()
 
@@ -79,6 +81,7 @@ def test_the_last_line_that_was_printed_has_no_control_characters():
     assert worker._last_line() == "[31mred alert"
 
 
+@pytest.mark.fault("F01")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hanging", "alarmed"])
 def test_a_process_ends_with_its_driver(guest, name):

@@ -36,6 +36,7 @@ def counts(draws, *values):
     return Done(Verdicts(draws, array, array // 2), Cost(10, 5))
 
 
+@pytest.mark.fault("F09")
 def test_a_flipped_verdict_is_noticed(tmp_path):
     store, cell = Store(tmp_path), make_cell()
     store.finish(cell, [counts(1, 1, 0, 0)], {})
@@ -104,6 +105,7 @@ def looked_at(store, cell):
     )
 
 
+@pytest.mark.fault("F09")
 def test_a_bit_that_flips_anywhere_is_noticed_or_changes_nothing(tmp_path):
     """Verdicts, evidence, checks, plans, images, what was asked: a stored block does not turn into a pass unnoticed."""
     store, cell = filled(tmp_path)

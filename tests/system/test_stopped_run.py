@@ -19,6 +19,7 @@ BENCH = [sys.executable, "-c", "import sys; from bench.cli import main; sys.exit
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
+@pytest.mark.fault("F05")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "executor"), [(signal.SIGINT, "local"), (signal.SIGTERM, "processes")], ids=["ctrl-c", "sigterm"]

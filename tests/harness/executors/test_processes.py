@@ -13,6 +13,7 @@ def source(tmp_path):
     return path
 
 
+@pytest.mark.fault("F16")
 def test_a_dying_worker_fails_its_cell_and_no_other(tmp_path, source):
     results, *_ = fill(tmp_path / "r", PROCESSES, f"{source}:fatal", f"{source}:build")
 
