@@ -11,8 +11,9 @@ from typing import Generic, TypeVar
 
 Of = TypeVar("Of")
 
-# A document of a cell or of one of its shards: `<attack>.<key>.json`, `<attack>.<key>.shard-<i>.json`.
-_OF_A_CELL = re.compile(r"(?P<cell>.+\.(?P<key>[0-9a-f]{16}))(\.shard-(?P<shard>\d+))?\.json", re.ASCII)
+# A document of a cell or of one of its shards: `<attack>.<key>.json`, `<attack>.<key>.shard-<i>.json`. One that begins
+# with a dot is what a killed run was writing.
+_OF_A_CELL = re.compile(r"(?P<cell>[^.].*\.(?P<key>[0-9a-f]{16}))(\.shard-(?P<shard>\d+))?\.json", re.ASCII)
 # In seconds: clocks of file systems tick this often at worst, so a younger time may stand for two states of a folder.
 TICK = 2.0
 

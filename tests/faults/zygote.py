@@ -138,8 +138,8 @@ def _keep_journal(path: str) -> None:
         os.write(journal, json.dumps(told).encode() + b"\n")
         sync(journal)
 
-    def add_shard(self, cell, index, done):
-        add(self, cell, index, done)
+    def add_shard(self, cell, index, done, provenance):
+        add(self, cell, index, done, provenance)
         acknowledge(cell, cell.shards[index][0], done)
 
     def finish_cell(self, cell, shards, provenance):

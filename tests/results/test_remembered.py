@@ -69,3 +69,14 @@ def test_the_names_in_a_folder_tell_cells_from_shards_and_all_else(tmp_path):
     assert found.documents == {KEY: f"pgd-20[steps=5].{KEY}.json"}
     assert found.shards == {f"fgsm.{OTHER}": [9, 10]}
     assert cell_names(tmp_path / "missing").documents == {}
+
+
+def test_what_a_killed_run_was_writing_is_no_document(tmp_path):
+    key = "0123456789abcdef"
+    for name in (f"fgsm.{key}.json", f".tmp-1a2b3c4d-fgsm.{key}.json", f".tmp-1a2b3c4d-fgsm.{key}.shard-3.json"):
+        (tmp_path / name).touch()
+
+    found = cell_names(tmp_path)
+
+    assert dict(found.documents) == {key: f"fgsm.{key}.json"}
+    assert dict(found.shards) == {}
