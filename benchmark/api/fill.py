@@ -335,6 +335,9 @@ def _compute(
     executor = asked.executor((*work.cells, *missing))
     # Together, so that no worker is idle while the last cells of the table are still running.
     compute(plan, asked.examples, store, executor, asked.watcher, missing, aside, work=work, pace=pace, portion=portion)
+    if portion is not None:  # its shards are what it leaves to others
+        store.keep_shards()
+        aside.keep_shards()
     # Nothing is complete in a share: the checks after the attacks are for the run that follows all of them.
     if examination is not None and portion is None:
         examination.bill.probes = sum(aside.seconds(cell) for cell in missing)

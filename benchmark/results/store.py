@@ -33,7 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench._system import make_folder
+from bench._system import keep_names, make_folder
 from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
@@ -78,6 +78,8 @@ class Store:
         self._findings = Remembered(to_findings)
         self._provenance = Remembered(_provenance)
         self._names = Remembered(cell_names, TICK)
+        # Folders with shards whose names a crash of the system may still lose.
+        self._unnamed: set[Path] = set()
         self._aside: Store | None = None
         try:
             # Also the folders above: a file among them would fail only at the first write, after minutes of work.
@@ -149,7 +151,14 @@ class Store:
     def add_shard(self, cell: Cell, index: int, done: Done, provenance: Mapping[str, Any]) -> None:
         """Keep a finished shard."""
         # Nobody is told of a shard: should the system crash and lose its name, it is computed again.
-        write_once(self._path(cell, f"shard-{index}"), of_cell(cell, done, provenance), lasting=False)
+        path = self._path(cell, f"shard-{index}")
+        write_once(path, of_cell(cell, done, provenance), lasting=False)
+        self._unnamed.add(path.parent)
+
+    def keep_shards(self) -> None:
+        """Bring the names of the shards written so far to the disk, before somebody is told that they are there."""
+        while self._unnamed:
+            keep_names(self._unnamed.pop())
 
     def drop_shard(self, cell: Cell, index: int) -> None:
         """Forget a finished shard that is to be computed anew."""
