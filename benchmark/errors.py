@@ -52,6 +52,25 @@ def differentiable() -> Iterator[None]:
         raise
 
 
+def shown(text: str) -> str:
+    """Return text of other people as it may be shown on a screen, in its lines.
+
+    Labels, paths and errors come from files and code that nobody has read. A control character moves the cursor,
+    colors or clears the screen, or starts a command of the terminal; a direction of writing or a character without
+    width makes a name look like another one. All of them are removed; other spaces become plain ones.
+    """
+    if text.isascii() and (text.isprintable() or text.replace("\n", "").isprintable()):
+        return text
+    return "".join(
+        each if each in "\n\t" or each.isprintable() else " " if each.isspace() and each not in _BREAKS else ""
+        for each in text
+    )
+
+
+# They are spaces to Python, but a terminal or a reader of files takes them for the end of a line, or worse.
+_BREAKS = "\r\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029"
+
+
 class StageError(Exception):
     """An attack of several in a cell failed; the message says which one and how."""
 

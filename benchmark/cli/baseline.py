@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bench import api
 from bench.cli import MISTAKE
 from bench.report.columns import screen_width
-from bench.report.plain import flat
+from bench.report.plain import flat, json_text
 
 
 def update(
@@ -19,7 +18,7 @@ def update(
         baseline, results, dry_run=dry_run, allow_incomplete=allow_incomplete, allow_removed=allow_removed
     )
     if as_json:
-        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        print(json_text(found.to_json()))
         return MISTAKE if found.refused else 0
     print(found.text(screen_width()))
     print(f"{'baseline  ' if found.written else 'not written: '}{baseline}{'' if found.written else ' (--dry-run)'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import api
 from bench.report.columns import prose, screen_width
+from bench.report.plain import json_text
 
 if TYPE_CHECKING:
     from bench.results.finding import Finding
@@ -47,7 +47,7 @@ def _given(data: Path | None, weights: Path | None) -> list[str]:
 
 def _as_json(name: str, dataset: str, findings: Sequence[Finding]) -> str:
     rows = [finding.to_json() for finding in findings]
-    return json.dumps({"defense": name, "dataset": dataset, "findings": rows}, indent=1)
+    return json_text({"defense": name, "dataset": dataset, "findings": rows})
 
 
 def _as_text(findings: Sequence[Finding], told: Callable[[Finding], Sequence[str]] = lambda _: ()) -> str:

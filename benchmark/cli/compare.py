@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bench import api
@@ -10,6 +9,7 @@ from bench.api.results import Results
 from bench.cli.report import require_style
 from bench.errors import BenchError
 from bench.report.columns import PAGE, screen_width
+from bench.report.plain import json_text
 
 
 def require_pair(**options: object) -> None:
@@ -31,7 +31,7 @@ def compare(results: Results, a: str, b: str, other: Results | None, style: str,
     """Print the comparison of two defenses."""
     found = api.compare(results, a, b, other=other)
     if as_json:
-        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        print(json_text(found.to_json()))
     else:
         print(found.table(style, width=screen_width(PAGE)))
     return 0

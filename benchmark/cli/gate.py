@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from bench.report.columns import screen_width
 from bench.report.floors import parse_floor
 from bench.report.gate_report import GateReport, mistaken
 from bench.report.outputs import require_files
+from bench.report.plain import json_text
 
 _FILES = ("junit", "markdown", "summary", "badge")
 
@@ -119,7 +119,7 @@ def gate(
     write_files(report, junit_file=junit, markdown_file=markdown, summary=_summary(summary), badge=badge)
     if as_json:
         # The same data, without the signs after which a runner of GitHub Actions reads commands, anywhere in a line.
-        text = json.dumps(report.to_json(), indent=1, ensure_ascii=False).replace("##[", "\\u0023#[")
+        text = json_text(report.to_json()).replace("##[", "\\u0023#[")
     else:
         text = screen(report, screen_width(), quiet=quiet)
     if text:

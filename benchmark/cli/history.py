@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench import api
 from bench.errors import BenchError
 from bench.report.outputs import require_files
+from bench.report.plain import json_text
 
 
 def history(
@@ -32,7 +32,7 @@ def history(
     require_files({"--csv": csv, "--plot": plot}, (*folders, git))
     found = api.history(*folders, git=git, last=last, by_time=by_time, alpha=0.01, min_effect=0.01, **chosen)
     figure = found.plot() if plot is not None else None
-    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else found)
+    print(json_text(found.to_json()) if as_json else found)
     written = []
     if csv is not None:
         written.append(f"history  {found.to_csv(csv)}")

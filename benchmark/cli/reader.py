@@ -1,4 +1,7 @@
-"""Output that goes on when its reader has gone, as in `bench table | head -1`."""
+"""The border between a command and who reads it: a reader who has gone, as in `bench table | head -1`, and a terminal.
+
+Whatever a command prints passes here once, so no name, path or error of other people reaches a terminal as a command.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO
 
+from bench.errors import shown
+
 
 class _Patient:
-    """A text stream that loses what nobody reads, instead of ending the command."""
+    """A text stream without control characters, which loses what nobody reads instead of ending the command."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            # A bar of another library begins with a return to the beginning of its line, and does no more with it.
+            self._stream.write("\r" * text.startswith("\r") + shown(text))
         except BrokenPipeError:
             self._forget()
         return len(text)

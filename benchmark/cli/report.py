@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from bench.report.columns import PAGE, prose, screen_width
 from bench.report.generalization import render_measures
 from bench.report.outputs import require_files, require_folder
 from bench.report.paper.latex import points as require_fit
+from bench.report.plain import json_text
 
 _FORMATS = ("screen", "grid", "markdown", "latex")
 
@@ -69,7 +69,7 @@ def study(results: Results, *, as_json: bool = False) -> int:
 
 
 def _print_json(told: object) -> None:
-    print(json.dumps(told, indent=1, ensure_ascii=False))
+    print(json_text(told))
 
 
 def findings(results: Results) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from bench import api
 from bench.report.columns import draw_table, prose, screen_width
-from bench.report.plain import flat
+from bench.report.plain import flat, json_text
 
 _MOST_SHOWN = 4
 
@@ -20,7 +19,7 @@ def list_(results: Path, as_json: bool) -> int:
     """Print the runs that filled a folder, a line each."""
     found = api.runs(results)
     if as_json:
-        print(json.dumps([asdict(each) for each in found], indent=1))
+        print(json_text([asdict(each) for each in found]))
         return 0
     lines = [
         (

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from bench import api
+from bench.report.plain import json_text
 
 
 def list_(kind: str, as_json: bool) -> int:
     """Print the registered entries."""
-    print(json.dumps(api.registered(kind), indent=1) if as_json else api.listing(kind))
+    print(json_text(api.registered(kind)) if as_json else api.listing(kind))
     return 0
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from bench import api
+from bench.report.plain import json_text
 
 _WIDTH = 20
 
@@ -16,7 +16,7 @@ def hold_to_contracts(target: str, as_json: bool, **options: Any) -> int:  # noq
     if as_json:
         done = list(rows)
         told = {"plug-in": target, "kind": kind, "contracts": [held.to_json() for held in done]}
-        print(json.dumps(told, indent=1))
+        print(json_text(told))
         return 1 if any(held.verdict == "fail" for held in done) else 0
     print(f"{target} is {'an' if kind == 'attack' else 'a'} {kind}")
     counts = {"pass": 0, "fail": 0, "n/a": 0}

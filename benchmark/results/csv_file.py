@@ -11,7 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench._system import write_whole
+from bench.errors import shown
 from bench.results.judging import Accuracy
+
+# With these begins what a spreadsheet computes.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def percentages(accuracy: Accuracy) -> dict[str, str]:
@@ -45,6 +49,7 @@ def encoded(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers:
 
 def _harmless(text: str) -> str:
     """Guard text against being read as a formula, because labels and errors come from other people's code."""
-    guard = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
-    # Readers of CSV disagree about line breaks within a cell.
-    return guard + text.replace("\r", " ").replace("\n", " ")
+    # Readers of CSV disagree about line breaks within a cell; and a file is also read by `cat`, on a terminal.
+    plain = shown(text.replace("\r", " ").replace("\n", " "))
+    # Before and after: an invisible character may stand before the sign, or have been one itself.
+    return "'" + plain if text.startswith(_FORMULA) or plain.startswith(_FORMULA) else plain

@@ -9,6 +9,7 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
+from bench.errors import shown
 from bench.report.live.heartbeat import say
 from bench.report.live.overheard import Overheard
 
@@ -29,7 +30,8 @@ class Bars:
         self._overheard = Overheard() if on_terminal else None
         self._console = _console(self._overheard) if self._overheard else plain
         self.shown = progress.Progress(
-            progress.TextColumn("{task.description}"),
+            # Not as markup: `atop[rt=2]` is a name, and so is `[link=...]`.
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(bar_width=30),
             progress.TaskProgressColumn(),
             progress.TimeRemainingColumn(),
@@ -46,7 +48,7 @@ class Bars:
         if self.live:
             self.shown.start()
         if self._overheard:
-            self._overheard.start(lambda line: self._console.print(Text.from_ansi(line)))
+            self._overheard.start(lambda line: self._console.print(colored(line)))
 
     def stop(self) -> None:
         """Remove the bars."""
@@ -59,9 +61,14 @@ class Bars:
     def say(self, text: str) -> None:
         """Print a line above the bars, or on the error stream if there are none."""
         if self.live:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(shown(text), highlight=False, markup=False)
         else:
             say(text)
+
+
+def colored(line: str) -> Text:
+    """Return a line that other code printed with its colors, and nothing else of what a terminal obeys."""
+    return Text.from_ansi("\x1b".join(map(shown, line.split("\x1b"))))
 
 
 def _console(overheard: Overheard) -> Console:

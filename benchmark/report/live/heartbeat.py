@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from bench.errors import shown
+
 # Seconds of silence before a line is printed; checked once a second, so that no minute passes without one.
 EVERY = 55.0
 
@@ -63,7 +65,7 @@ class Heartbeat:
 def say(text: str) -> None:
     """Print a line on the error stream; if its reader has gone, the run goes on without output."""
     with contextlib.suppress(BrokenPipeError):
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
 
 
 def span(seconds: float) -> str:

@@ -11,6 +11,7 @@ from rich.progress import TaskID
 from bench.errors import is_no_gradient
 from bench.report.live.bars import Bars
 from bench.report.live.heartbeat import EVERY, Heartbeat, say, span
+from bench.report.plain import flat
 from bench.results.cell import Cell
 from bench.results.outcome import Done, Failed
 
@@ -83,7 +84,7 @@ class Progress:
             return
         if cell.key not in self._rows:
             total = cell.passes()
-            self._rows[cell.key] = self._bars.add_task(cell.title, total=total)
+            self._rows[cell.key] = self._bars.add_task(flat(cell.title), total=total)
             self._began[cell.key] = self._clock()
         row = self._rows[cell.key]
         # A forward and a backward, which counts as two.
