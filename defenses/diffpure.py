@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from bench import _compat
+from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench.defenses import purification
 from bench.defenses import weights_file as files
 from bench.defenses.networks import by_name
@@ -32,6 +33,9 @@ SMALL = 16  # pixels per side below which a network halves the image once instea
 GROUPS = 8  # of channels in a normalization, and channels of an attention head
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _LINEAR = {"levels": 1000, "first": 1e-4, "last": 0.02}  # the schedule of DDPM (arXiv:2006.11239)
+# What a card may ask for at most, in every number of a list; those of DDPM, ADM and EDM are far below.
+_MOST = {"levels": 100_000, "layers_per_block": 64, "block_out_channels": 1 << 16, "sample_size": 1 << 16}
+_MOST_SCALES = 32
 _CONVERT = "convert it with UNet2DModel.from_pretrained(...).save_pretrained(FOLDER, safe_serialization=True)"
 
 
@@ -136,28 +140,52 @@ def build(description: Mapping[str, Any], spec: ImageSpec) -> tuple[Denoiser, Sc
     Raises:
         BenchError: it describes no diffusion model or one for other images, or `diffusers` is not installed.
     """
+    network = _network(description)
+    values = description["schedule"]
+    try:
+        schedule = Schedule.linear(int(values["levels"]), float(values["first"]), float(values["last"]))
+    except Exception as error:
+        raise _unbuildable(error) from error
+    _check_channels(network.config, spec)
+    return _wrap(network), schedule
+
+
+def _network(description: Mapping[str, Any]) -> Any:  # noqa: ANN401  (a class of an optional library)
+    """Build the untrained network that a card's `architecture` describes, with errors as `build`."""
     unet, values = description.get("unet"), description.get("schedule")
     if description.get("name") != ARCHITECTURE or not isinstance(unet, Mapping) or not isinstance(values, Mapping):
         raise BenchError(
             f"architecture {description.get('name')!r} describes no diffusion model: it must be {ARCHITECTURE!r}, "
             "with 'unet' and 'schedule'"
         )
+    _require_usual_size(unet, values)
     try:
-        network = _unet_class().from_config(dict(unet))
-        schedule = Schedule.linear(int(values["levels"]), float(values["first"]), float(values["last"]))
+        return _unet_class().from_config(dict(unet))
     except BenchError:
         raise
     except Exception as error:
-        raise BenchError(
-            f"architecture {ARCHITECTURE!r} cannot be built ({one_line(error)}): restore the card"
-        ) from error
-    _check_channels(network.config, spec)
-    return _wrap(network), schedule
+        raise _unbuildable(error) from error
+
+
+def _unbuildable(error: Exception) -> BenchError:
+    return BenchError(f"architecture {ARCHITECTURE!r} cannot be built ({one_line(error)}): restore the card")
+
+
+def _require_usual_size(unet: Mapping[str, Any], schedule: Mapping[str, Any]) -> None:
+    """Raise a `BenchError` for a card that asks for more layers or noise levels than any network of this kind has."""
+    told = {**schedule, **unet}
+    for name, most in _MOST.items():
+        sizes = told[name] if isinstance(told.get(name), list | tuple) else [told.get(name, 0)]
+        if len(sizes) > _MOST_SCALES or any(isinstance(each, int | float) and not each <= most for each in sizes):
+            raise BenchError(f"architecture {ARCHITECTURE!r} has {name} beyond {most}: restore the card")
 
 
 def restore(path: Path, spec: ImageSpec) -> tuple[Denoiser, Schedule, dict[str, Any]]:
     """Load the diffusion model of a checkpoint, frozen and in eval mode, its schedule, and its card."""
     state, card = files.read_state(path), files.read_card(path)
+    # A card may ask for any size: without memory first, the shapes must be those of the file.
+    with torch.device("meta"):
+        files.require_fit(_network(card["architecture"]), state, path)
     denoiser, schedule = build(card["architecture"], spec)
     files.fill(denoiser.network, state, path)
     return denoiser.eval().requires_grad_(False), schedule, card
@@ -247,7 +275,8 @@ def _schedule_of(folder: Path) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            require_modest(path, MOST_SETTINGS, "configuration")
+            told = json_of(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BenchError(f"{str(path)!r} cannot be read ({error}): save the scheduler again") from None
         kind, predicts = told.get("beta_schedule", "linear"), told.get("prediction_type", "epsilon")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from bench._reading import MOST_SETTINGS, MOST_WEIGHTS, json_of, require_modest
 from bench._system import write_whole
 from bench.errors import BenchError
 
@@ -46,7 +48,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def require_finite(state: Mapping[str, Tensor], path: Path) -> None:
     """Raise a `BenchError` for the first tensor with NaN or infinite values."""
     for key, tensor in state.items():
-        bad = int((~torch.isfinite(tensor)).sum())
+        try:
+            bad = int((~torch.isfinite(tensor)).sum())
+        except (RuntimeError, NotImplementedError):  # sparse, quantized, float8: nothing that a network is made of here
+            raise BenchError(
+                f"weights {path}: {key!r} is no plain tensor ({tensor.layout}, {tensor.dtype}): save it in float32"
+            ) from None
         if bad:
             raise BenchError(f"weights {path} hold {bad} NaN or infinite values in {key!r}: train them again")
 
@@ -57,6 +64,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         BenchError: the file does not exist, cannot be read, or is empty.
     """
+    require_modest(path, MOST_WEIGHTS, "weights")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -66,6 +74,15 @@ def read_bytes(path: Path) -> bytes:
     if not content:
         raise BenchError(f"weights {path} are empty (0 bytes): fetch or train them again")
     return content
+
+
+def first_bytes(path: Path) -> bytes:
+    """Read the beginning of a file of weights; raise as `read_bytes` does."""
+    require_modest(path, MOST_WEIGHTS, "weights")
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if start := file.read(16):
+            return start
+    return read_bytes(path)[:16]
 
 
 def _check_is_safetensors(content: bytes, path: Path) -> None:
@@ -93,6 +110,14 @@ def fill(
     Raises:
         BenchError: keys are missing or unexpected, or a tensor has another shape.
     """
+    require_fit(module, state, path, remedy)
+    module.load_state_dict(dict(state))
+
+
+def require_fit(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, remedy: str = "check the architecture in the card"
+) -> None:
+    """Raise as `fill` does, and copy nothing; the module may be on the device `meta`, which takes no memory."""
     wanted = module.state_dict()
     missing = [key for key in wanted if key not in state]
     unexpected = [key for key in state if key not in wanted]
@@ -105,7 +130,6 @@ def fill(
                 f"weights {path}: {key!r} has shape {tuple(state[key].shape)}, but {type(module).__name__} needs "
                 f"{tuple(tensor.shape)}: these weights are for other images, classes or width"
             )
-    module.load_state_dict(dict(state))
 
 
 def _shorten(kind: str, keys: list[str]) -> str:
@@ -120,8 +144,9 @@ def read_card(path: Path) -> dict[str, Any]:
     and `bench doctor` report a mismatch.
     """
     beside = path.with_suffix(".json")
+    require_modest(beside, MOST_SETTINGS, "card")
     try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
+        card = json_of(beside.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"weights {path} have no card: {beside} must name their architecture") from None
     except (OSError, ValueError) as error:

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import _compat
+from bench._reading import tensors
 from bench.defenses.networks import by_name
 from bench.defenses.weights_file import read_card
 from bench.errors import BenchError
@@ -35,7 +35,7 @@ def _state() -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         state = load_file(path)
     else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = tensors(path, "--weights")
         state = next((state[name] for name in _NESTED if isinstance(state.get(name), dict)), state)
     # DataParallel puts the prefix before every name.
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench._reading import tensors
 from bench.errors import BenchError
 
 FILE = "alexnet-owt-7be5be79.pth"  # torchvision's AlexNet_Weights.IMAGENET1K_V1
@@ -84,7 +85,7 @@ def alexnet(name: str, x: Tensor) -> AlexNet:
 def _load(path: Path, _changed: int) -> AlexNet:
     network = AlexNet().eval().requires_grad_(requires_grad=False)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = tensors(path, f"network={str(path)!r}:")
         network.load_state_dict({name: weights[name] for name in network.state_dict()})
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise BenchError(f"{path} does not hold the weights of torchvision's AlexNet: {type(error).__name__}") from None

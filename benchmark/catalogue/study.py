@@ -26,13 +26,13 @@ An option on the command line outranks the file.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from bench._reading import MOST_SETTINGS, require_modest, toml_of
 from bench.catalogue.options import of_studies
 from bench.catalogue.published import PublishedValue, published_value
 from bench.catalogue.request import parse_list
@@ -128,13 +128,14 @@ def read(name: str) -> Study:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         raise unknown("study", name, names())
+    require_modest(path, MOST_SETTINGS, "study")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        data = toml_of(path.read_text(encoding="utf-8"), Decimal)
     except OSError as error:
         raise BenchError(
             f"study {name!r} cannot be read ({error.strerror}): pass a TOML file or one of ours"
         ) from error
-    except (ValueError, ArithmeticError, RecursionError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise BenchError(f"study {name!r} is not TOML: {error}") from error
     for key in data:
         if key not in _KEYS:

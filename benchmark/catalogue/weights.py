@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench._system import package_folder
 from bench.errors import BenchError
 
@@ -59,8 +59,9 @@ def card(path: Path) -> dict[str, Any]:
         BenchError: there is none, or it is not JSON.
     """
     beside = path.with_suffix(".json")
+    require_modest(beside, MOST_SETTINGS, "card")
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = json_of(beside.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"checkpoint {str(path)!r} has no card {beside.name!r} beside it: copy both files") from None
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bench.datasets.cifar import CIFARS, listing
 from bench.datasets.examples import Examples
+from bench.datasets.folder import opened
 from bench.datasets.load import data_folder
 from bench.errors import BenchError, unknown
 
@@ -92,15 +93,13 @@ class Shift:
         return np.ascontiguousarray(stored[rows].transpose(0, 3, 1, 2))
 
     def _files(self, examples: Examples, severity: int) -> NDArray[np.uint8]:
-        from PIL import Image
-
         root = Path(self.folder) / self.name / str(severity)
         gray = examples.x.shape[1] == 1
         pixels = []
         for name in examples.ids:
             file = _file(root, name)
             try:
-                with Image.open(file) as image:
+                with opened(file) as image:
                     values = np.asarray(image.convert("L" if gray else "RGB"))
             except OSError as error:
                 raise BenchError(f"{file} is no image ({error}): unpack the corruptions again") from error

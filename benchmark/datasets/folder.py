@@ -11,6 +11,7 @@ import os
 import re
 import struct
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 
 # Control characters, lone surrogates (a name that is no UTF-8), line and paragraph separators.
 _FORBIDDEN = ("Cc", "Cs", "Zl", "Zp")
+# A few bytes may say that they are an image of gigabytes.
+_MOST_PIXELS = 1 << 26
 _GRAY = ("1", "L", "LA", "La")
 # `1`, `class10`, `3-dog`.
 _NUMBERED = re.compile(r"(?P<before>[^0-9]*)(?P<number>[0-9]+)[^0-9]*")
@@ -157,16 +160,27 @@ def _decode(paths: Sequence[Path], first: Path, mode: str | None, framing: Frami
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:
     """Read the mode, `"L"` or `"RGB"`, and `(width, height)` of an image without decoding its pixels."""
-    image = _open(path)
+    image = opened(path)
     with image:
         return _mode(image, path), image.size
 
 
-def _open(path: Path) -> Image:
+def opened(path: Path) -> Image:
+    """Open an image of modest size; its pixels are not decoded yet.
+
+    Raises:
+        BenchError: it cannot be read, or says that it has more pixels than any image to classify.
+    """
     from PIL import Image
 
     try:
-        return Image.open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of sizes that are refused below
+            image = Image.open(path)
+        if image.width * image.height > _MOST_PIXELS:
+            image.close()
+            raise ValueError(f"it says that it has {image.width} x {image.height} pixels, no image to classify has")
+        return image
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from None
 
@@ -191,7 +205,7 @@ def _pixels(path: Path, mode: str, framing: Framing, first: Path, size: tuple[in
     """Decode one image to uint8 `[H, W]` or `[H, W, 3]`; of an animation, the first frame."""
     from PIL import Image
 
-    with _open(path) as image:
+    with opened(path) as image:
         if framing.size(image.size, path) != framing.size(size, first):
             raise _uneven(path, image.size, first, size, framing)
         if _mode(image, path) == "RGB" and mode == "L":

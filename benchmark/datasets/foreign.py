@@ -7,16 +7,18 @@ evaluation), of RobustBench's external evaluations (one tensor as large as the t
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench._reading import MOST_WEIGHTS, require_modest, require_modest_zip, tensors
 from bench.errors import BenchError, one_line
 
 _IMAGES = ("adv_complete", "x_adv", "adversarial", "adv", "x_adversarial", "adv_examples", "advs")
@@ -61,6 +63,7 @@ def read(path: Path) -> list[Foreign]:
         raise BenchError(f"archive {str(path)!r} is of no known kind: give {', '.join(readers)}")
     if not path.is_file():
         raise BenchError(f"archive {str(path)!r} is not a file: name one with adversarial examples")
+    require_modest(path, MOST_WEIGHTS, "archive")
     found = readers[path.suffix.lower()](path)
     if not isinstance(found, Mapping):
         return [Foreign("", _array(_first(found), path, "its content"))]
@@ -150,10 +153,10 @@ def _names(entries: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
 def _torch(path: Path) -> Any:  # noqa: ANN401
     import pickle
 
-    import torch
-
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return tensors(path, "archive")
+    except BenchError:
+        raise
     except pickle.UnpicklingError:
         raise BenchError(
             f"archive {str(path)!r} holds more than tensors, or is damaged; it was not loaded, because that could run "
@@ -164,12 +167,17 @@ def _torch(path: Path) -> Any:  # noqa: ANN401
 
 
 def _npz(path: Path) -> dict[str, NDArray[Any]]:
+    require_modest_zip(path, "archive")
     try:
         # Opened here, because numpy leaves a damaged file open.
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise BenchError(f"archive {str(path)!r} is one array, not several: call it .npy")
+            members = zipfile.ZipFile(stream)
+            for member in members.infolist():
+                with members.open(member) as held:
+                    _require_room(held, member.file_size)
             return {name: file[name] for name in file.files}
     except BenchError:
         raise
@@ -184,8 +192,21 @@ def _npz(path: Path) -> dict[str, NDArray[Any]]:
         raise _damaged(path, error) from None
 
 
+def _require_room(held: IO[bytes], size: int) -> None:
+    """Raise a ValueError if the head of an array declares more bytes than follow: numpy asks for them first."""
+    version = np.lib.format.read_magic(held)
+    head = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if head is None:
+        raise ValueError(f"an array of version {version}")
+    shape, _, kind = head(held)
+    if math.prod(shape) * kind.itemsize > size:
+        raise ValueError(f"it declares an array of {shape}, which {size} bytes do not hold")
+
+
 def _npy(path: Path) -> NDArray[Any]:
     try:
+        with path.open("rb") as held:
+            _require_room(held, path.stat().st_size)
         found: NDArray[Any] = np.load(path, allow_pickle=False)
     except Exception as error:  # noqa: BLE001  (as above)
         raise _damaged(path, error) from None

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench._reading import MOST_DOCUMENT, json_of, require_modest
 from bench._system import write_whole
 from bench.errors import BenchError, NondeterminismError
 from bench.results.cell import Cell
@@ -138,8 +139,9 @@ def _ledger(data: Mapping[str, Any]) -> Ledger:
 
 def read(path: Path) -> dict[str, Any] | None:
     """Read a document; return `None` if there is none, raise a BenchError if it is damaged, foreign or newer."""
+    require_modest(path, MOST_DOCUMENT, "document")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench.defenses.adapters import normalization, snapshots
 from bench.defenses.adapters.torchvision import other_size
 from bench.defenses.adapters.wanted import Found, Wanted
@@ -47,9 +47,10 @@ def facts(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
 
 def _told(repo: str, revision: str | None) -> dict[str, Any]:
     path, _ = snapshots.fetch(repo, "config.json", revision)
+    require_modest(path, MOST_SETTINGS, "config.json")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        told = json_of(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("architecture"), str):
         raise BenchError(f"hf:{repo}: its config.json names no architecture: name one, [arch=timm:NAME]")

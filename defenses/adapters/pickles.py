@@ -7,7 +7,6 @@ reads it, which builds tensors and plain containers and refuses everything else.
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench._reading import tensors
 from bench.defenses import weights_file
 from bench.errors import BenchError, one_line
 
@@ -35,11 +35,12 @@ def read(path: Path) -> Any:  # noqa: ANN401  (whatever its author saved: contai
     Raises:
         BenchError: the file is missing, damaged, or holds more than tensors; the message says which.
     """
-    content = weights_file.read_bytes(path)
-    if not content.startswith(_TORCH):
+    if not weights_file.first_bytes(path).startswith(_TORCH):
         return weights_file.read_state(path)
     try:
-        return _load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return tensors(path, "weights")
+    except BenchError:
+        raise
     except Exception as error:  # noqa: BLE001  (a damaged file may raise anything)
         refused = re.search(r"GLOBAL ([\w.]*\w)", str(error))
         if refused is not None or "weights_only" in str(error) or "Weights only" in str(error):
@@ -50,10 +51,6 @@ def read(path: Path) -> Any:  # noqa: ANN401  (whatever its author saved: contai
         raise BenchError(
             f"weights {path} are truncated or damaged ({one_line(error)[:120]}): fetch or train them again"
         ) from None
-
-
-# Kept under another name, because `reading_only` replaces `torch.load` by `read`.
-_load = torch.load
 
 
 @contextlib.contextmanager

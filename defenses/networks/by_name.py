@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bench.defenses import weights_file as files
@@ -15,7 +16,7 @@ from bench.defenses.networks.preact_resnet import PreActResNet
 from bench.defenses.networks.resnet import Bottleneck, ResNet
 from bench.defenses.networks.small_cnn import SmallCNN
 from bench.defenses.networks.unet import UNet
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, one_line, unknown
 from bench.threats import ThreatModel
 from bench.types import Card, ImageSpec
 
@@ -55,7 +56,12 @@ def build(architecture: Mapping[str, Any], spec: ImageSpec) -> nn.Module:
         raise unknown("architecture", name, known)
     if not isinstance(width, int) or width < 1:
         raise BenchError(f"architecture {name!r} has width {width!r}: it must be a positive integer")
-    return known[name](spec, width)
+    try:
+        return known[name](spec, width)
+    except (RuntimeError, OverflowError) as error:  # more numbers than there can be
+        raise BenchError(
+            f"architecture {name!r} cannot be built with width {width} ({one_line(error)[:120]}): restore the card"
+        ) from None
 
 
 def restore(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
@@ -65,7 +71,11 @@ def restore(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> tupl
     path = Path(checkpoints[name])
     state = files.read_state(path)
     card = files.read_card(path)
-    module = build(card["architecture"], spec)
+    architecture = card["architecture"]
+    # A card may ask for any width: without memory first, the shapes must be those of the file.
+    with torch.device("meta"):
+        files.require_fit(build(architecture, spec), state, path)
+    module = build(architecture, spec)
     files.fill(module, state, path)
     return module.eval().requires_grad_(False), card
 

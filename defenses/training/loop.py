@@ -230,8 +230,15 @@ def _note(journal: Journal, at: _Position, moved: Mapping[str, Stateful], device
 def _resume(journal: Journal | None, moved: Mapping[str, Stateful], device: torch.device) -> _Position:
     """Restore the state of the last note and return its position; the beginning if there is no note."""
     note = journal.read() if journal is not None else None
-    if note is None:
+    if journal is None or note is None:
         return _Position()
+    try:
+        return _restored(note, moved, device)
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise journal.damaged() from error  # tensors alone, but not those of this training
+
+
+def _restored(note: Mapping[str, Any], moved: Mapping[str, Stateful], device: torch.device) -> _Position:
     for name, part in moved.items():
         part.load_state_dict(note["states"][name])
     restore_generators(note["generators"], device)

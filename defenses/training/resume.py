@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from bench._reading import tensors
 from bench._system import whole
 from bench.defenses.training.budget import Budget
 from bench.errors import BenchError
@@ -63,10 +64,16 @@ class Journal:
         if not self.path.is_file():
             return None
         try:
-            note: dict[str, Any] = torch.load(self.path, weights_only=True)
+            note: dict[str, Any] = tensors(self.path, "state of a training")
+        except BenchError:
+            raise
         except Exception as error:
-            raise BenchError(f"{str(self.path)!r} is damaged: delete it to train from the beginning") from error
+            raise self.damaged() from error
         return note
+
+    def damaged(self) -> BenchError:
+        """Return the error for a note that cannot be resumed from."""
+        return BenchError(f"{str(self.path)!r} is damaged: delete it to train from the beginning")
 
     def write(self, note: Mapping[str, Any]) -> None:
         """Replace the last note by another one."""

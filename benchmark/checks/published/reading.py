@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bench._reading import toml_of
 from bench.catalogue.percentages import as_printed, shown
 from bench.checks.published.claim import (
     AttackNumber,
@@ -68,9 +68,7 @@ def parse_claim(text: str) -> PublishedClaim:
         BenchError: as `read_claim`.
     """
     try:
-        table = tomllib.loads(text, parse_float=Decimal)
-    except RecursionError:
-        raise BenchError("not TOML of a claim: nested too deeply") from None
+        table = toml_of(text, Decimal)
     except (ValueError, ArithmeticError) as error:
         raise BenchError(f"not TOML: {error}") from None
     return _record(PublishedClaim, table)
