@@ -6,9 +6,11 @@ An archive `DATASET-ANYTHING.zip` holds `SPLIT/CLASS/IMAGE`. It is unpacked once
 
 from __future__ import annotations
 
+import shutil
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from bench._reading import require_modest_zip
 from bench.errors import BenchError
 
 DATASETS = ("cifar10", "cifar100")
@@ -43,8 +45,18 @@ def _unpack(archive: Path, data: Path) -> None:
     if done.exists():
         return
     try:
+        require_modest_zip(archive, "archive")
         with zipfile.ZipFile(archive) as file:
-            file.extractall(data / dataset)
+            for member in file.infolist():
+                place = PurePosixPath(member.filename)
+                if member.is_dir():
+                    continue
+                if place.is_absolute() or ".." in place.parts or "\\" in member.filename:
+                    raise BenchError(f"archive {archive}: {member.filename!r} does not lie in it")
+                target = (data / dataset).joinpath(*place.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with file.open(member) as content, target.open("wb") as out:
+                    shutil.copyfileobj(content, out)
     except (zipfile.BadZipFile, OSError) as error:
         raise BenchError(f"archive {archive} cannot be unpacked ({error}): copy it again") from None
     done.touch()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import http.client
-import os
 import shutil
 import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
+from bench._system import whole
+from bench.datasets import unpacking
 from bench.datasets.archives import ARCHIVES, Archive
 from bench.datasets.load import data_folder
 from bench.datasets.names import FOLDER_PREFIX
@@ -17,7 +22,7 @@ from bench.errors import BenchError, one_line, unknown
 
 
 def download(name: str, data: Path | None = None) -> tuple[Path, bool]:
-    """Download the archive of a dataset through torchvision, check its MD5 and unpack it.
+    """Download the archive of a dataset, check its size and SHA-256, and unpack it.
 
     An archive that is in the data folder already, whoever put it there, is unpacked and not fetched
     again. The unpacked folder appears under its name whole, or not at all.
@@ -58,14 +63,34 @@ def _archive(name: str) -> Archive:
     return ARCHIVES[name]
 
 
-def _fetch(name: str, archive: Archive, folder: Path) -> None:
-    # Not at the top: torchvision imports torch, and listing what can be downloaded must not.
-    from bench import _compat
+_PATIENCE = 20  # seconds without an answer
+_PIECE = 1 << 20
 
-    tools: Any = _compat.torchvision().datasets.utils
+
+def _fetch(name: str, archive: Archive, folder: Path) -> None:
+    """Have the published archive in the folder: as it lies there, else from the network, whole or not at all."""
+    target = folder / archive.file
     try:
-        tools.download_url(archive.url, str(folder), archive.file, archive.md5)
-    except (OSError, RuntimeError, ValueError, http.client.HTTPException) as error:
+        if target.is_file() and target.stat().st_size == archive.size:
+            with target.open("rb") as file:
+                if _sha256(_pieces(file)) == archive.sha256:
+                    return
+        request = urllib.request.Request(archive.url, headers={"User-Agent": "atop-bench"})  # noqa: S310  (https)
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
+            if archive.url.startswith("https:") and not answer.geturl().startswith("https:"):
+                raise ValueError(f"it leads to {answer.geturl()}, which is not encrypted")
+            with whole(target) as file:
+                sha = hashlib.sha256()
+                left = archive.size
+                for piece in _pieces(answer):
+                    left -= len(piece)
+                    if left < 0:
+                        raise ValueError(f"what is there is longer than the {archive.size:,} bytes of the archive")
+                    sha.update(piece)
+                    file.write(piece)
+                if left or sha.hexdigest() != archive.sha256:
+                    raise ValueError("what is there is not the published archive: its SHA-256 is another one")
+    except (OSError, ValueError, http.client.HTTPException) as error:
         _let_pass_no_space(error)
         raise BenchError(
             f"{name} cannot be downloaded from {archive.url} ({one_line(error)}): put {archive.file} "
@@ -73,16 +98,24 @@ def _fetch(name: str, archive: Archive, folder: Path) -> None:
         ) from None
 
 
+def _pieces(file: BinaryIO) -> Iterable[bytes]:
+    return iter(lambda: file.read(_PIECE), b"")
+
+
+def _sha256(pieces: Iterable[bytes]) -> str:
+    sha = hashlib.sha256()
+    for piece in pieces:
+        sha.update(piece)
+    return sha.hexdigest()
+
+
 def _unpack(archive: Archive, folder: Path) -> None:
     """Unpack under a temporary name and move the result: a folder under its own name is complete."""
-    beside = folder / f".{archive.folder}.{os.getpid()}.part"
+    beside = Path(tempfile.mkdtemp(prefix=f".{archive.folder}.", suffix=".part", dir=folder))
     try:
-        with tarfile.open(folder / archive.file) as file:
-            # The MD5 says that this is the published archive; the filter is a second guard where Python has it.
-            safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-            file.extractall(beside, **safe)  # noqa: S202
-        (beside / archive.folder).replace(folder / archive.folder)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        unpacking.unpack(folder / archive.file, archive.folder, beside / "content")
+        (beside / "content" / archive.folder).replace(folder / archive.folder)
+    except (unpacking.Refused, tarfile.TarError, EOFError, OSError) as error:
         _let_pass_no_space(error)
         raise BenchError(f"{folder / archive.file} cannot be unpacked ({one_line(error)}): remove it") from None
     finally:

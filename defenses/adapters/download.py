@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import urllib.request
 from pathlib import Path
 
+from bench._reading import MOST_WEIGHTS
 from bench._system import whole
 from bench.errors import BenchError
 
@@ -16,11 +16,19 @@ def fetch(url: str, target: Path) -> None:
     """Download a file to `target`, which appears only when it is complete.
 
     Raises:
-        BenchError: the server sent a web page, such as Google Drive's after too many downloads.
+        BenchError: the server sent a web page, such as Google Drive's after too many downloads, or more than any
+            weights have, or leads to an address that is not encrypted.
         OSError: there is no network, or the server refuses.
     """
     with urllib.request.urlopen(url, timeout=_PATIENCE) as answer, whole(target) as file:  # noqa: S310  (https)
-        shutil.copyfileobj(answer, file)
+        if url.startswith("https:") and not answer.geturl().startswith("https:"):
+            raise BenchError(f"it leads to {answer.geturl()}, which is not encrypted (https)")
+        left = MOST_WEIGHTS
+        while piece := answer.read(1 << 20):
+            left -= len(piece)
+            if left < 0:
+                raise BenchError(f"it has more than {MOST_WEIGHTS:,} bytes")
+            file.write(piece)
         file.seek(0)
         if file.read(512).lstrip().lower().startswith((b"<!doctype", b"<html")):
             raise BenchError("the server sent a web page, not the file")

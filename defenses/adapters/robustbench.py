@@ -211,6 +211,8 @@ def _provided(folders: list[Path], file: str, url: str, label: str) -> Path:
     target = folders[0] / file
     print(f"fetching {target} from {url}", file=sys.stderr)
     try:
+        if not url.startswith("https://"):
+            raise BenchError("its address is not encrypted (https)")
         fetch(url, target)
     except Exception as error:
         raise BenchError(

@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,19 @@ from bench.errors import BenchError
 NAME = "imagenette-160"
 
 
-def packed(file: Path, folder: str) -> str:
-    """An archive of one file in a folder, and its MD5."""
+def known(file: Path, url: str, folder: str = "imagenette2-160") -> Archive:
+    """The published archive that a file is."""
+    content = file.read_bytes()
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return Archive(url, md5, hashlib.sha256(content).hexdigest(), len(content), folder)
+
+
+def packed(file: Path, folder: str) -> None:
+    """An archive of one file in a folder."""
     with tarfile.open(file, "w:gz") as archive:
         member = tarfile.TarInfo(f"{folder}/val/a.txt")
         member.size = 5
         archive.addfile(member, io.BytesIO(b"image"))
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -45,13 +52,13 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     """An archive behind a URL of this machine."""
     (tmp_path / "web").mkdir()
-    md5 = packed(tmp_path / "web" / "imagenette2-160.tgz", "imagenette2-160")
+    packed(tmp_path / "web" / "imagenette2-160.tgz", "imagenette2-160")
     monkeypatch.setenv("no_proxy", "*")
     handler = functools.partial(Quiet, directory=str(tmp_path / "web"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/imagenette2-160.tgz"
-        monkeypatch.setitem(archives.ARCHIVES, NAME, Archive(url, md5, "imagenette2-160"))
+        monkeypatch.setitem(archives.ARCHIVES, NAME, known(tmp_path / "web" / "imagenette2-160.tgz", url))
         yield ARCHIVES[NAME]
         server.shutdown()
 
@@ -115,14 +122,18 @@ def test_an_archive_put_there_by_hand_is_unpacked_without_a_network(
 def test_another_file_than_the_published_one_is_never_unpacked(
     published: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its MD5 tells."""
-    other = Archive(published.url, "0" * 32, published.folder)
-    monkeypatch.setitem(archives.ARCHIVES, NAME, other)
+    """Its SHA-256 and its size tell, and nothing of it stays."""
+    for other, why in (
+        (replace(published, sha256="0" * 64), "not the published archive"),
+        (replace(published, size=published.size + 1), "not the published archive"),
+        (replace(published, size=published.size - 1), "longer than"),
+    ):
+        monkeypatch.setitem(archives.ARCHIVES, NAME, other)
 
-    with pytest.raises(BenchError, match=r"cannot be downloaded from http:.*not found or corrupted.*\(md5 0000"):
-        download(NAME, tmp_path / "data")
+        with pytest.raises(BenchError, match=rf"cannot be downloaded from http:.*{why}.*\(md5 "):
+            download(NAME, tmp_path / "data")
 
-    assert not (tmp_path / "data" / "imagenette2-160").exists()
+        assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("harm", ["no archive", "another folder"])
@@ -131,11 +142,10 @@ def test_an_archive_that_does_not_unpack_leaves_nothing_behind(
 ) -> None:
     """A folder that is there is complete."""
     file = tmp_path / "imagenette2-160.tgz"
-    md5 = packed(file, "elsewhere")
+    packed(file, "elsewhere")
     if harm == "no archive":
         file.write_bytes(file.read_bytes()[:-30])
-        md5 = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(archives.ARCHIVES, NAME, Archive(f"http://localhost/{file.name}", md5, "imagenette2-160"))
+    monkeypatch.setitem(archives.ARCHIVES, NAME, known(file, f"http://localhost/{file.name}"))
 
     with pytest.raises(BenchError, match=rf"^{file} cannot be unpacked \(.*\): remove it$"):
         download(NAME, tmp_path)

@@ -13,8 +13,11 @@ from bench.errors import BenchError
 def server(monkeypatch):
     """Answer every request with some bytes, or fail after them."""
 
-    def answer(content, error=None):
+    def answer(content, error=None, leads_to=None):
         class Answer(io.BytesIO):
+            def geturl(self):
+                return leads_to or "https://somewhere/else"
+
             def read(self, size=-1):
                 found = super().read(size)
                 if error is not None and not found:
@@ -56,3 +59,22 @@ def test_a_line_that_breaks_leaves_nothing_and_takes_nothing_away(server, tmp_pa
 
     assert [path.name for path in tmp_path.iterdir()] == ["file.pt"]
     assert (tmp_path / "file.pt").read_bytes() == b"old"
+
+
+def test_no_address_leads_from_https_to_one_without(server, tmp_path):
+    server(b"weights", leads_to="http://somewhere/file")
+
+    with pytest.raises(BenchError, match="it leads to http://somewhere/file, which is not encrypted"):
+        fetch("https://somewhere/file", tmp_path / "file.pt")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_end_is_cut_off_and_removed(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.defenses.adapters.download.MOST_WEIGHTS", 1000)
+    server(bytes(1001))
+
+    with pytest.raises(BenchError, match="more than 1,000 bytes"):
+        fetch("https://somewhere/file", tmp_path / "file.pt")
+
+    assert list(tmp_path.iterdir()) == []

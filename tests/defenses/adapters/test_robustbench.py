@@ -70,7 +70,12 @@ class TestZoo:
         torch.save(Tiny().state_dict(), buffer)
         answer = buffer.getvalue() if works else content.encode()
         asked = []
-        monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append(url) or io.BytesIO(answer))
+
+        class Answer(io.BytesIO):
+            def geturl(self):
+                return asked[-1]
+
+        monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append(url) or Answer(answer))
 
         if works:
             ref = reference("robustbench:Tiny2030[dataset=cifar10]", color, tmp_path)
