@@ -124,6 +124,29 @@ def make_folder(folder: Path) -> None:
         keep_names(each.parent)
 
 
+def require_no_links(folder: Path) -> None:
+    """Raise a BenchError if anything below a folder is a symbolic link; the folder itself may be one.
+
+    What is written into a folder that somebody else has made would end where its links lead: a lock empties the file
+    that it is a link to, and a document of a known name goes into any folder.
+    """
+    waiting = [os.fspath(folder)]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        raise BenchError(
+                            f"{entry.path!r} is a symbolic link, and nothing is written through one: put what it leads "
+                            f"to in its place, or name another folder than {str(folder)!r}"
+                        )
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except FileNotFoundError:  # of another run in this folder, which is done with it
+            continue
+
+
 def keep_names(folder: Path) -> None:
     """Bring the names in a folder to the disk: without it a crash of the system may undo a rename."""
     if os.name != "posix":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import PurePath
 from typing import Any
 
 from bench.threats import ThreatModel
@@ -18,6 +19,20 @@ def known_fields(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the items of `data` that a record has fields for, because a later version may have more."""
     names = {each.name for each in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
+
+
+def _told(source: str) -> str:
+    """Return a source as documents name it: of a user's file only the name, for its folder is nobody else's business.
+
+    A file is known by its digest; where it lay would tell who ran it, and differs from machine to machine.
+    """
+    file, colon, function = source.partition(":")
+    return f"{PurePath(file).name}{colon}{function}" if file.endswith(".py") else source
+
+
+def _without_folder(value: Any) -> Any:  # noqa: ANN401  (plain data)
+    """Return a parameter as documents name it: of an absolute path only the name."""
+    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
 @dataclass(frozen=True)
@@ -86,11 +101,11 @@ class DefenseRef:
     def to_json(self) -> dict[str, Any]:
         told = {
             "label": self.label,
-            "source": self.source,
+            "source": _told(self.source),
             "digest": self.digest,
             "stochastic": self.stochastic,
             "trained_on": [str(threat) for threat in self.trained_on],
-            "config": dict(self.config),
+            "config": {name: _without_folder(value) for name, value in self.config.items()},
             "variant": self.variant,
             **({"brought": list(self.brought)} if self.brought else {}),
         }
@@ -140,13 +155,13 @@ class AttackRef:
     def to_json(self) -> dict[str, Any]:
         told = {
             "label": self.label,
-            "source": self.source,
+            "source": _told(self.source),
             "digest": self.digest,
             "access": self.access,
             "needs": self.needs,
             "forwards": self.forwards,
             "backwards": self.backwards,
-            "config": dict(self.config),
+            "config": {name: _without_folder(value) for name, value in self.config.items()},
         }
         if self.brought:
             told["brought"] = list(self.brought)

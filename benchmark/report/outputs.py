@@ -25,6 +25,8 @@ def require_files(named: Mapping[str, Path | None], results: Iterable[Path | Non
         if path.is_dir() or not path.name:
             example = str(path / f"NAME{_usual(option)}")
             raise BenchError(f"{option} {str(path)!r} is a folder: name a file, such as {example!r}")
+        if option != "--summary" and path.is_symlink():
+            raise BenchError(f"{option} {str(path)!r} is a link to {str(path.resolve())!r}: name the file itself")
         if option != "--summary" and path.exists() and not path.is_file():  # added to, the others are replaced
             raise BenchError(f"{option} {str(path)!r} is a device or a pipe, no file: name a file")
         _require_room(option, path, path.absolute().parent)

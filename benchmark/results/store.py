@@ -33,7 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench._system import keep_names, make_folder
+from bench._system import keep_names, make_folder, require_no_links
 from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
@@ -104,8 +104,9 @@ class Store:
         """Raise a BenchError unless documents can be written here; create a missing folder."""
         try:
             make_folder(self.root)
-            probe = self.root / f".tmp-{os.getpid()}"
-            probe.touch()
+            require_no_links(self.root)
+            probe = self.root / f".tmp-{os.urandom(4).hex()}"
+            probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no mistake in the request
