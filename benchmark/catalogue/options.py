@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ DATASETS = "cifar10, cifar100, imagenette-160, imagenette-320 or 'imagefolder:PA
 _PREFIX = "BENCH_"
 
 
-def option(default: Any, help_: str, *, study: bool = False, short: str = "") -> Any:  # noqa: ANN401  (a field of any type)
+def option(default: Any, help_: str, *, study: bool = False, short: str = "", typed: bool = False) -> Any:  # noqa: ANN401  (a field of any type)
     """Declare a field of `RunOptions`.
 
     Args:
@@ -32,8 +32,9 @@ def option(default: Any, help_: str, *, study: bool = False, short: str = "") ->
         help_: one or two sentences, for `--help` and the documentation.
         study: whether a study file may fix it.
         short: how help shows the default; by default as it is.
+        typed: whether it has to be typed: the environment cannot give it.
     """
-    return field(default=default, metadata={"help": help_, "study": study, "short": short})
+    return field(default=default, metadata={"help": help_, "study": study, "short": short, "typed": typed})
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class RunOptions:
         "float32", "float32: ask it as it is; auto: search in the fastest format here, confirm as it is."
     )
     shard: str = option("", "I/N: only part I of N, for as many machines; then merge, and run once without it.")
+    trust: str = option("", "Digests of code that a study or the environment names: it runs only then.", typed=True)
     label: str = option("", "Call the defenses of this run NAME#LABEL: beside others of that name in one folder.")
 
 
@@ -84,8 +86,8 @@ _TYPES: Mapping[str, Any] = typing.get_type_hints(RunOptions)
 
 
 def variable(name: str) -> str:
-    """Return the environment variable of an option, such as BENCH_RESULTS."""
-    return _PREFIX + name.upper()
+    """Return the environment variable of an option, such as BENCH_RESULTS; empty for one that has to be typed."""
+    return "" if BY_NAME[name].metadata["typed"] else _PREFIX + name.upper()
 
 
 def kind_of(name: str) -> type:
@@ -123,8 +125,10 @@ def settled(given: Mapping[str, Any]) -> RunOptions:
         if name not in BY_NAME:
             raise unknown("option", name, BY_NAME)
     typed = {name: _typed(name, value, name) for name, value in given.items() if value is not None}
+    by_hand = frozenset(typed)
     typed = {**_of_environment(), **typed}
     asked = studies.read(typed["study"]) if typed.get("study") else studies.Study("")
+    _require_trusted(by_hand, asked.options, typed)
     if (asked.rungs or asked.claims) and "attacks" in typed:
         who = "rungs" if asked.rungs else "protocols"
         raise BenchError(
@@ -133,8 +137,28 @@ def settled(given: Mapping[str, Any]) -> RunOptions:
     return RunOptions(**{**asked.options, **typed})
 
 
+def _require_trusted(given: Collection[str], studied: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
+    """Raise a BenchError if a study or the environment names a file of code whose digest was not typed.
+
+    Args:
+        given: the names of the options that were typed.
+        studied: what the study fixes.
+        typed: what was typed, and what the environment says where nothing was.
+    """
+    from bench.catalogue.trust import require_trusted
+
+    trusted = str(typed.get("trust", "")).split(",")
+    for name in ("defenses", "attacks"):
+        if name in given:
+            continue
+        origin = variable(name) if name in typed else f"study {typed.get('study', '')!r}"
+        text = typed.get(name, studied.get(name, ""))
+        if ".py" in text:
+            require_trusted(text, name.removesuffix("s"), origin, trusted)
+
+
 def _of_environment() -> dict[str, Any]:
-    there = {name: os.environ.get(variable(name), "") for name in BY_NAME}
+    there = {name: os.environ.get(variable(name), "") for name in BY_NAME if variable(name)}
     return {name: _typed(name, text, variable(name)) for name, text in there.items() if text}
 
 

@@ -130,7 +130,7 @@ def _converted(text: str, parameter: inspect.Parameter | None, where: str) -> An
     return text.lower() == "true" if text.lower() in ("true", "false") else text
 
 
-def _read_along(path: Path) -> list[tuple[str, str]]:
+def read_along(path: Path) -> list[tuple[str, str]]:
     """Return the modules beside a file that it imports, directly or not, and the digests of their contents.
 
     They are found by import statements, because which modules are loaded depends on what else the command names.
@@ -175,7 +175,7 @@ def defense_ref(request: Request, spec: ImageSpec) -> DefenseRef:
     """
     path = request.path.resolve()  # before its code runs, which may change the working directory
     defense = as_defense(build(request.name, request.parameters), request.name, spec)
-    bytes_ = (of_file(path), _read_along(path), request.short_label, [of_state(part) for part in modules_of(defense)])
+    bytes_ = (of_file(path), read_along(path), request.short_label, [of_state(part) for part in modules_of(defense)])
     return DefenseRef(
         label=request.short_label,
         source=request.name,
@@ -210,4 +210,4 @@ def described_in(request: Request) -> tuple[AttackEntry, AttackRef]:
 def _known_by(request: Request) -> tuple[str, str, str]:
     """Return the label, source and digest of what a file builds."""
     label, path = request.short_label, request.path
-    return label, request.name, of_text(of_file(path), _read_along(path), label)
+    return label, request.name, of_text(of_file(path), read_along(path), label)

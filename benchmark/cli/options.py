@@ -26,10 +26,12 @@ def of_run(name: str) -> Any:  # noqa: ANN401  (an annotation)
     """Return the annotation of a parameter that is an option of a run."""
     each, kind = BY_NAME[name], kind_of(name)
     default = each.metadata["short"] or each.default
+    # These may name code: whether they were typed or come from the environment matters to `settled`, which asks it.
+    by_hand = name in ("defenses", "attacks")
     info = typer.Option(
         f"--{name}",
-        help=each.metadata["help"],
-        envvar=variable(name),
+        help=each.metadata["help"] + (f" [env var: {variable(name)}]" if by_hand else ""),
+        envvar=(variable(name) or None) if not by_hand else None,
         show_default=str(default) if default not in ("", None) else False,
         autocompletion=completing(name),
         metavar={str: "TEXT", int: "INTEGER"}.get(kind, "PATH"),

@@ -39,8 +39,10 @@ def test_the_command_line_has_every_option_as_it_is_declared():
     assert set(shown) - {*BY_NAME, "help"} == {"csv", "dry_run", "debug"}
     for name, each in BY_NAME.items():
         assert shown[name].opts == [f"--{name}"]
-        assert shown[name].help == each.metadata["help"]
-        assert shown[name].envvar == f"BENCH_{name.upper()}"
+        # Names of code: that a variable has them, and nobody typed them, is for `settled` to find out.
+        told = f" [env var: {variable(name)}]" if name in ("defenses", "attacks") else ""
+        assert shown[name].help == each.metadata["help"] + told
+        assert shown[name].envvar == (None if told or name == "trust" else f"BENCH_{name.upper()}")
         assert shown[name].default is None  # what is not given is nobody's wish
         default = each.metadata["short"] or each.default
         assert shown[name].show_default == (str(default) if default not in ("", None) else False)
@@ -68,7 +70,7 @@ def test_what_a_study_may_fix_is_what_the_record_says(tmp_path):
                 study.read(str(path))
 
 
-@pytest.mark.parametrize("name", [name for name in BY_NAME if name != "study"])
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name not in ("study", "trust")])
 def test_what_is_given_outranks_the_environment_and_that_the_default(name, monkeypatch):
     kind = kind_of(name)
     monkeypatch.setenv(variable(name), TEXT[kind])
@@ -152,3 +154,11 @@ def test_the_record_is_the_only_place_of_a_default():
         assert set(inspect.signature(function).parameters) == {"watcher", "options"}
     shared = {name: each.default for name, each in inspect.signature(api.check).parameters.items() if name in BY_NAME}
     assert shared == {name: BY_NAME[name].default for name in shared}
+
+
+def test_trust_is_typed_and_comes_from_nowhere_else(monkeypatch):
+    monkeypatch.setenv("BENCH_TRUST", "0" * 64)
+
+    assert variable("trust") == ""
+    assert settled({}).trust == default_of("trust") == ""
+    assert settled({"trust": "1" * 64}).trust == "1" * 64

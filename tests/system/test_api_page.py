@@ -87,7 +87,8 @@ def options_table():
     for name, each in BY_NAME.items():
         default = each.metadata["short"] or ("" if each.default in ("", None) else f"`{each.default}`")
         help_ = each.metadata["help"].replace("|", "\\|")
-        rows.append(f"| `{name}` | {default} | `{variable(name)}` | {help_} |")
+        where = f"`{variable(name)}`" if variable(name) else "must be typed"
+        rows.append(f"| `{name}` | {default} | {where} | {help_} |")
     return "\n".join(["| option | default | environment | |", "|---|---|---|---|", *rows])
 
 
