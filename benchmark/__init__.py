@@ -5,9 +5,10 @@ What is named here is imported when it is first used: `import bench` brings neit
 
 from __future__ import annotations
 
+# Nothing else here: `python -m bench` runs this before it can take the working directory from the path of imports.
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 __version__ = "0.2.0"
 
 _HOME = {
@@ -31,6 +32,8 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from bench.api.evaluation import evaluate as evaluate
     from bench.api.fill import run as run
     from bench.api.forecast import plan as plan
