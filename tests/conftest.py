@@ -157,6 +157,23 @@ def launch(stream):
 
 
 @pytest.fixture(scope="session")
+def _ray_nodes():
+    from tests.harness.executors.nodes import Nodes
+
+    nodes = Nodes()
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture
+def ray_nodes(_ray_nodes, monkeypatch):
+    """A Ray cluster of two nodes on this machine, one for all tests, and the token to join it."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, _ray_nodes.environment[name])
+    return _ray_nodes
+
+
+@pytest.fixture(scope="session")
 def robust_digits():
     """A network adversarially trained for a second, and 32 test digits it gets right."""
     return models.robust_digits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from bench._system import keep_freed
 from bench.api.results import Results
 from bench.catalogue import study as studies
 from bench.catalogue import versions
-from bench.catalogue.options import RunOptions, settled
+from bench.catalogue.options import RunOptions, settled, variable
 from bench.catalogue.selection import Selection
 from bench.catalogue.study import Study
 from bench.checks.after import probes
@@ -125,8 +126,8 @@ class Asked:
 
     def executor(self, cells: Iterable[Cell]) -> Executor:
         """Choose the executor for the shards of these cells: a single cell of many keeps all processes busy."""
-        shards = sum(len(cell.shards) for cell in cells)
-        return choose(self.options.executor, self.options.device, self.options.jobs, shards)
+        shards, asked = sum(len(cell.shards) for cell in cells), self.options
+        return choose(asked.executor, asked.device, asked.jobs, shards, asked.ray_address, self.watcher.say)
 
     def in_formats(self, *, measure: bool = True) -> precision.Settled:
         """Return the cells with the format of their queries; `measure`: whether a defense may be timed for that."""
@@ -223,6 +224,11 @@ def _require_choices(options: RunOptions) -> None:
         raise BenchError(f"--checks {options.checks!r} is unknown: give auto, all or none")
     if options.timeout < 0:
         raise BenchError(f"--timeout {options.timeout} is out of range: give seconds, or 0 for the usual limit")
+    # From the environment the address may stay for runs that need no cluster.
+    if options.ray_address not in ("", os.environ.get(variable("ray_address"))) and options.executor != "ray":
+        raise BenchError(
+            f"--ray-address {options.ray_address!r} needs --executor ray: add it, or leave the address out"
+        )
     if options.jobs < 0:
         raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
     if options.shard:

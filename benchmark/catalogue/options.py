@@ -61,7 +61,10 @@ class RunOptions:
     weights: Path | None = option(
         None, "Folder of your own weights, searched before the shipped ones.", short="the shipped ones"
     )
-    executor: str = option("auto", "auto, processes, or local: all in this process.")
+    executor: str = option("auto", "auto, processes, ray, or local: all in this process.")
+    ray_address: str = option(
+        "", "HOST:PORT of a running Ray cluster, for --executor ray.", short="a cluster on this machine"
+    )
     jobs: int = option(0, "Worker processes; 0: one per core.")
     timeout: int = option(
         0,
@@ -202,7 +205,7 @@ def names_for(name: str) -> list[str]:
         "study": study.names(),
         "threat": FAMILIES,
         "device": ["auto", "cpu", "cuda"],
-        "executor": ["auto", "local", "processes"],
+        "executor": ["auto", "local", "processes", "ray"],
         "checks": ["auto", "all", "none"],
         "precision": ["float32", "auto"],
         "defense": DEFENSES.names(),

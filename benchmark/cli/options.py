@@ -29,7 +29,7 @@ def of_run(name: str) -> Any:  # noqa: ANN401  (an annotation)
     # These may name code: whether they were typed or come from the environment matters to `settled`, which asks it.
     by_hand = name in ("defenses", "attacks")
     info = typer.Option(
-        f"--{name}",
+        f"--{name.replace('_', '-')}",
         help=each.metadata["help"] + (f" [env var: {variable(name)}]" if by_hand else ""),
         envvar=(variable(name) or None) if not by_hand else None,
         show_default=str(default) if default not in ("", None) else False,
@@ -101,7 +101,7 @@ def choosing(command: Command) -> Command:
 
 
 def _filters() -> dict[str, tuple[Any, Any]]:
-    return {name: (Annotated[str, typer.Option(f"--{name}", help=text)], "") for name, text in _FILTER.items()}
+    return {name: (Annotated[str, typer.Option(f"--{name.replace('_', '-')}", help=text)], "") for name, text in _FILTER.items()}
 
 
 def _own(command: Command) -> Mapping[str, inspect.Parameter]:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.api.fill import resolve
+from bench.catalogue.options import settled
+from bench.harness.watcher import Silent
 from tests.api.nets import Watcher
 
 OPTIONS = {"defenses": "at", "attacks": "fgsm", "threat": "Linf:0.2", "n": 16, "checks": "none", "executor": "local"}
@@ -66,6 +69,8 @@ def test_without_a_watcher_a_stored_run_says_that_there_is_nothing_to_run(tmp_pa
         ({"checks": "some"}, "--checks 'some' is unknown: give auto, all or none"),
         ({"precision": "float8"}, "--precision 'float8' is unknown"),
         ({"jobs": -1}, "--jobs -1 is out of range"),
+        ({"ray_address": "head:1"}, "--ray-address 'head:1' needs --executor ray"),
+        ({"executor": "ray", "ray_address": "127.0.0.1:9"}, "--ray-address '127.0.0.1:9' does not answer"),
         ({"attacks": "none"}, "--attacks none leaves nothing to do"),
         ({"n": 10**6}, "n=1000000 is out of range"),
         ({"study": "lader"}, "did you mean ladder"),
@@ -96,10 +101,6 @@ def test_a_script_without_a_guard_does_not_run_itself_in_its_workers(tmp_path):
 
 def test_a_single_cell_of_many_shards_keeps_all_processes_busy(tmp_path):
     """Work is cut by shard: the number of processes does not depend on the number of cells."""
-    from bench.api.fill import resolve
-    from bench.catalogue.options import settled
-    from bench.harness.watcher import Silent
-
     options = {
         "defenses": "at",
         "attacks": "fgsm",
@@ -112,3 +113,9 @@ def test_a_single_cell_of_many_shards_keeps_all_processes_busy(tmp_path):
     many = resolve(settled({**options, "n": 64, "batch": 16}), Silent())
 
     assert [each.executor(planned.cell for planned in each.known.plan).jobs for each in (one, many)] == [1, 3]
+
+
+def test_the_address_of_a_cluster_in_the_environment_stays_for_runs_that_want_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_RAY_ADDRESS", "head:1")
+    options = settled({"results": tmp_path, "n": 2, "checks": "none", "defenses": "at", "attacks": "fgsm"})
+    assert resolve(options, Silent()).options.ray_address == "head:1"

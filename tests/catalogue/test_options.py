@@ -38,7 +38,7 @@ def test_the_command_line_has_every_option_as_it_is_declared():
 
     assert set(shown) - {*BY_NAME, "help"} == {"csv", "dry_run", "debug"}
     for name, each in BY_NAME.items():
-        assert shown[name].opts == [f"--{name}"]
+        assert shown[name].opts == [f"--{name.replace('_', '-')}"]
         # Names of code: that a variable has them, and nobody typed them, is for `settled` to find out.
         told = f" [env var: {variable(name)}]" if name in ("defenses", "attacks") else ""
         assert shown[name].help == each.metadata["help"] + told

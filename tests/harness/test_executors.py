@@ -9,8 +9,8 @@ from bench.harness.executors import choose
 
 
 def test_unknown_executors_and_devices_are_refused():
-    with pytest.raises(BenchError, match="--executor 'ray' is unknown"):
-        choose("ray", "cpu", 0, 1)
+    with pytest.raises(BenchError, match="--executor 'dask' is unknown"):
+        choose("dask", "cpu", 0, 1)
     with pytest.raises(BenchError, match="--device 'cuda:99' is not here"):
         choose("auto", "cuda:99", 0, 1)
 

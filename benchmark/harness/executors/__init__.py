@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 from bench._system import may_have_gpu
 from bench.errors import BenchError
@@ -11,21 +12,37 @@ from bench.harness.executors.local import Local
 from bench.harness.executors.processes import Processes
 from bench.harness.task import Executor
 
-_KINDS = ("auto", "local", "processes")
+_KINDS = ("auto", "local", "processes", "ray")
 # More workers than this rarely help on one machine and cost memory: each loads torch anew.
 _MOST_JOBS = 16
 _OFFERED = r"auto|cpu|cuda(:\d+)?"
 
 
-def choose(kind: str, device: str, jobs: int, tasks: int) -> Executor:
+def _unheard(_text: str) -> None:
+    """Say nothing."""
+
+
+def choose(
+    kind: str, device: str, jobs: int, tasks: int, ray_address: str = "", say: Callable[[str], None] = _unheard
+) -> Executor:
     """Choose the executor for a number of tasks.
 
+    Args:
+        kind: `auto`, `local`, `processes` or `ray`.
+        device: as the option.
+        jobs: as the option.
+        tasks: how many there are to compute.
+        ray_address: of a running Ray cluster; empty for one on this machine.
+        say: told what a user should know of the executor.
+
     Raises:
-        BenchError: the kind is unknown, or this machine has no such device.
+        BenchError: the kind is unknown, this machine has no such device, or Ray is missing or does not answer.
     """
     if kind not in _KINDS:
         raise BenchError(f"--executor {kind!r} is unknown: give one of {', '.join(_KINDS)}")
     _offered(device)
+    if kind == "ray":
+        return _on_ray(device, jobs, tasks, ray_address, say)
     # Without tasks nothing needs torch, which finding a GPU would import.
     devices = pick_devices(device) if tasks else ("cpu",)
     if kind == "local":
@@ -39,6 +56,23 @@ def choose(kind: str, device: str, jobs: int, tasks: int) -> Executor:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on_ray(device: str, jobs: int, tasks: int, address: str, say: Callable[[str], None]) -> Executor:
+    from bench.harness.executors import ray
+
+    ray.require_ray()
+    if address and device.startswith("cuda:"):
+        raise BenchError(f"--device {device!r} on a Ray cluster: give cuda, Ray chooses the GPU of each task")
+    devices = pick_devices(device) if tasks else ("cpu",)
+    if address:
+        if tasks:
+            ray.require_reachable(address)
+        return ray.Ray(max(jobs, 1), 1, "cpu" if devices[0] == "cpu" else "cuda", address, every=not jobs, say=say)
+    most = min(cores(), _MOST_JOBS) if devices[0] == "cpu" else len(devices)
+    wanted = max(1, min(jobs or most, max(tasks, 1)))
+    # Ray gives a task one of several GPUs, and shows it no other.
+    return ray.Ray(wanted, max(1, cores() // wanted), devices[0] if len(devices) == 1 else "cuda", say=say)
 
 
 def pick_device(device: str) -> str:
