@@ -101,7 +101,7 @@ def choosing(command: Command) -> Command:
 
 
 def _filters() -> dict[str, tuple[Any, Any]]:
-    return {name: (Annotated[str, typer.Option(f"--{name.replace('_', '-')}", help=text)], "") for name, text in _FILTER.items()}
+    return {name: (Annotated[str, typer.Option(f"--{name}", help=text)], "") for name, text in _FILTER.items()}
 
 
 def _own(command: Command) -> Mapping[str, inspect.Parameter]:
