@@ -214,7 +214,10 @@ def rows(results: Path, size: int = SIZE) -> dict[tuple[str, int], tuple[int, in
         parts = path.name.split(".")
         if path.name.startswith(".") or path.parent.name in ("runs", "plans", "preflight", "recognized"):
             continue
-        document = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:  # a shard that a run, while it is watched, has just made part of its cell
+            continue
         if "verdicts" not in document:
             continue
         first = next((int(part[6:]) * size for part in parts if part.startswith("shard-")), 0)
