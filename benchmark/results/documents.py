@@ -27,6 +27,8 @@ from bench.results.finding import Finding
 from bench.results.migrations import upgraded
 from bench.results.outcome import Component, Cost, Done, Evidence, Kept, Ledger, Verdicts
 from bench.results.passes import StoredPasses, as_text
+from bench.results.shapes import damaged as _damaged
+from bench.results.shapes import require_counts, shaped
 
 FORMAT = 3
 _OLDEST = 1
@@ -109,6 +111,7 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
             raise _damaged(path, "its key is another cell's")
         draws = verdicts["draws"]
         counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
+        require_counts(counts, document["cell"]["slice"]["n"], path)
         noticed = document["evidence"]
         evidence = Evidence(
             noticed["silent"],
@@ -123,10 +126,6 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
         return Done(counts, Cost(**cost), evidence, _ledger(document.get("ledger", {})))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, "it does not hold what a cell holds") from error
-
-
-def _damaged(path: Path, why: str) -> BenchError:
-    return BenchError(f"{str(path)!r} is damaged ({why}): restore it, or move it away and run again")
 
 
 def _ledger(data: Mapping[str, Any]) -> Ledger:
@@ -146,19 +145,20 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise BenchError(f"cannot read {str(path)!r} ({error.strerror}): mend its permissions") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested without end, too
         raise _damaged(path, "not JSON") from error
-    if not isinstance(document, dict) or not isinstance(document.get("format"), int):
+    # `type` instead of `isinstance`: True is an int in Python.
+    if not isinstance(document, dict) or type(document.get("format")) is not int:
         raise BenchError(f"{str(path)!r} is no document of atop-bench: move it out of the results folder")
     if document["format"] > FORMAT:
         raise BenchError(
             f"{str(path)!r} has format {document['format']}, this version reads {FORMAT}: upgrade atop-bench"
         )
-    if not _is_whole(document):
-        raise _damaged(path, "its digest does not match")
     try:
-        return upgraded(document)
-    except (KeyError, TypeError) as error:
+        if not _is_whole(document):
+            raise _damaged(path, "its digest does not match")
+        return shaped(upgraded(document), path)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, "it does not hold what its format has") from error
 
 
