@@ -8,10 +8,27 @@ from contextlib import contextmanager
 
 # Names listed where none is similar to the one given: a model zoo has more than fit on a line.
 _SHOWN = 60
+# Of a value in a message, in characters.
+_LONGEST = 60
 
 
 class BenchError(Exception):
-    """A mistake in the request; the message names the value and the remedy."""
+    """A mistake in the request; the message, one line, names the value and the remedy."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_flat(str(message)))
+
+
+def _flat(text: str) -> str:
+    """Return text as one line that any terminal prints as it is: what users type may hold anything."""
+    signs = (sign if sign.isprintable() or sign.isspace() else ascii(sign)[1:-1] for sign in text)
+    return " ".join("".join(signs).split())
+
+
+def brief(value: object) -> str:
+    """Return a value for a message: on one line, and cut where it is long."""
+    text = _flat(repr(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
@@ -21,7 +38,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BenchError:
     near = [by_case[match] for match in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names[:_SHOWN])}{more}"
-    return BenchError(f"unknown {kind} {name!r}: {hint}")
+    return BenchError(f"unknown {kind} {brief(name)}: {hint}")
 
 
 class NoGradient(Exception):

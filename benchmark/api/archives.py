@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.api.arguments import checked
 from bench.api.fill import Asked, admitted, appraised, examination, watched, workers
 from bench.api.results import Results
 from bench.catalogue.options import RunOptions, settled
@@ -41,6 +42,7 @@ _INSTEAD = {
 }
 
 
+@checked
 def import_archive(
     file: str | os.PathLike[str],
     defense: str,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.api.arguments import checked
 from bench.api.stored import load, require_baseline
 from bench.errors import BenchError
 from bench.results import baseline as folders
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Folder = str | os.PathLike[str]
 
 
+@checked
 def update_baseline(
     baseline: Folder,
     results: Folder,
@@ -59,6 +61,7 @@ def update_baseline(
     return replace(found, written=True)
 
 
+@checked
 def describe_baseline(baseline: Folder, *, width: int | None = None) -> str:
     """Return what a baseline holds as text: its numbers, what made them, and how small a drop they can show.
 

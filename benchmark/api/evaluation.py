@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -18,11 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.api.arguments import checked
 from bench.api.fill import fill, resolve, watched, workers
 from bench.api.results import Results
 from bench.catalogue.in_memory import lent
 from bench.catalogue.options import settled
-from bench.catalogue.request import InMemory
+from bench.catalogue.ranges import require_fields
+from bench.catalogue.record import require_record
+from bench.catalogue.request import InMemory, require_apart
 from bench.catalogue.selection import Selection, items
 from bench.catalogue.selection import threats as usual_threats
 from bench.checks.after.copies import copied
@@ -31,7 +36,7 @@ from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load
 from bench.datasets.names import OWN
 from bench.datasets.threats import HEADLINE, threat
-from bench.errors import BenchError
+from bench.errors import BenchError, brief, one_line
 from bench.isolation import isolated
 from bench.threats import FAMILIES, ThreatModel
 from bench.types import Defense, ImageSpec
@@ -43,6 +48,7 @@ Model = nn.Module | Defense | str
 Data = str | Examples | tuple[Any, Any]
 
 
+@checked
 def evaluate(
     model: Model | Mapping[str, Model] | Sequence[str],
     attacks: Any = "default",  # noqa: ANN401  (names, attacks, or a list of both)
@@ -77,8 +83,11 @@ def evaluate(
     """
     _refuse_others(options)
     defenses = _models(model)
-    examples = _images(dataset, n, options.get("data"), defenses)
+    examples = _images(dataset, n, settled({"data": options.get("data")}).data, defenses)
     wanted = _attacks(attacks)
+    for each in wanted:
+        if isinstance(each, InMemory):
+            require_fields(each.what, each.label)
     memory = [each for each in (*defenses, *wanted) if isinstance(each, InMemory)]
     if memory:
         if options.get("executor", "auto") not in ("auto", "local"):
@@ -125,25 +134,47 @@ def _refuse_others(options: Mapping[str, Any]) -> None:
 def _models(model: Model | Mapping[str, Model] | Sequence[str]) -> list[str | InMemory]:
     if isinstance(model, str):
         return [model]
+    if isinstance(model, Mapping | list | tuple) and not model:
+        raise BenchError("no model is given: give an nn.Module, a bench.Defense or names")
     if isinstance(model, Mapping):
-        return [_named(name, each, "defense") for name, each in model.items()]
+        named = [_named(name, each, "defense") for name, each in model.items()]
+        require_apart(named, "defense")
+        return [_sound(each) for each in named]
     if isinstance(model, nn.Module | Defense):
-        return [InMemory("model", model)]
+        return [_sound(InMemory("model", model))]
     listed: Any = model
     if isinstance(listed, list | tuple) and all(isinstance(each, str) for each in listed):
         return list(listed)
-    raise BenchError(f"{model!r:.60} is no defense: give an nn.Module, a bench.Defense, names, or {{NAME: nn.Module}}")
+    raise BenchError(f"{brief(model)} is no defense: give an nn.Module, a bench.Defense, names, or {{NAME: nn.Module}}")
 
 
-def _named(name: str, what: Any, kind: str) -> InMemory:  # noqa: ANN401  (a model or an attack)
+def _sound(item: InMemory) -> InMemory:
+    """Return a model in memory; raise a BenchError if it, or a field of its record, is of another type."""
+    what = item.what
+    if inspect.isclass(what):
+        raise BenchError(f"defense {item.label!r} is the class {what.__name__}: give {what.__name__}(...)")
+    if not isinstance(what, nn.Module | Defense):
+        raise BenchError(f"defense {item.label!r} is {type(what).__name__}: give an nn.Module or a bench.Defense")
+    if isinstance(what, Defense):
+        require_record(what, item.label)
+    return item
+
+
+def _named(name: Any, what: Any, kind: str) -> InMemory:  # noqa: ANN401  (a model or an attack)
+    if not isinstance(name, str):
+        raise BenchError(f"name {brief(name)} of {kind} {brief(what)} is {type(name).__name__}: give text")
     if isinstance(what, str):
         raise BenchError(f"{kind} {what!r} cannot be called {name!r}: what is registered has a name; give it in a list")
     return InMemory(name, what)
 
 
 def _attacks(attacks: Any) -> list[str | InMemory]:  # noqa: ANN401
+    if isinstance(attacks, Mapping | list | tuple) and not attacks:
+        raise BenchError("no attack is given: give a name or an attack, or leave attacks out")
     if isinstance(attacks, Mapping):
-        return [_named(name, each, "attack") for name, each in attacks.items()]
+        named = [_named(name, each, "attack") for name, each in attacks.items()]
+        require_apart(named, "attack")
+        return [*named]
     listed = attacks if isinstance(attacks, list | tuple) else [attacks]
     found = [each if isinstance(each, str) else InMemory(_name_of(each), each) for each in listed]
     labels = [each.label for each in found if isinstance(each, InMemory)]
@@ -163,10 +194,13 @@ def _name_of(attack: object) -> str:
 
 def _images(dataset: Data, n: int | None, data: Any, models: Sequence[str | InMemory]) -> Examples:  # noqa: ANN401
     if isinstance(dataset, str):
-        return load(dataset, "test", n=128 if n is None else n, data=None if data is None else Path(data))
+        return load(dataset, "test", n=128 if n is None else n, data=data)
     if isinstance(dataset, Examples):
         return dataset if n is None else dataset.first(n)
-    x, y = dataset
+    pair: Any = dataset
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise BenchError(f"dataset {brief(dataset)} is no dataset: give a name, or images and labels: (x, y)")
+    x, y = pair
     examples = own_images(x, y)  # what is wrong with them is said before a model is asked
     classes = _classes(models, examples.x)
     if classes is not None:
@@ -183,8 +217,13 @@ def _classes(models: Sequence[str | InMemory], x: NDArray[np.float32]) -> int | 
             model = each.what.model if isinstance(each.what, Defense) else each.what
             device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
             # One image is enough to count logits; the model goes back to the mode it had.
-            with torch.no_grad(), _as_they_were([each.what]):
-                answer = model.eval()(torch.from_numpy(x[:1]).to(device))
+            try:
+                with torch.no_grad(), _as_they_were([each.what]):
+                    answer = model.eval()(torch.from_numpy(x[:1]).to(device))
+            except Exception as error:
+                raise BenchError(
+                    f"{each.label!r} fails on images of shape {(1, *x.shape[1:])}: {one_line(error)}"
+                ) from error
             return int(answer.shape[1]) if isinstance(answer, Tensor) and answer.ndim == 2 else None
     return None
 
@@ -200,24 +239,66 @@ def own_images(x: Any, y: Any, *, classes: int | None = None) -> Examples:  # no
     Raises:
         BenchError: shapes, numbers or labels that are not images in [0, 1] with one class each.
     """
-    pixels = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
-    labels = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    if pixels.ndim != 4 or not len(pixels):
+    pixels, labels = _array(x, "images"), _array(y, "labels")
+    if pixels.ndim != 4 or not pixels.size:
         raise BenchError(f"images have shape {pixels.shape}: give [n, C, H, W]")
+    if pixels.shape[1] not in _CHANNELS and pixels.shape[3] in _CHANNELS:
+        raise BenchError(
+            f"images have shape {pixels.shape}, channels last: give [n, C, H, W], such as x.permute(0, 3, 1, 2)"
+        )
+    if pixels.dtype.kind not in "fuib":
+        raise BenchError(f"images are {pixels.dtype}: give floats in [0, 1]")
     if pixels.dtype == np.uint8:
         raise BenchError("images are bytes: give floats in [0, 1], such as x / 255")
     pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-        raise BenchError(f"images span {pixels.min():.3g} to {pixels.max():.3g}: give floats in [0, 1]")
+    finite = np.isfinite(pixels).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise BenchError(f"image {int(np.argmin(finite))} holds NaN or infinite values: give floats in [0, 1]")
+    if pixels.min() < 0 or pixels.max() > 1:
+        first = int(np.argmax((pixels.min(axis=(1, 2, 3)) < 0) | (pixels.max(axis=(1, 2, 3)) > 1)))
+        span = f"images span {pixels.min():.3g} to {pixels.max():.3g}, the first of them image {first}"
+        raise BenchError(f"{span}: give floats in [0, 1]")
     if labels.shape != (len(pixels),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise BenchError(
-            f"labels have shape {labels.shape} and type {labels.dtype}: give {len(pixels)} integers from 0"
+            f"labels have shape {labels.shape} and type {labels.dtype}{_first_negative(labels)}: "
+            f"give {len(pixels)} integers from 0"
         )
+    if classes is not None and int(labels.max()) >= classes:
+        first = int(np.argmax(labels >= classes))
+        raise BenchError(f"label {labels[first]} of image {first} is no class: give 0 to {classes - 1}")
     count = int(labels.max()) + 1 if classes is None else classes
     _, *shape = pixels.shape
     spec = ImageSpec((shape[0], shape[1], shape[2]), max(count, 2))
     ids = [f"image-{index:06d}" for index in range(len(pixels))]
     return Examples(OWN, "test", ids, pixels, labels.astype(np.int64), spec)
+
+
+# Of images: gray, color, and color with an alpha channel.
+_CHANNELS = (1, 3, 4)
+
+
+def _array(values: Any, what: str) -> NDArray[Any]:  # noqa: ANN401  (a tensor or an array)
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged, sparse, bfloat16, on the device "meta"
+        raise BenchError(f"{what} are no array ({one_line(error)}): give a dense float tensor or an array") from None
+
+
+def _first_negative(labels: NDArray[Any]) -> str:
+    if not labels.size or not np.issubdtype(labels.dtype, np.integer) or labels.min() >= 0:
+        return ""
+    first = int(np.argmax(labels.ravel() < 0))
+    return f" and {labels.ravel()[first]} at {first}"
+
+
+def _spelled(threat: object) -> str:
+    eps: object = threat.eps if isinstance(threat, ThreatModel) else Fraction(0)
+    if not isinstance(eps, int | Fraction):
+        raise BenchError(
+            f"eps {brief(eps)} of a threat is {type(eps).__name__}, which is not exact: "
+            "give ThreatModel.parse('Linf:8/255')"
+        )
+    return str(threat)
 
 
 def _threats(threats: Any, attacks: Sequence[str | InMemory], examples: Examples) -> tuple[ThreatModel, ...]:  # noqa: ANN401
@@ -229,7 +310,9 @@ def _threats(threats: Any, attacks: Sequence[str | InMemory], examples: Examples
         return ThreatModel.parse(f"{family}:{FAMILIES[family].usual(examples.spec.shape)}")
 
     listed = threats if isinstance(threats, list | tuple) else [threats]
-    text = ",".join(map(str, listed))
+    if not listed:
+        raise BenchError("threats is an empty list: leave it out for the usual ones")
+    text = ",".join(map(_spelled, listed))
     return usual_threats(text, "", items(attacks, "attack"), HEADLINE, usual)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from bench.api.arguments import checked
 from bench.api.fill import LOADING
 from bench.catalogue.brought import as_defense
 from bench.catalogue.loading import load_defense
@@ -53,6 +54,7 @@ class Examined:
         return list(explained(finding, run, stochastic=self.stochastic))
 
 
+@checked
 def check(
     defense: str | nn.Module | Defense,
     *,
@@ -117,6 +119,7 @@ def _loaded(defense: str | nn.Module | Defense, examples: Examples, weights: Pat
         raise BenchError(f"defense {defense!r} does not load: {one_line(error)}; see bench doctor") from error
 
 
+@checked
 def audit(claim: str | os.PathLike[str]) -> Audit:
     """Examine a published robustness claim: is k/n possible, what is resolved, which faults apply.
 

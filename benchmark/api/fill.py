@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench._system import keep_freed
+from bench.api.arguments import checked
 from bench.api.results import Results
 from bench.catalogue import study as studies
 from bench.catalogue import versions
@@ -18,9 +19,9 @@ from bench.checks.after import probes
 from bench.checks.examination import HELD_OUT, Examination, ExaminedImages
 from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load, order_of_classes
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.harness import appraisal, controls, corruptions, matrix, precision
-from bench.harness.executors import choose, cores
+from bench.harness.executors import choose, cores, require_jobs
 from bench.harness.formats import PLAIN
 from bench.harness.pace import Pace
 from bench.harness.recognition import Recognized, recognized
@@ -41,6 +42,7 @@ LOADING = 600.0
 _SHARES: Mapping[str, float | None] = {"auto": probes.BUDGET, "all": None}
 
 
+@checked
 def run(watcher: Watcher | None = None, **options: Any) -> Results:  # noqa: ANN401  (the fields of `RunOptions`)
     """Compute the missing cells of a matrix and return all of it; the same call resumes.
 
@@ -229,8 +231,8 @@ def _require_choices(options: RunOptions) -> None:
         raise BenchError(
             f"--ray-address {options.ray_address!r} needs --executor ray: add it, or leave the address out"
         )
-    if options.jobs < 0:
-        raise BenchError(f"--jobs {options.jobs} is out of range: give 0 (one per core) or more")
+    require_jobs(options.jobs)
+    _waived(options)
     if options.shard:
         Share.parse(options.shard)
         if options.precision != "float32":
@@ -240,6 +242,17 @@ def _require_choices(options: RunOptions) -> None:
             )
 
 
+def _waived(options: RunOptions) -> set[str]:
+    """Return the ids of the checks in spite of which cells are computed."""
+    named = {name.strip().upper() for name in options.despite.split(",") if name.strip()}
+    if named:
+        from bench.checks.before.preflight import IDS
+
+        for name in sorted(named - set(IDS)):
+            raise unknown("check in --despite", name, IDS)
+    return named
+
+
 def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> tuple[list[Planned], Pace]:
     """Load and time every defense once; mark the cells of those that end their process or hang.
 
@@ -247,10 +260,10 @@ def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> t
         BenchError: a defense does not load, because a bad checkpoint is a mistake in the request, not a failed cell;
             or nothing of the request is left.
     """
-    for defense in {cell.defense.label: cell.defense for cell in cells}.values():
+    found = appraisal.appraised(cells, asked.examples, asked.executor(cells).device)
+    for defense in {cell.defense.label: cell.defense for cell in cells}.values():  # only now: a mistake is one line
         for note in defense.notes:
             asked.watcher.say(f"note: {defense.label}: {note}")
-    found = appraisal.appraised(cells, asked.examples, asked.executor(cells).device)
     speeds = {cell.defense.digest: found[cell.defense.label].speed for cell in cells}
     marked = _broken(plan, {label: each.broken for label, each in found.items()})
     tried = [each for each in marked if each.skip is None]
@@ -300,7 +313,7 @@ def admitted(
     Of a run of many shares only those defenses of which this one has tasks: the others need no answer here.
     """
     needed = None if portion is None else _needed(plan, asked, portion)
-    despite = {name.strip().upper() for name in asked.options.despite.split(",") if name.strip()}
+    despite = _waived(asked.options)
     threats = {planned.cell.threat for planned in plan}
     able = {each.cell.defense.label: each.cell.defense for each in plan if not each.broken}
     defenses = [defense for label, defense in able.items() if needed is None or label in needed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench.api.arguments import checked
 from bench.api.fill import Asked, resolve, workers
 from bench.catalogue.guests import guest
 from bench.catalogue.options import settled
@@ -19,6 +20,7 @@ from bench.results.cell import Cell
 from bench.results.outcome import Done, Failed
 
 
+@checked
 def plan(watcher: Watcher | None = None, **options: Any) -> Forecast:  # noqa: ANN401  (the fields of `RunOptions`)
     """Forecast what `run` would compute with the same options, and about how long it would take; compute nothing."""
     chosen = settled(options)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.api.arguments import members_checked
 from bench.catalogue.study import Study
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.results import frame
 from bench.results.cell import Result
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from bench.report.robustbench import Exported
 
 
+_PAPER = ("fit", "rotate", "split")
+
+
+@members_checked
 class Outputs(ABC):
     """The part of `Results` that shows them.
 
@@ -78,6 +83,11 @@ class Outputs(ABC):
         from bench.report.render import render
         from bench.report.tables import make_table
 
+        for name in paper:
+            if name not in _PAPER:
+                raise unknown("argument of table", name, _PAPER)
+        if width is not None and width < 1:
+            raise BenchError(f"width={width} is out of range: give 1 or more columns of the terminal")
         tables = []
         groups = self.groups()
         for group in groups:

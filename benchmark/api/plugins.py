@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from bench.api.arguments import checked
 from bench.catalogue import ATTACKS, DEFENSES, resolve, user_file
 from bench.catalogue.attack_libraries import LIBRARIES as ATTACK_LIBRARIES
 from bench.catalogue.brought import is_defense
@@ -31,6 +32,7 @@ from bench.types import Defense
 _IMAGES = 128
 
 
+@checked
 def hold_to_contracts(
     target: str,
     *,

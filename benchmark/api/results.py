@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from bench.api.arguments import members_checked
 from bench.api.images import Images, exactly, images_of, save_images
 from bench.api.outputs import Outputs
 from bench.catalogue.study import Study
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Names = str | Sequence[str]
 
 
+@members_checked
 @dataclass(frozen=True, repr=False)
 class Results(Outputs, Sequence[Result]):
     """The cells of a run or of a folder, in the order of the table.
@@ -300,6 +302,8 @@ class Results(Outputs, Sequence[Result]):
 
 
 def _joined(names: Names) -> str:
+    if not isinstance(names, str) and not names:
+        raise BenchError("an empty list names nothing: leave it out for everything")
     return names if isinstance(names, str) else ",".join(names)
 
 

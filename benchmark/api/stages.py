@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.api.arguments import checked
 from bench.api.stored import load, require_promises
 from bench.catalogue.options import default_of
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.results import housekeeping
 from bench.results.filter import Filter, with_blocks
 from bench.results.store import Store
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from bench.report.history import History, Stage
 
 Folder = str | os.PathLike[str]
+# What `Results.only` takes.
+_CHOICES = ("defenses", "attacks", "threat", "dataset")
 
 
+@checked
 def history(
     *folders: Folder,
     git: Folder | None = None,
@@ -51,6 +55,9 @@ def history(
     """
     from bench.report.history_points import follow
 
+    for name in chosen:
+        if name not in _CHOICES:
+            raise unknown("argument of history", name, _CHOICES)
     require_promises(alpha, min_effect, 1.0)
     if not 1 <= last <= 1000:
         raise BenchError(f"--last {last} is out of range: give 1 to 1000")

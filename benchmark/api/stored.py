@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.api.arguments import checked
 from bench.api.results import Results
 from bench.errors import BenchError
 from bench.results import baseline as baselines
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Folder = str | os.PathLike[str]
 
 
+@checked
 def load(results: Folder) -> Results:
     """Read every requested cell of a folder, with its stored outcome.
 
@@ -37,6 +39,7 @@ def load(results: Folder) -> Results:
     return Results(tuple(store.results()), store)
 
 
+@checked
 def gate(
     baseline: Results | Folder | None,
     results: Results | Folder,
@@ -95,6 +98,7 @@ def gate(
     )
 
 
+@checked
 def compare(results: Results | Folder, a: str, b: str = "", *, other: Results | Folder | None = None) -> Comparison:
     """Compare two defenses image by image, in every number that both have.
 
@@ -145,6 +149,7 @@ def require_baseline(baseline: Folder | None) -> None:
         raise BenchError(f"baseline folder {str(folder)!r} is empty: {make}")
 
 
+@checked
 def runs(results: Folder) -> list[RunRecord]:
     """Return the runs that filled a folder, the oldest first."""
     folder = _existing(results)
@@ -154,12 +159,17 @@ def runs(results: Folder) -> list[RunRecord]:
     return found
 
 
+@checked
 def verify(results: Folder) -> tuple[int, list[str]]:
     """Read every document of a folder; return how many there are, and a line for each that is damaged."""
     folder = _existing(results)
-    return len(housekeeping.documents(folder)), list(housekeeping.damaged(folder))
+    found = len(housekeeping.documents(folder))
+    if not found:  # a script that names a wrong folder must not hear that all is well
+        raise BenchError(f"no document in {str(folder)!r}: name a results folder")
+    return found, list(housekeeping.damaged(folder))
 
 
+@checked
 def prune(results: Folder, *, dry_run: bool = False) -> list[Path]:
     """Remove documents that no run names, and leftovers of dead runs; return the files.
 
@@ -167,7 +177,8 @@ def prune(results: Folder, *, dry_run: bool = False) -> list[Path]:
         results: the folder.
         dry_run: remove nothing.
     """
-    found = list(housekeeping.strays(_existing(results)))
+    runs(results)  # without any, every cell would be a stray
+    found = list(housekeeping.strays(Path(results)))
     for path in () if dry_run else found:
         path.unlink()
     return found
@@ -208,4 +219,5 @@ def _existing(results: Folder) -> Path:
     # A wrong path must not look like an empty folder.
     if not folder.exists():
         raise BenchError(f"results folder {str(folder)!r} does not exist: fill it with 'bench run --results {folder}'")
+    Store(folder)  # which says what is wrong with a folder that is a file, or that cannot be read
     return folder

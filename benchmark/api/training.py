@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench._system import keep_freed
+from bench.api.arguments import checked
 from bench.catalogue import training
-from bench.catalogue.weights import card, locate
+from bench.catalogue.weights import card, locate, require_learned
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.harness.executors import pick_device
+from bench.report.outputs import require_folder
 
 
+@checked
 def train(
     name: str,
     *,
@@ -49,14 +52,18 @@ def train(
     Raises:
         BenchError: no such recipe, value or weights, or images are missing.
     """
+    _require_numbers(seed, checkpoint_every)
     budget = _budget(minutes)
     # Asked before images are read, so that a misspelled recipe is an error at once.
     needed = training.starts_from(name)
+    require_folder("--out", out)
     device = pick_device(device)
     parts = {split: load(dataset, split, n=None, data=data) for split in ("train", "validation", "test")}
     label = parts["train"].dataset
     # Found before the training starts: a missing file must not cost the first hours.
     checkpoints = {start: locate(start, label, weights) for start in needed}
+    for path in checkpoints.values():
+        require_learned(path)
     keep_freed()
     return training.training()(
         name,
@@ -66,7 +73,7 @@ def train(
         out=out / label,
         checkpoints=checkpoints,
         seed=seed,
-        overrides=dict(recipe or {}),
+        overrides={key: str(value) for key, value in (recipe or {}).items()},
         device=device,
         on_progress=watcher,
         command=_command(name, dataset, recipe or {}, seed),
@@ -90,6 +97,13 @@ def run_of(weights: Path, dataset: str, out: Path) -> str:
     inside = ",".join(f"{key}={value}" for key, value in chosen.items() if value)
     words = ["bench", "run", "--dataset", dataset, "--defenses", f"{name}[{inside}]" if inside else name]
     return shlex.join([*words, "--weights", str(out)])
+
+
+def _require_numbers(seed: int, every: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise BenchError(f"--seed {seed} is out of range: give 0 to 2^63 - 1")
+    if every < 1:
+        raise BenchError(f"--checkpoint-every {every} is out of range: give 1 or more updates")
 
 
 def _budget(minutes: float | None) -> object | None:

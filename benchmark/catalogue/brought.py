@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.catalogue import behaviour
+from bench.catalogue.record import require_record
 from bench.catalogue.refs import AttackRef
 from bench.catalogue.registry import AttackEntry
 from bench.errors import BenchError, one_line
@@ -41,6 +43,7 @@ def as_record(built: object, source: str) -> Defense:
     if not isinstance(built, Defense):
         wrong = f"{source!r} returned {type(built).__name__}"
         raise BenchError(f"{wrong}: return an nn.Module from [0, 1] images to logits, or a Defense")
+    require_record(built, source)
     for name, tensor in (*built.model.named_parameters(), *built.model.named_buffers()):
         if tensor.is_meta:
             raise BenchError(f"{source!r}: {name} is on the device 'meta', which holds no numbers: load the weights")
@@ -99,10 +102,13 @@ def as_attack(built: object, source: str) -> Attack:
     Raises:
         BenchError: it is not callable.
     """
+    wanted = "a callable (oracle, x, y, threat, *, stream)"
+    if inspect.isclass(built):
+        raise BenchError(f"{source!r} is the class {built.__name__}: give {wanted}, such as {built.__name__}()")
+    if is_defense(built):
+        raise BenchError(f"{source!r} is a defense ({type(built).__name__}): name it with --defenses, or give {wanted}")
     if not callable(built):
-        raise BenchError(
-            f"{source!r} returned {type(built).__name__}: return a callable (oracle, x, y, threat, *, stream)"
-        )
+        raise BenchError(f"{source!r} returned {type(built).__name__}: return {wanted}")
     return built
 
 

@@ -5,6 +5,7 @@ A given value outranks the environment, the environment outranks a study, and a 
 
 from __future__ import annotations
 
+import operator
 import os
 import types
 import typing
@@ -13,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, brief, unknown
 
 DEFAULT_DRAWS = 10
 DEFAULT_BATCH = 128
@@ -169,20 +170,37 @@ def _typed(name: str, value: Any, where: str) -> Any:  # noqa: ANN401  (whatever
     """Return a value in the declared type of its option: text is parsed, a list of names is joined with commas."""
     kind = kind_of(name)
     if kind is Path and isinstance(value, str | os.PathLike):
+        if not isinstance(os.fspath(value), str) or not os.fspath(value) or "\0" in os.fspath(value):
+            raise BenchError(f"{where} {brief(value)} is no path: name a file or folder")
         return Path(value)
     if kind is int and isinstance(value, str):
         try:
             return int(value)
         except ValueError:
-            raise BenchError(f"{where} {value!r} is not a whole number") from None
+            raise BenchError(f"{where} {brief(value)} is not a whole number") from None
+    if kind is int and _is_whole(value):
+        return int(value)
     if kind is str and isinstance(value, list | tuple):
+        if not value and name in ("threat", "eps"):
+            raise BenchError(f"{where} is an empty list: leave it out for the usual ones")
         return ",".join(map(str, value))
     if kind is str and not isinstance(value, str | bytes) and name in ("threat", "eps"):
         return str(value)
-    # bool is an int in Python: n=True would run one image.
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise BenchError(f"{where} {value!r} is {type(value).__name__}: give {kind.__name__}")
+        raise BenchError(f"{where} {brief(value)} is {type(value).__name__}: give {_SPELLED[kind]}")
     return value
+
+
+_SPELLED = {str: "text", int: "a whole number", Path: "a path"}
+
+
+def _is_whole(value: object) -> bool:
+    """Return whether this is a whole number, of Python or of numpy; bool is an int in Python: n=True would run one."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
 
 
 def names_for(name: str) -> list[str]:

@@ -95,7 +95,7 @@ def parse_list(text: str, kind: str) -> list[Request]:
         if match is None:
             raise BenchError(f"{kind} {item!r} is not a name: write NAME, NAME[key=value] or ./file.py:function")
         requests.append(Request(match["name"].strip(), _parameters(match["parameters"] or "", item)))
-    _require_distinct(requests, kind)
+    require_apart(requests, kind)
     return requests
 
 
@@ -125,15 +125,21 @@ def expanded(requests: Iterable[Item], kind: str, groups: Mapping[str, Iterable[
             found += [Request(name, {}) for name in groups[request.label] if name not in held]
         else:
             found.append(request)
-    _require_distinct(found, kind)
+    require_apart(found, kind)
     return found
 
 
-def _require_distinct(requests: Iterable[Labelled], kind: str) -> None:
-    labels = [request.label for request in requests]
-    for label in labels:
-        if labels.count(label) > 1:
+def require_apart(requests: Iterable[Labelled], kind: str) -> None:
+    """Raise a BenchError if two labels are the same, but for their case: they name rows, columns and files."""
+    known: dict[str, str] = {}
+    for request in requests:
+        label = request.label
+        before = known.get(label.casefold())
+        if before == label:
             raise BenchError(f"{kind} {label!r} is named twice: name it once")
+        if before is not None:  # one file on some file systems
+            raise BenchError(f"{kind}s {before!r} and {label!r} differ in case alone: name them apart")
+        known[label.casefold()] = label
 
 
 def _parameters(text: str, item: str) -> dict[str, str]:
@@ -142,6 +148,8 @@ def _parameters(text: str, item: str) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip() or not value.strip():
             raise BenchError(f"parameter {pair!r} of {item!r} is not key=value: write for example pgd-20[steps=50]")
+        if key.strip() in parameters:
+            raise BenchError(f"parameter {key.strip()!r} of {item!r} is given twice: give it once")
         # Text until the attack or the defense says which type it needs.
         parameters[key.strip()] = value.strip()
     return parameters

@@ -18,7 +18,7 @@ from bench.catalogue.declared import declared
 from bench.catalogue.refs import SOURCE, AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry, load
 from bench.catalogue.request import Request, convert, parse_list, parse_one
-from bench.catalogue.weights import card, locate
+from bench.catalogue.weights import card, locate, require_learned
 from bench.errors import BenchError, unknown
 from bench.isolation import Elsewhere, apart
 from bench.oracle.attack import cost_of
@@ -89,6 +89,8 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         config[entry.holds] = parameters[entry.holds] = behind.label
     files = {name: locate(name, dataset, weights) for name in entry.weight_names(config, foreign=behind is not None)}
     cards = {name: card(path) for name, path in files.items()}
+    for path in files.values():
+        require_learned(path)
     # A threat that any part of the pipeline was trained on is seen, not unseen (rule V10).
     seen = dict.fromkeys(ThreatModel.parse(text) for told in cards.values() for text in told.get("trained_on", []))
     digests = {name: identity.of_file(path) for name, path in files.items()}

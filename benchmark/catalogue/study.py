@@ -26,17 +26,17 @@ An option on the command line outranks the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench._reading import MOST_SETTINGS, require_modest, toml_of
 from bench.catalogue.options import of_studies
 from bench.catalogue.published import PublishedValue, published_value
 from bench.catalogue.request import parse_list
-from bench.errors import BenchError, unknown
+from bench.catalogue.toml_file import read_toml
+from bench.errors import BenchError, brief, unknown
 
 FOLDER = Path(__file__).parent / "studies"
 
@@ -128,15 +128,7 @@ def read(name: str) -> Study:
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not name.endswith(".toml") and name not in names():
         raise unknown("study", name, names())
-    require_modest(path, MOST_SETTINGS, "study")
-    try:
-        data = toml_of(path.read_text(encoding="utf-8"), Decimal)
-    except OSError as error:
-        raise BenchError(
-            f"study {name!r} cannot be read ({error.strerror}): pass a TOML file or one of ours"
-        ) from error
-    except (ValueError, ArithmeticError) as error:
-        raise BenchError(f"study {name!r} is not TOML: {error}") from error
+    data = read_toml(path, "study", f"pass a TOML file or one of ours: {', '.join(names())}")
     for key in data:
         if key not in _KEYS:
             raise unknown(f"key of study {name!r}", key, _KEYS)
@@ -147,12 +139,15 @@ def read(name: str) -> Study:
             # Refused instead of merged: a ladder compares its rungs in order, and other attacks have no place in it.
             raise BenchError(f"study {name!r} has both attacks and rungs: the rungs name the attacks")
         options["attacks"] = ",".join(rung.attack for rung in rungs)
+    _require_distinct(name, "rung", [rung.name for rung in rungs])
     beside = tuple(_of_type(name, "beside", data.get("beside", []), list))
     for variant in beside:
         if variant not in _BESIDE:
             raise unknown(f"control in study {name!r}", str(variant), _BESIDE)
     protocols = tuple(_protocol(name, row) for row in _of_type(name, "protocols", data.get("protocols", []), list))
+    _require_distinct(name, "protocol", [protocol.name for protocol in protocols])
     claims = tuple(_claim(name, row) for row in _of_type(name, "claims", data.get("claims", []), list))
+    _require_distinct(name, "claim", [claim.name for claim in claims])
     if claims:
         if rungs or "attacks" in options:
             raise BenchError(f"study {name!r} has claims: its protocols name the attacks, leave out rungs and attacks")
@@ -168,15 +163,26 @@ def read(name: str) -> Study:
     return Study(title, options, rungs, beside, protocols, claims, published)
 
 
+def _require_distinct(study: str, kind: str, names: Sequence[str]) -> None:
+    """Raise a BenchError if two parts of a study have one name, which stands in the tables, whatever its case."""
+    known: dict[str, int] = {}
+    for place, name in enumerate(names, start=1):
+        before = known.setdefault(name.casefold(), place)
+        if before != place:
+            raise BenchError(f"study {study!r}: {kind}s {before} and {place} are both called {name!r}: name them apart")
+
+
 def _rung(name: str, row: object) -> Rung:
     if not isinstance(row, dict) or set(row) != {"name", "attack"}:
-        raise BenchError(f"study {name!r}: a rung has a name and an attack, this one is {row!r}")
+        raise BenchError(f"study {name!r}: a rung has a name and an attack, this one is {brief(row)}")
     return Rung(_of_type(name, "name", row["name"], str), _of_type(name, "attack", row["attack"], str))
 
 
 def _protocol(name: str, row: object) -> AttackProtocol:
     if not isinstance(row, dict) or not {"name", "attacks"} <= set(row) <= {"name", "attacks", "otherwise"}:
-        raise BenchError(f"study {name!r}: a protocol has name, attacks and perhaps otherwise, this one is {row!r}")
+        raise BenchError(
+            f"study {name!r}: a protocol has name, attacks and perhaps otherwise, this one is {brief(row)}"
+        )
     texts = {key: _of_type(name, key, value, str) for key, value in row.items()}
     labels = {
         key: tuple(request.label for request in parse_list(texts[key], "attack")) if texts.get(key) else ()
@@ -188,7 +194,7 @@ def _protocol(name: str, row: object) -> AttackProtocol:
 def _claim(name: str, row: object) -> Claim:
     keys = ("name", "better", "worse", "on")
     if not isinstance(row, dict) or set(row) != set(keys):
-        raise BenchError(f"study {name!r}: a claim has {', '.join(keys)}, this one is {row!r}")
+        raise BenchError(f"study {name!r}: a claim has {', '.join(keys)}, this one is {brief(row)}")
     claim = Claim(*(_of_type(name, key, row[key], str) for key in keys))
     if claim.on not in _ON:
         raise unknown(f"'on' of a claim in study {name!r}", claim.on, _ON)
@@ -198,8 +204,12 @@ def _claim(name: str, row: object) -> Claim:
 def _of_type(name: str, key: str, value: Any, kind: type) -> Any:  # noqa: ANN401  (checked here)
     # bool is an int in Python, and `n = true` is a mistake.
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise BenchError(f"study {name!r}: {key} = {value!r} must be {_SPELLED[kind]}")
+        raise BenchError(f"study {name!r}: {key} = {_told(value)} must be {_SPELLED[kind]}")
     return value
+
+
+def _told(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | Decimal) else brief(value)
 
 
 _SPELLED = {str: "text", int: "a whole number", list: "a list"}

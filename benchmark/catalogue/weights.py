@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench._system import package_folder
-from bench.errors import BenchError
+from bench.errors import BenchError, brief
 
 
 def shipped() -> Path:
@@ -68,4 +72,38 @@ def card(path: Path) -> dict[str, Any]:
         raise BenchError(f"card {str(beside)!r} cannot be read ({error}): restore it or train again") from error
     if not isinstance(content, dict):
         raise BenchError(f"card {str(beside)!r} holds no object: restore it or train again")
+    seen = content.get("trained_on", [])
+    if not isinstance(seen, list) or not all(isinstance(each, str) for each in seen):
+        raise BenchError(f"card {str(beside)!r}: trained_on is {brief(seen)}, not a list of threat models: restore it")
     return content
+
+
+# Of the floating-point types of safetensors.
+_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+
+def require_learned(path: Path) -> None:
+    """Raise a BenchError if a matrix or a kernel in a safetensors file is zero throughout: nothing was learned there.
+
+    Such a file is what a failed copy or an interrupted initialization leaves; its network answers the same to every
+    image, and no attack changes that. What is wrong with the format of a file is said by whoever loads it.
+    """
+    try:
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        held = content[8 + int.from_bytes(content[:8], "little") :]
+        layers = {
+            name: np.frombuffer(held[slice(*told["data_offsets"])], f"<u{_BYTES[told['dtype']]}")
+            for name, told in header.items()
+            if name != "__metadata__" and len(told["shape"]) > 1 and told["dtype"] in _BYTES
+        }
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError):
+        return
+    # Shifted by the sign: -0.0 is zero, too.
+    blank = [name for name, words in layers.items() if words.size and not np.any(words << 1)]
+    if blank:
+        many = f" and {len(blank) - 1} more of {len(layers)} layers" if len(blank) > 1 else f" of {len(layers)} layers"
+        values = math.prod(header[blank[0]]["shape"])
+        raise BenchError(
+            f"weights {str(path)!r}: all {values:,} values of {blank[0]!r}{many} are 0: fetch or train them again"
+        )

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.cli.interruption import HUNG_UP, INTERRUPTED, NO_SPACE, TERMINATED, Stopped, is_full, status_of, terminable
 from bench.cli.reader import unread
+from bench.cli.words import require_named
 from bench.errors import BenchError, NondeterminismError
 
 __all__ = ["HUNG_UP", "INTERRUPTED", "TERMINATED", "main"]
@@ -34,6 +35,7 @@ def _answered(words: list[str]) -> int:
     from bench.cli.app import app
 
     try:
+        require_named(words, app)
         with terminable():
             status = app(args=words, prog_name="bench", standalone_mode=False)
     except Stopped as stopped:

@@ -8,10 +8,12 @@ from typing import Any
 from bench import api
 from bench.report.columns import prose, screen_width
 from bench.report.live.progress import Progress
+from bench.report.outputs import require_files
 
 
 def selftest(golden: Path | None, record: Path | None, attacks: str, **options: Any) -> int:  # noqa: ANN401
     """Compare the attacks with their golden verdicts; return 1 if one of them became weaker."""
+    require_files({"--record": record})  # before anything is computed
     if record is not None:
         with Progress() as progress:
             count = api.record_golden(progress, record, **options)

@@ -51,11 +51,15 @@ def _speaks() -> bool:
 
 def _recipe(assignments: list[str]) -> dict[str, str]:
     """Parse the assignments that replace values of the recipe."""
-    recipe = {}
+    recipe: dict[str, str] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key or not value:
             raise BenchError(f"--set {assignment!r} is not key=value: write for example --set epochs=10")
+        if key.strip() in recipe:
+            raise BenchError(
+                f"--set {key.strip()} is given twice, as {recipe[key.strip()]} and {value.strip()}: give it once"
+            )
         recipe[key.strip()] = value.strip()
     return recipe
 

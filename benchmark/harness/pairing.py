@@ -136,7 +136,11 @@ def _valid(x_adv: NDArray[np.float32], where: str) -> None:
         # Against themselves: whether they are near their own images is asked once these are known.
         verify(images, images, ThreatModel.parse("Linf:1"))
     except Violation as error:
-        scaled = "; divide by 255, or save bytes (uint8)" if 2 < np.nanmax(x_adv) <= _STEPS else ""
+        scaled = (
+            "; divide by 255, or save bytes (uint8)"
+            if 2 < np.max(x_adv, initial=0, where=np.isfinite(x_adv)) <= _STEPS
+            else ""
+        )
         raise BenchError(f"{error}: {where} is refused, nothing was stored{scaled}") from None
 
 

@@ -6,12 +6,13 @@ Accuracies are in percent with two decimals, in the columns `accuracy`, `low` an
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench._system import write_whole
-from bench.errors import shown
+from bench.errors import BenchError, shown
 from bench.results.judging import Accuracy
 
 # With these begins what a spreadsheet computes.
@@ -32,8 +33,27 @@ def write(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers: C
         columns: the names of the columns, in order.
         numbers: the columns that hold numbers; the text of every other column is made harmless.
         path: the file; its folder is made.
+
+    Raises:
+        BenchError: it is a folder, or cannot be written.
     """
-    write_whole(path, encoded(lines, columns, numbers))
+    save(encoded(lines, columns, numbers), path)
+
+
+def save(content: bytes, path: Path) -> None:
+    """Write the bytes of such a file, whole or not at all.
+
+    Raises:
+        BenchError: it is a folder, or cannot be written.
+    """
+    if path.is_dir():
+        raise BenchError(f"{str(path)!r} is a folder: name a file, such as {str(path / 'NAME.csv')!r}")
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        if error.errno in (None, errno.ENOSPC):  # another name would not help
+            raise
+        raise BenchError(f"{str(path)!r} cannot be written ({error.strerror}): name another file") from None
 
 
 def encoded(lines: Iterable[Mapping[str, str]], columns: Sequence[str], numbers: Collection[str]) -> bytes:

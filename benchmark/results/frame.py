@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench._system import write_whole
 from bench.results import csv_file, known
 from bench.results.accuracy import WORST_CASES, Column, DefenseRow, Score, Which, defense_rows
 from bench.results.cell import Result
@@ -241,5 +240,5 @@ def encoded(lines: Iterable[Mapping[str, str]]) -> bytes:
 def write_csv(results: Sequence[Result], path: Path | str) -> Path:
     """Write `rows` atomically; the same verdicts give the same bytes, wherever and in how many runs they were made."""
     path = Path(path)
-    write_whole(path, encoded(rows(results)))
+    csv_file.save(encoded(rows(results)), path)
     return path

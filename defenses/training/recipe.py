@@ -182,6 +182,8 @@ CHOICES = {
 }
 TRAINABLE = (*LP_FAMILIES, "stadv", "recolor")
 _AT_LEAST_ONE = ("epochs", "batch_size", "width")
+# What no training of ours comes near: more is a slip of the hand, which would fill the memory or never end.
+_AT_MOST = {"epochs": 10**6, "batch_size": 2**20, "width": 4096, "steps": 10**4, "shift": 1024}
 _POSITIVE = ("learning_rate", "step_size")
 _SHARES = ("missing_rate", "noise", "ema", "highest")
 
@@ -262,6 +264,9 @@ def _check(recipe: Recipe) -> None:
     for key in _AT_LEAST_ONE:
         if key in values and values[key] < 1:
             raise BenchError(f"{key}={values[key]} is out of range: it must be at least 1")
+    for key, most in _AT_MOST.items():
+        if key in values and values[key] > most:
+            raise BenchError(f"{key}={values[key]} is out of range: it must be at most {most:,}")
     for key in _POSITIVE:
         if key in values and not 0 < values[key] < float("inf"):
             raise BenchError(f"{key}={values[key]} is out of range: it must be positive")

@@ -119,11 +119,11 @@ def test_lists_are_joined_and_text_is_read():
     ("given", "said"),
     [
         ({"atacks": "fgsm"}, "unknown option 'atacks': did you mean attacks"),
-        ({"n": 1.5}, "n 1.5 is float: give int"),
-        ({"n": True}, "n True is bool: give int"),
+        ({"n": 1.5}, "n 1.5 is float: give a whole number"),
+        ({"n": True}, "n True is bool: give a whole number"),
         ({"n": "many"}, "n 'many' is not a whole number"),
-        ({"defenses": 3}, "defenses 3 is int: give str"),
-        ({"results": 3}, "results 3 is int: give Path"),
+        ({"defenses": 3}, "defenses 3 is int: give text"),
+        ({"results": 3}, "results 3 is int: give a path"),
     ],
 )
 def test_a_wrong_name_or_type_is_one_line(given, said):

@@ -49,5 +49,5 @@ def test_a_mistake_in_a_study_is_named(tmp_path, text, says):
 def test_an_unknown_study_and_a_missing_file_are_mistakes():
     with pytest.raises(BenchError, match="did you mean ladder"):
         study.read("lader")
-    with pytest.raises(BenchError, match="cannot be read"):
+    with pytest.raises(BenchError, match="is not found"):
         study.read("nowhere.toml")

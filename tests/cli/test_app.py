@@ -125,7 +125,7 @@ WRONG = {
     "leaderboard --results empty": "no results in 'empty'",
     "leaderboard --csv file/a.csv": "--csv 'file/a.csv': 'file' is a file: name another folder",
     "leaderboard --csv empty": "--csv 'empty' is a folder: name a file, such as 'empty/NAME.csv'",
-    "leaderboard --csv ''": "--csv '.' is a folder",
+    "leaderboard --csv ''": "--csv '' is no path",
     "leaderboard --csv /dev/null": "--csv '/dev/null' is a device or a pipe, no file",
     "leaderboard --csv a.csv --json": "--json prints and --csv writes the leaderboard instead",
     "leaderboard --robustbench new --measures": "--measures prints and --robustbench writes",

@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from bench._reading import toml_of
 from bench.catalogue.percentages import as_printed, shown
+from bench.catalogue.toml_file import parse_toml, read_toml
 from bench.checks.published.claim import (
     AttackNumber,
     ClaimedProtocol,
@@ -21,8 +21,7 @@ from bench.checks.published.claim import (
 from bench.errors import BenchError, unknown
 from bench.threats import ThreatModel
 
-# Limits that no honest claim reaches, so that any file gives an error instead of filling the memory.
-MOST_BYTES = 1 << 20
+# A limit that no honest claim reaches.
 MOST_EXAMPLES = 10**7
 
 _HOME: dict[type[Any], str] = {
@@ -42,21 +41,9 @@ def read_claim(path: Path) -> PublishedClaim:
     Raises:
         BenchError: no such file, no TOML, an unknown or missing key, a value of the wrong type or range.
     """
-    if not path.is_file():
-        raise BenchError(f"claim {str(path)!r} is no file: give a TOML file as described in docs/claims.md")
+    table = read_toml(path, "claim", "give a TOML file as described in docs/claims.md")
     try:
-        data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
-    except OSError as error:
-        raise BenchError(f"claim {str(path)!r} cannot be read: {error.strerror}") from None
-    if data is None:
-        raise BenchError(f"claim {str(path)!r} has more than {MOST_BYTES:,} bytes: a claim is a page of TOML")
-    try:
-        # With or without the byte order mark that Windows editors write.
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BenchError(f"claim {str(path)!r} is not UTF-8 text at byte {error.start}") from None
-    try:
-        return parse_claim(text)
+        return _record(PublishedClaim, table)
     except BenchError as error:
         raise BenchError(f"claim {str(path)!r}: {error}") from None
 
@@ -67,11 +54,7 @@ def parse_claim(text: str) -> PublishedClaim:
     Raises:
         BenchError: as `read_claim`.
     """
-    try:
-        table = toml_of(text, Decimal)
-    except (ValueError, ArithmeticError) as error:
-        raise BenchError(f"not TOML: {error}") from None
-    return _record(PublishedClaim, table)
+    return _record(PublishedClaim, parse_toml(text))
 
 
 def _record(kind: type[T], table: Mapping[str, object]) -> T:

@@ -15,6 +15,8 @@ from bench.harness.task import Executor
 _KINDS = ("auto", "local", "processes", "ray")
 # More workers than this rarely help on one machine and cost memory: each loads torch anew.
 _MOST_JOBS = 16
+# More than any machine, or any cluster of ours, has cores.
+_JOBS = 4096
 _OFFERED = r"auto|cpu|cuda(:\d+)?"
 
 
@@ -41,6 +43,7 @@ def choose(
     if kind not in _KINDS:
         raise BenchError(f"--executor {kind!r} is unknown: give one of {', '.join(_KINDS)}")
     _offered(device)
+    require_jobs(jobs)
     if kind == "ray":
         return _on_ray(device, jobs, tasks, ray_address, say)
     # Without tasks nothing needs torch, which finding a GPU would import.
@@ -56,6 +59,12 @@ def choose(
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_jobs(jobs: int) -> None:
+    """Raise a BenchError unless so many workers can be meant."""
+    if not 0 <= jobs <= _JOBS:
+        raise BenchError(f"--jobs {jobs} is out of range: give 0 (one per core) to {_JOBS}")
 
 
 def _on_ray(device: str, jobs: int, tasks: int, address: str, say: Callable[[str], None]) -> Executor:

@@ -99,7 +99,7 @@ def test_a_claim_that_cannot_be_read_is_a_mistake(tmp_path):
     (tmp_path / "huge.toml").write_bytes(b"# " + b"x" * (1 << 20))
 
     for name, message in [
-        ("missing.toml", "no file"),
+        ("missing.toml", "is not found"),
         (".", "no file"),
         ("binary.toml", "not UTF-8 text at byte 9"),
         ("huge.toml", "bytes"),
