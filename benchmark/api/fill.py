@@ -180,6 +180,8 @@ def resolve(
     selection: Selection | None = None,
     examples: Examples | None = None,
     held_out: Examples | None = None,
+    *,
+    unloaded: bool = False,
 ) -> Asked:
     """Resolve and check a request, before anything is computed.
 
@@ -189,6 +191,7 @@ def resolve(
         selection: what is asked for, where the options do not spell it.
         examples: the images, where the options do not name them.
         held_out: others of the same dataset, beside these.
+        unloaded: whether users' files are only named, and none of their code is executed.
 
     Raises:
         BenchError: the first name, parameter or number that is invalid.
@@ -197,6 +200,7 @@ def resolve(
     store = Store(options.results)
     if selection is None:
         selection = Selection.parse(options.defenses, options.attacks, options.threat, options.eps, options.dataset)
+    selection = replace(selection, unloaded=unloaded)
     if examples is None:
         watcher.step(f"reading the images of {options.dataset}")
         examples = load(options.dataset, "test", n=options.n, data=options.data)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.api.arguments import checked
 from bench.api.fill import Asked, resolve, workers
-from bench.catalogue.guests import guest
+from bench.catalogue.guests import files_of, guest
 from bench.catalogue.options import settled
 from bench.datasets.examples import Examples
 from bench.harness.estimate import seconds_per_pass
@@ -22,10 +22,13 @@ from bench.results.outcome import Done, Failed
 
 @checked
 def plan(watcher: Watcher | None = None, **options: Any) -> Forecast:  # noqa: ANN401  (the fields of `RunOptions`)
-    """Forecast what `run` would compute with the same options, and about how long it would take; compute nothing."""
+    """Forecast what `run` would compute with the same options, and about how long it would take; compute nothing.
+
+    No file of a user is executed, so what its defense or attack costs, and whether it is stored, is not known.
+    """
     chosen = settled(options)
     with isolated(workers(chosen)):
-        return forecast(resolve(chosen, watcher or Silent()))
+        return forecast(resolve(chosen, watcher or Silent(), unloaded=True))
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ def forecast(asked: Asked) -> Forecast:
     speeds: dict[str, float] = {}
     passes, seconds = 0, 0.0
     for cell in work.cells:
+        if files_of(cell.defense, cell.attack):
+            rows.append(("run", cell.title, "passes and time are not known: a plan runs no code of a file"))
+            continue
         if cell.defense.digest not in speeds:
             speeds[cell.defense.digest] = _seconds_per_pass(cell, asked.examples, executor.device)
         part, most = ("", cell.passes()) if portion is None else _part(cell, asked, portion)

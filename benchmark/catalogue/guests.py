@@ -15,6 +15,12 @@ def guest(*refs: DefenseRef | AttackRef) -> str:
     return " + ".join(sorted({source for ref in refs for source in _sources(ref)}))
 
 
+def files_of(*refs: DefenseRef | AttackRef) -> set[str]:
+    """Return the sources among these that are files of a user."""
+    sources = {source for ref in refs for source in _sources(ref)}
+    return {source for source in sources if source.partition(":")[0].endswith(".py")}
+
+
 def _sources(ref: DefenseRef | AttackRef) -> set[str]:
     if isinstance(ref, DefenseRef):
         inner: tuple[DefenseRef | AttackRef, ...] = () if ref.behind is None else (ref.behind,)

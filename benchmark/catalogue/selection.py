@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES, borrowed, identity, resolve
+from bench.catalogue import ATTACKS, DEFAULT_ATTACKS, DEFAULT_DEFENSES, DEFENSES, borrowed, files, resolve
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import InMemory, Request, expanded, parse_list
 from bench.datasets.examples import Examples
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
-from bench.isolation import Answer, Call, Elsewhere, each_apart
 from bench.threats import FAMILIES, ThreatModel, family
 from bench.types import ImageSpec
 
@@ -24,8 +22,6 @@ SEEN, UNSEEN = "seen", "unseen"
 NO_ATTACKS = "none"
 _EVERYTHING = "all"
 
-
-Made = TypeVar("Made")
 
 # Names as they are typed, or a list of names and of objects in memory.
 Named = str | Sequence[str | InMemory]
@@ -39,11 +35,13 @@ class Selection:
         defenses: names, files, objects in memory, and the groups `default` and `all`.
         attacks: as for defenses, with the groups of `attack_groups`.
         threats: each once.
+        unloaded: whether users' files are only named, and none of their code is executed.
     """
 
     defenses: tuple[Request | InMemory, ...]
     attacks: tuple[Request | InMemory, ...]
     threats: tuple[ThreatModel, ...]
+    unloaded: bool = False
 
     @classmethod
     def of(cls, defenses: Named, attacks: Named, threats: Sequence[ThreatModel]) -> Selection:
@@ -96,7 +94,7 @@ class Selection:
         """
         there = [name for name in DEFENSES.names() if resolve.is_trained(name, examples.dataset, weights)]
         named = expanded(self.defenses, "defense", {"default": DEFAULT_DEFENSES, _EVERYTHING: there})
-        built = _built(named, "defense_ref", examples.spec)
+        built = None if self.unloaded else files.built(_files(named), "defense_ref", examples.spec)
         return _distinct([_defense(item, examples, weights, built) for item in named])
 
     def attack_refs(
@@ -117,7 +115,7 @@ class Selection:
         if not named:
             return []
         items_ = expanded(named, "attack", attack_groups(families))
-        built = _built(items_, "attack_ref", spec)
+        built = None if self.unloaded else files.built(_files(items_), "attack_ref", spec)
         found = [_attack(item, dataset, spec, weights, built) for item in items_]
         for entry, ref in found:
             if not families & set(entry.families):
@@ -234,15 +232,22 @@ def _require_known(item: Request | InMemory) -> None:
             _require_known(inner)
 
 
-def _defense(
-    item: Request | InMemory, examples: Examples, weights: Path | None, built: Mapping[str, Answer]
-) -> DefenseRef:
+def _files(items: Sequence[Request | InMemory]) -> list[Request]:
+    """Return the items that are users' files, and those that registered defenses stand before."""
+    found: list[Request] = []
+    for item in items:
+        inner = resolve.held(item) if isinstance(item, Request) and item.name in DEFENSES.names() else item
+        found += [inner] if isinstance(inner, Request) and inner.is_file else []
+    return found
+
+
+def _defense(item: Request | InMemory, examples: Examples, weights: Path | None, built: files.Built) -> DefenseRef:
     if isinstance(item, InMemory):
         from bench.catalogue import in_memory
 
         return in_memory.defense_ref(item, examples.spec)
     if item.is_file:
-        return _made(built[item.label], lambda error: _unknown_defense(item, error))
+        return files.defense(item, built)
     if item.is_peer:
         return borrowed.defense_ref(item, examples, weights)
     inner = resolve.held(item)
@@ -251,50 +256,15 @@ def _defense(
 
 
 def _attack(
-    item: Request | InMemory, dataset: str, spec: ImageSpec, weights: Path | None, built: Mapping[str, Answer]
+    item: Request | InMemory, dataset: str, spec: ImageSpec, weights: Path | None, built: files.Built
 ) -> tuple[AttackEntry, AttackRef]:
     if isinstance(item, InMemory):
         from bench.catalogue import in_memory
 
         return in_memory.attack_ref(item, spec)
     if item.is_file:
-        return _made(built[item.label], lambda error: _unknown_attack(item, error))
+        return files.attack(item, built)
     return resolve.attack(item, dataset, weights)
-
-
-def _built(items: Sequence[Request | InMemory], function: str, spec: ImageSpec) -> dict[str, Answer]:
-    """Return what a function of `user_file` makes of each user's file, by label, in processes of their own."""
-    files: dict[str, Request] = {}
-    for item in items:
-        inner = resolve.held(item) if isinstance(item, Request) and item.name in DEFENSES.names() else item
-        if isinstance(inner, Request) and inner.is_file:
-            files[inner.label] = inner
-    where = f"bench.catalogue.user_file:{function}"
-    calls = [Call(where, (item, spec), guest=item.name, tag=label) for label, item in files.items()]
-    return {answer.call.tag: answer for answer in each_apart(calls)}
-
-
-def _made(answer: Answer, unknown: Callable[[str], Made]) -> Made:
-    """Return what was made of a user's file, or what stands for it where its code ended its process, or hangs."""
-    try:
-        made: Made = answer.result()
-    except Elsewhere as error:
-        if error.end is None:
-            raise BenchError(f"{answer.call.guest!r} does not load: {error}; mend the file") from None
-        return unknown(f"it does not load: {error}")
-    return made
-
-
-def _unknown_defense(item: Request, error: str) -> DefenseRef:
-    digest = identity.of_text("unknown", identity.of_file(item.path), item.short_label)
-    return DefenseRef(item.short_label, item.name, digest, config=dict(item.parameters), broken=error)
-
-
-def _unknown_attack(item: Request, error: str) -> tuple[AttackEntry, AttackRef]:
-    """Return an attack that may be for any family; a cell of it under each threat says why there is no number."""
-    digest = identity.of_text("unknown", identity.of_file(item.path), item.short_label)
-    entry = AttackEntry(item.short_label, item.name, cite="", summary="", families=tuple(FAMILIES))
-    return entry, AttackRef(item.short_label, item.name, digest, config=dict(item.parameters), broken=error)
 
 
 def defenses(names: str, examples: Examples, weights: Path | None = None) -> list[DefenseRef]:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench._system import package_folder
 from bench.errors import BenchError, brief
@@ -88,6 +86,8 @@ def require_learned(path: Path) -> None:
     Such a file is what a failed copy or an interrupted initialization leaves; its network answers the same to every
     image, and no attack changes that. What is wrong with the format of a file is said by whoever loads it.
     """
+    import numpy as np  # not at the top: listing does without
+
     try:
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
