@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -429,39 +428,6 @@ def test_a_reader_that_leaves_does_not_stop_the_run(stream):
 
     assert len(Path("a.csv").read_text().splitlines()) == 9
     assert len(list(Path("bench-results").rglob("standard/[!c]*.json"))) == 4  # two more are of the checks
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_a_run_ends_with_the_same_csv(tmp_path):
-    """SIGKILL at several moments, then the same command: the CSV of a run that was never stopped."""
-    command = [
-        *(sys.executable, "-c", "import sys; from bench.cli import main; sys.exit(main())", "run"),
-        *("--defenses", "standard,atop", "--attacks", "fgsm,pgd-20", "--n", "24", "--batch", "8"),
-        *("--executor", "processes", "--jobs", "2"),
-    ]
-    subprocess.run([*command, "--results", "whole", "--csv", "whole.csv"], check=True, capture_output=True)
-    stored = []
-    for _ in range(2):
-        process = subprocess.Popen(
-            [*command, "--results", "killed", "--csv", "killed.csv"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        finished = len(list(Path("killed").rglob("*.json")))
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(Path("killed").rglob("*.json"))) >= finished + 3:
-                break
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        stored.append(len(list(Path("killed").rglob("*.json"))))
-
-    subprocess.run([*command, "--results", "killed", "--csv", "killed.csv"], check=True, capture_output=True)
-
-    assert stored[0] > 0
-    assert Path("killed.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def _gone(group):

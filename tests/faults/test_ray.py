@@ -137,7 +137,7 @@ SECRET = "0dd5ec7e7" * 7
 @pytest.mark.slow
 @pytest.mark.fault("F19")
 @pytest.mark.parametrize(
-    "victim", ["gcs_server", *(pytest.param(name, marks=many) for name in ("raylet/raylet", "everything"))]
+    "victim", [pytest.param(name, marks=many) for name in ("gcs_server", "raylet/raylet")] + ["everything"]
 )
 def test_a_cluster_that_dies_ends_the_run_with_a_line_and_any_executor_goes_on(
     place, victim, monkeypatch, record_property
@@ -198,6 +198,7 @@ class Enough(Exception):
 
 
 @pytest.mark.slow
+@many
 @pytest.mark.fault("F20")
 def test_a_run_that_changes_its_executor_twice_has_the_same_bytes(place, ray_nodes, record_property):
     def stop():
@@ -223,8 +224,9 @@ def short():
 
 
 @pytest.mark.slow
+@many
 @pytest.mark.fault("F19")
-@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=many)])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_command_leaves_no_process_and_no_folder(place, signum, short, record_property):
     (place / "slow").touch()
     mark = f"BENCH_TEST_STOPPED={place}"
