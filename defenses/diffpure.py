@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from bench import _compat
-from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench.defenses import purification
 from bench.defenses import weights_file as files
 from bench.defenses.networks import by_name
 from bench.defenses.networks.denoiser import Denoiser, Diffusion, Schedule
 from bench.errors import BenchError, one_line
+from bench.machine.reading import MOST_SETTINGS, json_of, require_modest
 from bench.threats import ThreatModel
 from bench.types import Card, Defense, ImageSpec
 

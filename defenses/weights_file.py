@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from bench._reading import MOST_SETTINGS, MOST_WEIGHTS, json_of, require_modest
-from bench._system import write_whole
 from bench.errors import BenchError
+from bench.machine.reading import MOST_SETTINGS, MOST_WEIGHTS, json_of, require_modest
+from bench.machine.system import write_whole
 
 SHOWN_KEYS = 5  # in a message about keys that do not fit
 

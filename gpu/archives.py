@@ -10,8 +10,8 @@ import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from bench._reading import require_modest_zip
 from bench.errors import BenchError
+from bench.machine.reading import require_modest_zip
 
 DATASETS = ("cifar10", "cifar100")
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 
-from bench._system import keep_freed
 from bench.catalogue.weights import locate
 from bench.cli import main as bench
 from bench.datasets.examples import Examples
@@ -30,6 +29,7 @@ from bench.defenses.training.run import train
 from bench.defenses.training.validation import TrainingProgress
 from bench.errors import BenchError
 from bench.harness.executors import pick_device
+from bench.machine.system import keep_freed
 from gpu import parcel, plan
 from gpu.archives import lay_out
 from gpu.call import called, options

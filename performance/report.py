@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from bench import _system
 from bench.catalogue import versions
+from bench.machine import system as _system
 
 # Distributions whose versions can change a time.
 _TOLD = (

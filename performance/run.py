@@ -21,7 +21,7 @@ import torch
 from fixture import HERE, Setup
 from report import Row, machine, read, write
 
-from bench._system import keep_freed
+from bench.machine.system import keep_freed
 
 ROWS = {
     "P1": "p1_exact",

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench import _compat
-from bench._reading import tensors
 from bench.defenses.networks import by_name
 from bench.defenses.weights_file import read_card
 from bench.errors import BenchError
+from bench.machine.reading import tensors
 from bench.types import ImageSpec
 
 WEIGHTS = "PERFORMANCE_WEIGHTS"  # the environment variable with the path of the file

@@ -25,7 +25,7 @@ from bench.harness.recognition import recognized
 from bench.harness.run import pending
 from bench.harness.run import run as compute
 from bench.harness.watcher import Watcher
-from bench.isolation import isolated
+from bench.machine.isolation import isolated
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 from bench.threats import ThreatModel

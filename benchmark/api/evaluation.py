@@ -37,7 +37,7 @@ from bench.datasets.load import beyond, load
 from bench.datasets.names import OWN
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError, brief, one_line
-from bench.isolation import isolated
+from bench.machine.isolation import isolated
 from bench.threats import FAMILIES, ThreatModel
 from bench.types import Defense, ImageSpec
 

@@ -21,7 +21,7 @@ from bench.datasets.load import beyond, load, order_of_classes
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError, one_line
 from bench.harness.executors import cores, pick_device
-from bench.isolation import Elsewhere, Workers, apart, isolated
+from bench.machine.isolation import Elsewhere, Workers, apart, isolated
 from bench.results.advice import explained
 from bench.results.finding import Finding
 from bench.types import Defense

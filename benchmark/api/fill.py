@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from bench._system import keep_freed
 from bench.api.arguments import checked
 from bench.api.results import Results
 from bench.catalogue import study as studies
@@ -30,7 +29,8 @@ from bench.harness.run import run as compute
 from bench.harness.share import Portion, Share
 from bench.harness.task import Executor
 from bench.harness.watcher import Watcher
-from bench.isolation import Workers, isolated
+from bench.machine.isolation import Workers, isolated
+from bench.machine.system import keep_freed
 from bench.results.cell import Cell, Planned
 from bench.results.store import Store
 

@@ -14,7 +14,7 @@ from bench.harness.estimate import seconds_per_pass
 from bench.harness.run import pending
 from bench.harness.share import Portion, cost_of
 from bench.harness.watcher import Silent, Watcher
-from bench.isolation import apart, isolated
+from bench.machine.isolation import apart, isolated
 from bench.report.live.heartbeat import span
 from bench.results.cell import Cell
 from bench.results.outcome import Done, Failed

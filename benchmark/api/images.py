@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._system import write_whole
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.datasets.names import OWN
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.results.cell import Cell, Result
 from bench.results.outcome import Done, Skipped
 from bench.results.store import Store

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import __version__
-from bench._system import write_whole
 from bench.api.images import images_of
 from bench.api.results import Results
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.datasets.names import OWN
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.report.ladder import Ladder
 from bench.report.page.gallery import Pictures
 from bench.report.page.page import PageData, Section, render, require_libraries, unblocked

@@ -11,7 +11,7 @@ from bench.catalogue.options import settled
 from bench.errors import BenchError
 from bench.harness.run import leaves
 from bench.harness.watcher import Watcher
-from bench.isolation import isolated
+from bench.machine.isolation import isolated
 from bench.results.outcome import Done, Failed
 
 

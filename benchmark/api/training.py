@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench._system import keep_freed
 from bench.api.arguments import checked
 from bench.catalogue import training
 from bench.catalogue.weights import card, locate, require_learned
 from bench.datasets.load import load
 from bench.errors import BenchError
 from bench.harness.executors import pick_device
+from bench.machine.system import keep_freed
 from bench.report.outputs import require_folder
 
 

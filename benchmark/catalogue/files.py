@@ -10,7 +10,7 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import Request
 from bench.errors import BenchError
-from bench.isolation import Answer, Call, Elsewhere, each_apart
+from bench.machine.isolation import Answer, Call, Elsewhere, each_apart
 from bench.threats import FAMILIES
 from bench.types import ImageSpec
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from bench._system import package_folder
 from bench.errors import BenchError
+from bench.machine.system import package_folder
 
 
 def of_text(*parts: object) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import _system
+from bench.machine import system as _system
 
 
 @dataclass(frozen=True)

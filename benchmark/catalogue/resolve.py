@@ -20,7 +20,7 @@ from bench.catalogue.registry import AttackEntry, load
 from bench.catalogue.request import Request, convert, parse_list, parse_one
 from bench.catalogue.weights import card, locate, require_learned
 from bench.errors import BenchError, unknown
-from bench.isolation import Elsewhere, apart
+from bench.machine.isolation import Elsewhere, apart
 from bench.oracle.attack import cost_of
 from bench.threats import ThreatModel
 

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench._system import package_folder
 from bench.catalogue.identity import names_imported
+from bench.machine.system import package_folder
 
 # Modules that code which makes verdicts imports, but that cannot change a verdict; all its other imports count.
 HARMLESS: Mapping[str, str] = {
@@ -26,7 +26,7 @@ HARMLESS: Mapping[str, str] = {
     "bench.results.finding": "plain data of the checks",
     "bench.results.documents": "writes and reads what was judged, with a digest over it",
     "bench.errors": "messages",
-    "bench._reading": "reads files within bounds: it can refuse, not judge",
+    "bench.machine.reading": "reads files within bounds: it can refuse, not judge",
     "bench.catalogue.identity": "digests of what users bring",
     "bench.catalogue.registry": "looks up what a string names; what an entry says is in the key",
     "bench.catalogue.request": "reads what was typed, which is in the key",

@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench._reading import MOST_SETTINGS, toml_of
 from bench.errors import BenchError, brief
+from bench.machine.reading import MOST_SETTINGS, toml_of
 
 _PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from bench._system import package_folder
 from bench.catalogue.registry import load
 from bench.datasets.examples import Examples
+from bench.machine.system import package_folder
 
 # As a string, like every attack and defense: the command line must start without torch.
 _ROOM = "bench.defenses.training"

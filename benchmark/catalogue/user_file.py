@@ -16,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench._system import staying
 from bench.catalogue import behaviour
 from bench.catalogue.brought import as_attack, as_defense, as_record, described, modules_of, of_state, recognizable
 from bench.catalogue.identity import imported, of_file, of_text
@@ -24,6 +23,7 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import Request, convert
 from bench.errors import BenchError, Exited, Terminated, one_line, unknown
+from bench.machine.system import staying
 from bench.oracle.variants import offered
 from bench.types import Defense, ImageSpec
 

@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench._system import write_whole
 from bench.catalogue import ATTACKS, DEFENSES, sources
 from bench.catalogue.attack_libraries import LIBRARIES as ATTACK_LIBRARIES
 from bench.catalogue.identity import of_code, of_text
 from bench.catalogue.model_libraries import LIBRARIES as MODEL_LIBRARIES
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 
 # The version of how attacks are run, judged, seeded and joined. Raise it, with a line in the CHANGELOG, when the
 # verdicts of all attacks change.

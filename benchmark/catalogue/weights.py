@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench._reading import MOST_SETTINGS, json_of, require_modest
-from bench._system import package_folder
 from bench.errors import BenchError, brief
+from bench.machine.reading import MOST_SETTINGS, json_of, require_modest
+from bench.machine.system import package_folder
 
 
 def shipped() -> Path:

@@ -22,7 +22,7 @@ from bench.checks.after.group import DefenseUnderThreat
 from bench.datasets.examples import Examples
 from bench.harness.executors import pick_device
 from bench.harness.pace import UNKNOWN, Pace
-from bench.isolation import Call, Elsewhere, each_apart
+from bench.machine.isolation import Call, Elsewhere, each_apart
 from bench.results.cell import Cell, Planned, Slice
 from bench.results.finding import Finding, worst
 from bench.results.outcome import Done

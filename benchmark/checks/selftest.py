@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._system import write_whole
 from bench.catalogue import identity
 from bench.catalogue.selection import Selection
 from bench.datasets.load import load
@@ -25,6 +24,7 @@ from bench.harness import matrix
 from bench.harness.executors import choose
 from bench.harness.run import run
 from bench.harness.watcher import Watcher
+from bench.machine.system import write_whole
 from bench.results.cell import Cell, Planned
 from bench.results.outcome import Done
 from bench.results.stats import sign_flip

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench._system import package_folder
 from bench.datasets.examples import Examples, spread
 from bench.errors import BenchError
+from bench.machine.system import package_folder
 from bench.types import ImageSpec
 
 SPEC = ImageSpec(shape=(1, 8, 8), classes=10)

@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from bench._system import whole
 from bench.datasets import unpacking
 from bench.datasets.archives import ARCHIVES, Archive
 from bench.datasets.load import data_folder
 from bench.datasets.names import FOLDER_PREFIX
 from bench.errors import BenchError, one_line, unknown
+from bench.machine.system import whole
 
 
 def download(name: str, data: Path | None = None) -> tuple[Path, bool]:

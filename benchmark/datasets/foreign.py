@@ -18,8 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._reading import MOST_WEIGHTS, require_modest, require_modest_zip, tensors
 from bench.errors import BenchError, one_line
+from bench.machine.reading import MOST_WEIGHTS, require_modest, require_modest_zip, tensors
 
 _IMAGES = ("adv_complete", "x_adv", "adversarial", "adv", "x_adversarial", "adv_examples", "advs")
 _CLEAN = ("clean", "x_clean", "x", "x_test", "images", "x_orig", "original")

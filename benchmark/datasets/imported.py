@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._system import write_whole
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.threats import LP_FAMILIES, ThreatModel
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from bench.catalogue.guests import guest
 from bench.datasets.examples import Examples
 from bench.errors import BenchError, one_line
 from bench.harness.estimate import seconds_per_pass
-from bench.isolation import Call, Elsewhere, each_apart
+from bench.machine.isolation import Call, Elsewhere, each_apart
 from bench.results.cell import Cell
 
 # As few images as tell the seconds of a pass within a factor of a few.

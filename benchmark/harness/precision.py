@@ -15,7 +15,7 @@ from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
 from bench.harness.formats import SearchFormats
-from bench.isolation import Elsewhere, apart
+from bench.machine.isolation import Elsewhere, apart
 from bench.results.cell import Cell, Planned, Slice
 from bench.results.store import Store
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench._system import write_whole
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.report.plain import flat
 from bench.results import known
 from bench.results.accuracy import Column, DefenseRow

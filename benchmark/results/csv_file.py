@@ -11,8 +11,8 @@ import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench._system import write_whole
 from bench.errors import BenchError, shown
+from bench.machine.system import write_whole
 from bench.results.judging import Accuracy
 
 # With these begins what a spreadsheet computes.

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._reading import MOST_DOCUMENT, json_of, require_modest
-from bench._system import write_whole
 from bench.errors import BenchError, NondeterminismError
+from bench.machine.reading import MOST_DOCUMENT, json_of, require_modest
+from bench.machine.system import write_whole
 from bench.results.cell import Cell
 from bench.results.finding import Finding
 from bench.results.migrations import upgraded
@@ -189,7 +189,7 @@ def write_once(path: Path, document: dict[str, Any], *, lasting: bool = True) ->
 
 
 def write(path: Path, document: Mapping[str, Any], *, lasting: bool = True) -> None:
-    """Write a document with its digest, whole or not at all; `lasting` as of `bench._system.whole`."""
+    """Write a document with its digest, whole or not at all; `lasting` as of `bench.machine.system.whole`."""
     whole = {**document, "digest": _digest(document)}
     if whole.get("provenance"):
         whole["provenance"] = _sealed(whole["provenance"])

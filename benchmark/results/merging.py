@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench._system import write_whole
 from bench.errors import BenchError, NondeterminismError
+from bench.machine.system import write_whole
 from bench.results.cell import Cell
 from bench.results.documents import of_cell, write_once
 from bench.results.finding import gravity

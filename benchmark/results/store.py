@@ -33,13 +33,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench._system import keep_names, make_folder, require_no_links
 from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
 from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
+from bench.machine.system import keep_names, make_folder, require_no_links
 from bench.results.cell import Cell, Planned, Result, Slice
 from bench.results.documents import (
     FORMAT,

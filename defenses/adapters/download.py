@@ -5,9 +5,9 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
-from bench._reading import MOST_WEIGHTS
-from bench._system import whole
 from bench.errors import BenchError
+from bench.machine.reading import MOST_WEIGHTS
+from bench.machine.system import whole
 
 _PATIENCE = 20  # seconds without an answer
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench._reading import MOST_SETTINGS, json_of, require_modest
 from bench.defenses.adapters import normalization, snapshots
 from bench.defenses.adapters.torchvision import other_size
 from bench.defenses.adapters.wanted import Found, Wanted
 from bench.errors import BenchError
+from bench.machine.reading import MOST_SETTINGS, json_of, require_modest
 
 _FILE = "model.safetensors"  # the name in timm's own uploads
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench._reading import tensors
 from bench.defenses import weights_file
 from bench.errors import BenchError, one_line
+from bench.machine.reading import tensors
 
 # First bytes of a file by torch.save: a zip archive, or (before torch 1.6) a pickle.
 _TORCH = (b"PK\x03\x04", b"\x80")

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from bench._reading import tensors
-from bench._system import whole
 from bench.defenses.training.budget import Budget
 from bench.errors import BenchError
+from bench.machine.reading import tensors
+from bench.machine.system import whole
 
 EVERY = 500  # updates between two notes: seconds to minutes of work; a note takes milliseconds
 

@@ -6,7 +6,7 @@ from bench.catalogue import files
 from bench.catalogue.request import parse_one
 from bench.datasets.digits import digits
 from bench.errors import BenchError
-from bench.isolation import Answer, Call, Elsewhere, End
+from bench.machine.isolation import Answer, Call, Elsewhere, End
 from bench.threats import FAMILIES
 
 SPEC = digits("test").spec

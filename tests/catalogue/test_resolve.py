@@ -13,7 +13,7 @@ from bench.catalogue.request import Request, parse_list
 from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.harness.task import Task, compute
-from bench.isolation import Workers, isolated
+from bench.machine.isolation import Workers, isolated
 from bench.results.cell import Cell, Slice
 from bench.threats import ThreatModel
 

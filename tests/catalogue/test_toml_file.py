@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from bench._reading import MOST_SETTINGS
 from bench.catalogue.toml_file import parse_toml, read_toml
 from bench.errors import BenchError
+from bench.machine.reading import MOST_SETTINGS
 
 
 def test_decimals_stay_as_they_are_printed(tmp_path):

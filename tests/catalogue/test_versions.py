@@ -8,11 +8,11 @@ import shutil
 
 import pytest
 
-from bench import _system
 from bench.catalogue import ATTACKS, DEFENSES, identity, sources, versions
 from bench.catalogue.selection import Selection
 from bench.datasets.load import load
 from bench.harness import matrix
+from bench.machine import system as _system
 from bench.threats import ThreatModel
 from tests import vouch
 

@@ -9,7 +9,7 @@ from bench.datasets.digits import digits
 from bench.errors import BenchError
 from bench.harness import matrix
 from bench.harness.appraisal import appraised
-from bench.isolation import Workers, isolated
+from bench.machine.isolation import Workers, isolated
 from bench.threats import ThreatModel
 
 LINF = (ThreatModel.parse("Linf:0.1"),)

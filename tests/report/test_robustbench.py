@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from bench._system import package_folder
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
+from bench.machine.system import package_folder
 from bench.report.robustbench import export
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Cell, Result, Slice

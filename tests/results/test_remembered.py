@@ -3,7 +3,7 @@
 import os
 import time
 
-from bench._system import write_whole
+from bench.machine.system import write_whole
 from bench.results.remembered import TICK, Remembered, cell_names
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"

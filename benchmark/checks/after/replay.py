@@ -18,7 +18,7 @@ from bench.catalogue.guests import guest
 from bench.catalogue.refs import DefenseRef
 from bench.checks.after import copies
 from bench.datasets.examples import Examples
-from bench.isolation import Call, Workers
+from bench.machine.isolation import Call, Workers
 from bench.results.cell import Cell
 from bench.results.finding import Finding
 from bench.results.outcome import Done

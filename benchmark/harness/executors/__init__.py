@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Callable
 
-from bench._system import may_have_gpu
 from bench.errors import BenchError
 from bench.harness.executors.local import Local
 from bench.harness.executors.processes import Processes
 from bench.harness.task import Executor
+from bench.machine.system import may_have_gpu
 
 _KINDS = ("auto", "local", "processes", "ray")
 # More workers than this rarely help on one machine and cost memory: each loads torch anew.

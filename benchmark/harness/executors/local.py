@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench._system import staying
 from bench.harness.agenda import Agenda
 from bench.harness.task import Report, Task, compute
+from bench.machine.system import staying
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The executor of isolated processes (`bench.isolation`), one per core or per GPU; the usual one.
+"""The executor of isolated processes (`bench.machine.isolation`), one per core or per GPU; the usual one.
 
 What a defense does to its process costs the shard that it was computing, and not the run.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.harness.agenda import Agenda
 from bench.harness.task import Cause, Report, Task, compute
-from bench.isolation import Answer, Call, Elsewhere, End, Workers, current
+from bench.machine.isolation import Answer, Call, Elsewhere, End, Workers, current
 from bench.results.outcome import Done, Kept
 
 _CAUSES = {End.DIED: Cause.LOST, End.KILLED: Cause.KILLED, End.HUNG: Cause.HUNG, None: Cause.ERROR}

@@ -22,7 +22,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from bench._system import own_process
 from bench.errors import BenchError
 from bench.harness.agenda import Agenda
 from bench.harness.executors.ray_cluster import Cluster, stop_marked
@@ -30,6 +29,7 @@ from bench.harness.executors.ray_driver import conduct
 from bench.harness.executors.ray_node import Message, Order
 from bench.harness.executors.shipping import trees
 from bench.harness.task import Cause, Report, Task
+from bench.machine.system import own_process
 
 # The first version with the token authentication and the labels of nodes that are used here.
 _OLDEST = (2, 52)

@@ -173,7 +173,7 @@ def _computed(task: Task, order: Order) -> Iterator[Message]:
     def work() -> None:
         import torch
 
-        from bench._system import keep_freed
+        from bench.machine.system import keep_freed
 
         torch.set_num_threads(order.threads)  # holds for the thread that sets it
         keep_freed()

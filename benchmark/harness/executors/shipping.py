@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._system import write_whole
 from bench.catalogue.identity import of_file, of_text
 from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.results.cell import Cell
 
 # A file's bytes: an array, because those are shared between processes without a copy.

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench._system import write_whole
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.report.ci.badge import badge_json, badge_svg
 from bench.report.ci.junit import junit
 from bench.report.ci.markdown import markdown

@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench._system import write_whole
 from bench.errors import BenchError
+from bench.machine.system import write_whole
 from bench.report.figures import pgf
 from bench.report.figures.style import styled
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.errors import BenchError
-from bench.isolation.calls import Answer, Call, Elsewhere, named
+from bench.machine.isolation.calls import Answer, Call, Elsewhere, named
 
 
 def test_a_function_is_named_by_its_module_or_given():

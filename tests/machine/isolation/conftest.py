@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bench.isolation import Call, Workers
+from bench.machine.isolation import Call, Workers
 
 collect_ignore_glob = [] if os.name == "posix" else ["test_*.py"]
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bench.isolation import Call, Workers, apart, each_apart, isolated
+from bench.machine.isolation import Call, Workers, apart, each_apart, isolated
 
 
 def test_a_process_serves_one_guest(workers):

@@ -10,9 +10,9 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
-from bench._system import staying
-from bench.isolation.calls import Answer, Call, named
-from bench.isolation.process import Worker
+from bench.machine.isolation.calls import Answer, Call, named
+from bench.machine.isolation.process import Worker
+from bench.machine.system import staying
 
 # Seconds between two looks at processes that say nothing.
 _TICK = 0.5

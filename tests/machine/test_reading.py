@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 import torch
 
-from bench import _reading
 from bench.errors import BenchError
+from bench.machine import reading as _reading
 
 
 def test_a_missing_file_and_a_folder_are_left_to_who_reads_them(tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.isolation import Call, Elsewhere, End, Workers
-from bench.isolation.process import Worker
+from bench.machine.isolation import Call, Elsewhere, End, Workers
+from bench.machine.isolation.process import Worker
 
 
 @pytest.mark.fault("F16")
@@ -67,7 +67,7 @@ def test_what_a_guest_has_started_ends_with_its_process(guest):
 ORPHAN = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from bench.isolation import Call, Elsewhere, End, Workers
+from bench.machine.isolation import Call, Elsewhere, End, Workers
 workers = Workers(1)
 workers._hand_out(lambda guest, calls=[Call("odd_guest:" + sys.argv[2], guest="odd")]: calls.pop() if calls else None)
 print(workers._all[0].process.pid, flush=True)

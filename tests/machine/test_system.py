@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import _system
+from bench.machine import system as _system
 
 SCRIPT = """
 import json, resource
-from bench import _system
+from bench.machine import system as _system
 
 def faults():
     def batch():
@@ -61,7 +61,7 @@ def test_thresholds_that_the_user_has_set_are_left_alone(theirs):
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    from bench import _system
+    from bench.machine import system as _system
 
     monkeypatch.setattr(_system.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(_system.ctypes, "CDLL", None)
@@ -79,7 +79,7 @@ def test_a_processor_is_told_by_its_name_and_the_extensions_that_formats_gain_fr
 WRITER = """
 import sys
 from pathlib import Path
-from bench._system import write_whole
+from bench.machine.system import write_whole
 
 for _ in range(200):
     write_whole(Path(sys.argv[1]), sys.argv[2].encode() * 50_000)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from bench._system import own_process
 from bench.errors import BenchError
-from bench.isolation.calls import Answer, Call, Elsewhere, End
-from bench.isolation.inside import serve
+from bench.machine.isolation.calls import Answer, Call, Elsewhere, End
+from bench.machine.isolation.inside import serve
+from bench.machine.system import own_process
 
 # Seconds that a process which is told to end gets, and one whose connection is closed.
 _GRACE, _SOON = 2.0, 0.5

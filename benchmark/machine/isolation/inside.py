@@ -1,4 +1,4 @@
-"""The inside of an isolated process (`bench.isolation.process`): it answers calls until its connection is closed."""
+"""The inside of an isolated process (`bench.machine.isolation`): it answers calls until its connection is closed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench._system import keep_freed, memory
 from bench.errors import BenchError, Exited, one_line
-from bench.isolation.calls import named
+from bench.machine.isolation.calls import named
+from bench.machine.system import keep_freed, memory
 
 # As often as a progress bar needs; a message per forward would slow small models down.
 _SECONDS_BETWEEN_NEWS = 0.2

@@ -4,7 +4,7 @@ This isolates crashes and is no sandbox: the code runs with the user's rights (d
 guest: once it has loaded the code of one (`bench.catalogue.guests`), nothing else is computed in it.
 """
 
-from bench.isolation.calls import Answer, Call, Elsewhere, End
-from bench.isolation.workers import Workers, apart, current, each_apart, isolated
+from bench.machine.isolation.calls import Answer, Call, Elsewhere, End
+from bench.machine.isolation.workers import Workers, apart, current, each_apart, isolated
 
 __all__ = ["Answer", "Call", "Elsewhere", "End", "Workers", "apart", "current", "each_apart", "isolated"]
