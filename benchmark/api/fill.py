@@ -242,7 +242,7 @@ def _require_choices(options: RunOptions) -> None:
         if options.precision != "float32":
             raise BenchError(
                 f"--precision {options.precision} with --shard {options.shard}: each machine would choose its own "
-                "format, and their parts would not fit together; leave out --precision"
+                "format, and their shares would not fit together; leave out --precision"
             )
 
 
@@ -274,7 +274,7 @@ def appraised(plan: Sequence[Planned], cells: Sequence[Cell], asked: Asked) -> t
     if tried and all(each.broken for each in tried):
         first = tried[0]
         who = first.cell.attack if first.cell.attack.broken else first.cell.defense
-        raise BenchError(f"{who.label}: {first.broken}; mend it")
+        raise BenchError(f"{who.label}: {first.broken}; nothing else is left to compute, so mend it")
     return marked, Pace({digest: speed for digest, speed in speeds.items() if speed}, asked.options.timeout or None)
 
 

@@ -62,11 +62,13 @@ class RunOptions:
     weights: Path | None = option(
         None, "Folder of your own weights, searched before the shipped ones.", short="the shipped ones"
     )
-    executor: str = option("auto", "auto, processes, ray, or local: all in this process.")
+    executor: str = option(
+        "auto", "auto and processes: workers on this machine; local: in this process; ray: a Ray cluster."
+    )
     ray_address: str = option(
         "", "HOST:PORT of a running Ray cluster, for --executor ray.", short="a cluster on this machine"
     )
-    jobs: int = option(0, "Worker processes; 0: one per core.")
+    jobs: int = option(0, "Shards computed at once; 0: one per core, or per GPU.")
     timeout: int = option(
         0,
         "Most seconds for one step of others' code: loading, the examination, a shard of a cell.",
@@ -80,8 +82,8 @@ class RunOptions:
     precision: str = option(
         "float32", "float32: ask it as it is; auto: search in the fastest format here, confirm as it is."
     )
-    shard: str = option("", "I/N: only part I of N, for as many machines; then merge, and run once without it.")
-    trust: str = option("", "Digests of code that a study or the environment names: it runs only then.", typed=True)
+    shard: str = option("", "I/N: only share I of N, for as many machines; then merge, and run once without it.")
+    trust: str = option("", "SHA-256 of code that a study or the environment names: it runs only then.", typed=True)
     label: str = option("", "Call the defenses of this run NAME#LABEL: beside others of that name in one folder.")
 
 

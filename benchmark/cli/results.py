@@ -70,7 +70,7 @@ def merge(folders: list[Path], into: Path) -> int:
     print(prose(f"files        {found.copied} copied, {found.kept} were there already", width))
     left = [f"{found.open} lack shards"] if found.open else []
     left += [f"{found.alarmed} need shards again, because another raised an alarm"] if found.alarmed else []
-    told = ", ".join([f"{found.cells} finished", f"{found.joined} of them from their shards now", *left])
+    told = ", ".join([f"{found.cells} finished", f"{found.joined} of them now, from shards", *left])
     print(prose(f"cells        {told}", width))
     print(
         prose(

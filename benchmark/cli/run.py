@@ -47,18 +47,20 @@ def _share(folder: Path, options: Mapping[str, Any]) -> int:
     progress = Progress()
     with keeping(lambda: _kept(progress, folder)), progress:
         found = api.run_share(progress, **options)
-    left = [f"{found.open} to be completed by other shares"] if found.open else []
+    left = [f"{found.open} wait for other shares"] if found.open else []
     left += [f"{len(found.failed)} failed"] if found.failed else []
     left += [f"{found.blocked} blocked by a check"] if found.blocked else []
     width = screen_width()
     for line in (
-        f"share {found.share}    {found.stored} of its {found.tasks} tasks are stored; of the cells that they are of, "
-        + ", ".join([f"{found.finished} finished", *left]),
+        f"share {found.share}    {found.stored} of its {found.tasks} tasks are stored; of their cells "
+        + ", ".join([f"{found.finished} are finished", *left]),
         f"verdicts     {folder}{os.sep}   (the same command resumes)",
-        f"then         {typed('results', 'merge')} FOLDER ... --into MERGED, if each share has a folder of its own",
-        f"at the end   {_without_share(options)}   (with --results MERGED after a merge)",
+        "next         when all shares are done and each has a folder of its own: "
+        f"{typed('results', 'merge')} FOLDER ... --into MERGED",
+        "at the end   this command, which prints the table; after a merge with --results MERGED:",
     ):
         print(prose(line, width))
+    print(f"    {_without_share(options)}")  # never broken, so that it can be copied
     _print_failures(found.failed)
     return 0 if found.done else 3
 
@@ -66,7 +68,7 @@ def _share(folder: Path, options: Mapping[str, Any]) -> int:
 def _without_share(options: Mapping[str, Any]) -> str:
     """Return the command of the run without its share, which brings the shares together."""
     given = {name: value for name, value in options.items() if value is not None and name != "shard"}
-    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     unset = f"env -u {variable('shard')} " if os.environ.get(variable("shard")) else ""
     return unset + typed("run", *words)
 
@@ -84,6 +86,8 @@ def _kept(progress: Progress, folder: Path) -> str:
     done, begun = api.finished(folder, progress.cells)
     parts = f" and the finished shards of {begun} more" if begun else ""
     done, cells = done + progress.stored, len(progress.cells) + progress.stored
+    if not cells:  # before the plan is made; the folder may hold those of earlier runs
+        return f"no new cells finished, and what is stored in {folder}{os.sep} stays"
     return f"{done} of {cells} cells finished{parts}: stored in {folder}{os.sep}"
 
 

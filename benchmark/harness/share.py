@@ -60,7 +60,7 @@ class Share:
         match = _FORM.fullmatch(text)
         if match and 1 <= int(match[1]) <= int(match[2]) <= _MOST:
             return cls(int(match[1]), int(match[2]))
-        raise BenchError(f"--shard {text!r}: give I/N, such as 2/3 for the second of three parts, with 1 <= I <= N")
+        raise BenchError(f"--shard {text!r}: give I/N, such as 2/3 for the second of three shares, with 1 <= I <= N")
 
     def portion(self, cells: Iterable[Cell]) -> Portion:
         """Return the tasks of this share among those of all cells of a plan, the ones that are stored included."""

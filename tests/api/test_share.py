@@ -7,6 +7,7 @@ import pytest
 from bench import api
 from bench.catalogue.options import BY_NAME, variable
 from bench.cli import main
+from bench.cli.run import _without_share
 from bench.errors import BenchError
 
 FAST = {"defenses": "standard", "attacks": "fgsm,noise", "threat": "Linf:0.2", "n": 16, "batch": 4}
@@ -55,7 +56,8 @@ def test_a_share_without_tasks_does_nothing_and_is_done(capsys):
 
 def test_the_command_that_comes_next_is_printed(capsys, monkeypatch):
     assert main(["run", *WORDS, "--shard", "1/2", "--results", "my results"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("at the end")]
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.match(r"    \S*bench run ", line), "a line of its own, which can be copied"
     assert "--shard" not in line
     assert "--results 'my results'" in line
     assert "--attacks fgsm,noise" in line
@@ -64,7 +66,18 @@ def test_the_command_that_comes_next_is_printed(capsys, monkeypatch):
     assert main(["run", *WORDS, "--results", "my results"]) == 0
     told = capsys.readouterr().out
     assert "share 2/2" in told
-    assert re.search(r"at the end +env -u BENCH_SHARD .*bench run", told)
+    assert re.search(r"^    env -u BENCH_SHARD \S*bench run", told, re.MULTILINE)
+
+
+def test_the_command_that_comes_next_is_whole_and_has_options_that_exist(capsys, monkeypatch):
+    """Narrow screens break prose, but not a command; `--ray_address` is no option."""
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["run", *WORDS, "--shard", "7/7"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "--threat Linf:0.2 --n 16 --batch 4 --executor local" in last
+
+    printed = _without_share({"executor": "ray", "ray_address": "head:6379", "shard": "1/2", "n": None})
+    assert printed.endswith("bench run --executor ray --ray-address head:6379")
 
 
 def test_a_failed_cell_is_named_and_the_status_is_3(tmp_path, capsys):

@@ -11,6 +11,8 @@ import pytest
 
 from bench.cli import main
 from bench.cli.interruption import Stopped, keeping, terminable, typed
+from bench.cli.run import _kept
+from bench.report.live.progress import Progress
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -111,3 +113,19 @@ def test_a_full_disk_says_what_is_kept_and_how_to_go_on(number, monkeypatch, cap
 def test_other_exits_pass():
     with pytest.raises(SystemExit), keeping(lambda: "never asked"):
         raise SystemExit(2)
+
+
+def test_a_run_that_is_stopped_while_it_plans_counts_no_cells_of_nothing(tmp_path):
+    """`0 of 0 cells finished` reads as if what earlier runs stored were gone."""
+    assert _kept(Progress(), tmp_path) == f"no new cells finished, and what is stored in {tmp_path}{os.sep} stays"
+
+
+def test_debug_can_be_added_to_a_command_for_a_cluster(tmp_path, monkeypatch, capsys):
+    """It computes here, and asks for no cluster: the address is of no use then."""
+    asked = {}
+    monkeypatch.setattr("bench.api.plan", lambda _, **options: asked.update(options) or "planned")
+
+    assert main(["run", "--executor", "ray", "--ray-address", "head:6379", "--debug", "--dry-run"]) == 0
+
+    assert (asked["executor"], asked["ray_address"]) == ("local", None)
+    assert capsys.readouterr().out == "planned\n"

@@ -25,7 +25,7 @@ def test_it_says_what_was_merged_what_is_missing_and_what_comes_next(tmp_path, c
     assert all(line.isprintable() for line in told.splitlines())
     lines = dict(line.split(maxsplit=1) for line in told.splitlines() if not line.startswith((" ", "note")))
     assert lines["merged"] == "a, b into my results/"
-    assert lines["cells"] == "1 finished, 1 of them from their shards now, 1 lack shards"
+    assert lines["cells"] == "1 finished, 1 of them now, from shards, 1 lack shards"
     assert "--results 'my results'" in lines["next"]
     notes = [line for line in told.splitlines() if line.startswith("note")]
     assert len(notes) == 2

@@ -84,7 +84,7 @@ def test_three_shares_that_are_merged_are_one_run(one, capsys):
 
     assert bench("results", "merge", "part-1", "part-2", "part-3", "--into", "all") == 0
 
-    assert "5 finished, 5 of them from their shards" in capsys.readouterr().out
+    assert "5 finished, 5 of them now, from shards" in capsys.readouterr().out
     assert documents("all") == documents(one[0])
     assert_same(Path("all"), one, "--checks", "none")
 

@@ -17,14 +17,16 @@ def run(
     csv: Annotated[Path | None, typer.Option(help="Also write the leaderboard of this run to a CSV file.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells, passes and time; compute nothing.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Compute in this process, for a debugger and for what a defense prints.")
+        bool,
+        typer.Option("--debug", help="The same as --executor local: for a debugger, and to see what a defense prints."),
     ] = False,
     **options: Any,  # noqa: ANN401  (those of `bench.catalogue.options`)
 ) -> int:
     """Fill the matrix of defenses x attacks and print its table; the same command resumes."""
     from bench.cli.run import plan, run
 
-    options = {**options, "executor": "local"} if debug else options
+    if debug:  # in place of any other executor, so that it can be added to a command that has failed
+        options = {**options, "executor": "local", "ray_address": None}
     return plan(**options) if dry_run else run(csv, **options)
 
 

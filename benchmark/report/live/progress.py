@@ -123,7 +123,9 @@ class Progress:
         self._done += cell.key not in self._beside
         self._bars.remove_task(self._rows.pop(cell.key))
         if cell.key not in self._beside:
-            rest = "the others are of other shares" if shards < len(cell.shards) else "an alarm needs them in one run"
+            rest = (
+                "the others belong to other shares" if shards < len(cell.shards) else "an alarm needs them in one run"
+            )
             self._line(f"[{self._done}/{self._cells}] {cell.title}: {shards} of {len(cell.shards)} shards, {rest}")
 
     def told(self) -> str:

@@ -90,7 +90,7 @@ def test_a_cell_that_others_finish_is_a_line_without_a_number(capsys):
     progress.leave(cells[1], 4)
 
     assert capsys.readouterr().err.splitlines() == [
-        "[1/2] at x pgd-20 (Linf:0.2): 2 of 4 shards, the others are of other shares",
+        "[1/2] at x pgd-20 (Linf:0.2): 2 of 4 shards, the others belong to other shares",
         "[2/2] at x square (Linf:0.2): 4 of 4 shards, an alarm needs them in one run",
     ]
     assert whole(progress).completed == whole(progress).total
