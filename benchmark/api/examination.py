@@ -80,7 +80,7 @@ def check(
     if not isinstance(defense, str):
         return _checked(defense, dataset, data, n, device, weights)
     Selection.of(defense, NO_ATTACKS, ())  # a wrong name is said before images are read
-    with isolated(Workers(1, cores(), LOADING)):
+    with isolated(Workers(1, cores(), LOADING, "torch")):
         try:
             examined: Examined = apart(_checked, defense, dataset, data, n, device, weights)
         except Elsewhere as error:

@@ -67,7 +67,7 @@ def workers(options: RunOptions) -> Workers | None:
     if options.executor == "local":
         return None
     count = min(options.jobs or cores(), cores())
-    return Workers(count, max(1, cores() // count), options.timeout or LOADING)
+    return Workers(count, max(1, cores() // count), options.timeout or LOADING, "torch")
 
 
 def watched(watcher: Watcher | None, work: Callable[[Watcher], Of]) -> Of:

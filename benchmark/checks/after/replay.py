@@ -73,7 +73,7 @@ def _elsewhere(stored: Sequence[Stored], device: str, limit: float | None) -> Se
         for whose, mine in places.items()
     ]
     answers: list[list[int] | None] = [None] * len(stored)
-    with Workers(1) as fresh:
+    with Workers(1, preload="torch") as fresh:
         for answer in fresh.each(calls):
             for index, counts in zip(answer.call.tag, answer.value or [None] * len(stored), strict=False):
                 answers[index] = counts

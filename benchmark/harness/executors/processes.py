@@ -54,7 +54,7 @@ class Processes:
 
         with contextlib.ExitStack() as stack:
             # Those that have planned the run have loaded its defenses already.
-            workers = current() or stack.enter_context(Workers(self.jobs, self.threads))
+            workers = current() or stack.enter_context(Workers(self.jobs, self.threads, preload="torch"))
             for answer in workers.answers(take, lambda call, count: on_pass(call.tag[0], count)):
                 task, device = answer.call.tag
                 under_way[device] -= 1

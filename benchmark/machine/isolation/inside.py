@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import io
 import os
 import signal
@@ -23,9 +24,11 @@ from bench.machine.system import keep_freed, memory
 # As often as a progress bar needs; a message per forward would slow small models down.
 _SECONDS_BETWEEN_NEWS = 0.2
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+# What a process says when it can take calls; the limit of its first call counts from then on.
+READY = "ready"
 
 
-def serve(pipe: Connection, log: Connection, threads: int, driver: int) -> None:
+def serve(pipe: Connection, log: Connection, threads: int, driver: int, preload: str = "") -> None:
     """Answer calls: receive a function, its arguments and whether it counts; send value, mistake and error.
 
     Args:
@@ -33,6 +36,7 @@ def serve(pipe: Connection, log: Connection, threads: int, driver: int) -> None:
         log: what is printed here goes there.
         threads: for torch.
         driver: the process number of the driver; this one ends with it.
+        preload: a module that every call will need, imported before the first.
     """
     me, home = os.getpid(), Path.cwd()
     current_process().daemon = False  # a guest may start processes of its own, such as those of a DataLoader
@@ -41,6 +45,9 @@ def serve(pipe: Connection, log: Connection, threads: int, driver: int) -> None:
     _print_to(log)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported, which only some calls need
     keep_freed()
+    if preload:
+        importlib.import_module(preload)
+    pipe.send(READY)
     while True:
         try:
             function, args, counts = pipe.recv()

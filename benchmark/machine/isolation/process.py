@@ -14,11 +14,13 @@ from multiprocessing.process import BaseProcess
 
 from bench.errors import BenchError
 from bench.machine.isolation.calls import Answer, Call, Elsewhere, End
-from bench.machine.isolation.inside import serve
+from bench.machine.isolation.inside import READY, serve
 from bench.machine.system import own_process
 
 # Seconds that a process which is told to end gets, and one whose connection is closed.
 _GRACE, _SOON = 2.0, 0.5
+# Seconds that a process may take before it is ready.
+_STARTING = 300.0
 # Where there is no SIGKILL, ending a process is killing it.
 _AT_ONCE = getattr(signal, "SIGKILL", signal.SIGTERM)
 # As much as is kept of what a process prints; its last line may say why it died.
@@ -36,16 +38,17 @@ class Worker:
     call: Call | None = None
     limit: float | None = None
     deadline: float | None = None
+    ready: bool = False
     printed: bytes = field(default=b"")
     over: bool = False
 
     @classmethod
-    def start(cls, threads: int) -> Worker:
+    def start(cls, threads: int, preload: str = "") -> Worker:
         # Spawned, not forked: a forked child inherits locks of torch's thread pools in any state.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         log, printed = context.Pipe(duplex=False)
-        process = context.Process(target=serve, args=(theirs, printed, threads, os.getpid()), daemon=True)
+        process = context.Process(target=serve, args=(theirs, printed, threads, os.getpid(), preload), daemon=True)
         with own_process():
             process.start()
         theirs.close()
@@ -60,7 +63,8 @@ class Worker:
     def give(self, call: Call, limit: float | None) -> None:
         self.call, self.guest, self.printed = call, call.guest or self.guest, b""
         self.limit = limit if call.limit is None else call.limit
-        self.deadline = None if self.limit is None else time.monotonic() + self.limit
+        # What a process needs to start, such as the import of torch on a busy machine, is no fault of the guest.
+        self.deadline = self._from_now(0.0 if self.ready else _STARTING)
         with contextlib.suppress(OSError):  # `hear` notices that it is dead
             self.pipe.send((call.function, call.args, call.counts))
 
@@ -74,7 +78,9 @@ class Worker:
         except Exception:  # noqa: BLE001  (the pipe is closed, or a guest has written into it)
             yield self._ended(End.DIED, "it closed its connection" if not self._ends_within(_SOON) else "")
             return
-        if isinstance(news, int):
+        if news == READY:
+            self.ready, self.deadline = True, self._from_now(0.0)
+        elif isinstance(news, int):
             yield news
         elif news is not None:
             self.call = None
@@ -83,6 +89,9 @@ class Worker:
             yield self._ended(End.DIED, "")
         elif self.deadline is not None and time.monotonic() > self.deadline:
             yield self._ended(End.HUNG, f"no answer after {self.limit:g} s: it hangs, or --timeout is too short")
+
+    def _from_now(self, more: float) -> float | None:
+        return None if self.limit is None else time.monotonic() + self.limit + more
 
     def _ended(self, end: End, why: str) -> Answer:
         call = self.call

@@ -27,10 +27,11 @@ class Workers:
         most: processes that are busy at once.
         threads: of torch in each of them.
         limit: the most seconds of a call that has no limit of its own; `None` for any time.
+        preload: a module that they import when they start.
     """
 
-    def __init__(self, most: int, threads: int = 1, limit: float | None = None) -> None:
-        self.most, self.threads, self.limit = most, threads, limit
+    def __init__(self, most: int, threads: int = 1, limit: float | None = None, preload: str = "") -> None:
+        self.most, self.threads, self.limit, self.preload = most, threads, limit, preload
         self._all: list[Worker] = []
 
     def __enter__(self) -> Workers:
@@ -111,7 +112,7 @@ class Workers:
             idle[0].tell_to_end()
             idle[0].end()
             self._all.remove(idle[0])
-        self._all.append(Worker.start(self.threads))
+        self._all.append(Worker.start(self.threads, self.preload))
         return self._all[-1]
 
 
