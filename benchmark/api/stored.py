@@ -180,7 +180,7 @@ def prune(results: Folder, *, dry_run: bool = False) -> list[Path]:
     runs(results)  # without any, every cell would be a stray
     found = list(housekeeping.strays(Path(results)))
     for path in () if dry_run else found:
-        path.unlink()
+        path.unlink(missing_ok=True)  # a run may remove its own at the same time
     return found
 
 

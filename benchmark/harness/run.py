@@ -90,7 +90,8 @@ def run(
     """
     # Before hours of work, not after them.
     store.require_writable()
-    clear(store)
+    for each in (store, store.aside()):
+        clear(each)
     store.remember(examples)
     store.ask(plan)
     work = pending(plan, store) if work is None else work

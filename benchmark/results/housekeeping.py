@@ -11,6 +11,8 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.results.documents import read, read_images
+from bench.results.inventory import outcome_of
+from bench.results.shapes import damaged as damaged_as
 
 # A file of a cell: `<attack>.<key>.json`, its shards, the error of a failed one, its images.
 _OF_A_CELL = re.compile(
@@ -65,12 +67,17 @@ def damaged(root: Path) -> list[str]:
     """Return a line for each damaged document or file of images in a folder."""
     told = []
     for path in documents(root):
+        match = _OF_A_CELL.match(path.name)
+        key = match["key"] if match else ""
         try:
-            if path.suffix == ".json":
-                read(path)
-            else:
-                match = _OF_A_CELL.match(path.name)
-                read_images(path, match["key"] if match else "")
+            if path.suffix != ".json":
+                read_images(path, key)
+                continue
+            document = read(path)
+            if document is not None and "verdicts" in document:
+                outcome_of(document, path)
+                if not document["key"].startswith(key):
+                    raise damaged_as(path, "its key is another cell's")
         except BenchError as error:
             told.append(str(error))
     return told
@@ -87,11 +94,13 @@ def strays(root: Path) -> list[Path]:
 
     Cells of format 1 are kept, because runs of that format do not name the parts of a cell.
     """
+    there = sorted(root.rglob("*"))
+    # Only now: a run says what it asks for before it writes a cell, so whatever was there is named by now.
     named = {key for document in _asked(root) for row in document["cells"] for key in _keys(row)}
-    left = (*root.rglob(".tmp-*"), *root.rglob("locks/*"))
+    left = (path for path in there if path.name.startswith(".tmp-") or path.parent.name == "locks")
     # By age, because the process that wrote it may run on another machine.
-    found = [path for path in left if time.time() - path.stat().st_mtime > _STALE]
-    for path in sorted(root.rglob("*")):
+    found = [path for path in left if _age(path) > _STALE]
+    for path in there:
         match = _OF_A_CELL.match(path.name)
         inside = path.relative_to(root).parts[:-1]
         if not match or not path.is_file() or set(inside) & set(_OTHERS):
@@ -99,6 +108,14 @@ def strays(root: Path) -> list[Path]:
         if (match["key"] not in named and _is_new(path)) or _is_compacted(path):
             found.append(path)
     return found
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since a file was changed; none of one that its run has removed meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_compacted(path: Path) -> bool:

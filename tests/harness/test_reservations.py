@@ -92,10 +92,13 @@ def test_the_locks_of_killed_runs_go_with_the_next_run_and_those_of_others_stay(
     other = claims(Store(tmp_path), plan)
     other.take(plan[1].cell)
     (tmp_path / "locks" / "0123").touch()
+    (tmp_path / "checks" / "locks").mkdir(parents=True)  # of cells that no table shows
+    (tmp_path / "checks" / "locks" / "0123").touch()
 
     run(plan[:1], examples, Store(tmp_path), Local(), Quiet())
 
     assert [path.name for path in (tmp_path / "locks").iterdir()] == [plan[1].cell.key[:32]]
+    assert not (tmp_path / "checks" / "locks").exists()
     assert not claims(Store(tmp_path), plan).take(plan[1].cell)
 
 

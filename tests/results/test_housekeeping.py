@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.results import housekeeping
+from tests.results.shards import cell, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ["--threat", "Linf:0.2", "--n", "8", "--checks", "none", "--executor", "local"]
@@ -179,3 +181,23 @@ def test_a_folder_that_is_not_there_is_a_mistake(tmp_path, capsys):
     for command in ("list", "verify", "prune"):
         assert main(["results", command, "--results", str(tmp_path / "nowhere")]) == 2
         assert "fill it with" in capsys.readouterr().err
+
+
+def test_a_cell_that_a_run_asks_for_while_the_folder_is_pruned_stays(tmp_path, monkeypatch):
+    """The files are listed first, and only then what was asked for: whatever is listed was asked for before."""
+    fill(tmp_path, cell("fgsm"))
+    asked = housekeeping._asked
+
+    def late(root):
+        found = list(asked(root))
+        fill(tmp_path, cell("pgd-20"))  # another run asks, and finishes its cell
+        return iter(found)
+
+    monkeypatch.setattr(housekeeping, "_asked", late)
+
+    assert housekeeping.strays(tmp_path) == []
+
+
+def test_a_lock_that_its_run_removes_meanwhile_is_no_stray(tmp_path):
+    """It was listed, and is gone when its age is asked for."""
+    assert housekeeping._age(tmp_path / "locks" / "gone") == 0
