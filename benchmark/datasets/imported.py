@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import BenchError
-from bench.machine.system import write_whole
+from bench.machine.system import in_order, write_whole
 from bench.threats import LP_FAMILIES, ThreatModel
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def write(folder: Path, name: str, x_adv: NDArray[np.float32], fingerprints: Seq
     images = np.ascontiguousarray(x_adv, dtype=np.float32)
     # `sha256` and `key` are what `bench results verify` compares in every file of images.
     told = {"key": digest, "sha256": hashlib.sha256(images.tobytes()).hexdigest()}
-    write_whole(path, save({"x_adv": images}, metadata={**told, _FINGERPRINTS: json.dumps(list(fingerprints))}))
+    content = save({"x_adv": images}, metadata={**told, _FINGERPRINTS: json.dumps(list(fingerprints))})
+    write_whole(path, in_order(content))
     return path
 
 

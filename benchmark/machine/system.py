@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import sys
@@ -200,3 +201,13 @@ def package_folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise BenchError(f"package {package!r} is not installed: pip install it into this environment")
     return Path(spec.origin).parent
+
+
+def in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library writes them in one that differs each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench._reading import MOST_DOCUMENT, json_of, require_modest
+from bench._system import in_order, write_whole
 from bench.errors import BenchError, NondeterminismError
-from bench.machine.reading import MOST_DOCUMENT, json_of, require_modest
-from bench.machine.system import write_whole
-from bench.results.cell import Cell
+from bench.results.cell import Cell, Shards
 from bench.results.finding import Finding
 from bench.results.migrations import upgraded
 from bench.results.outcome import Component, Cost, Done, Evidence, Kept, Ledger, Verdicts
@@ -32,6 +33,7 @@ from bench.results.shapes import require_counts, shaped
 
 FORMAT = 3
 _OLDEST = 1
+_OF_A_SHARD = re.compile(r"\.shard-(\d{1,9})\.json$", re.ASCII)
 # The most draws whose counts have one digit, and the code of the first digit.
 _ONE_DIGIT, _ZERO = 9, np.uint8(ord("0"))
 
@@ -111,7 +113,9 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
             raise _damaged(path, "its key is another cell's")
         draws = verdicts["draws"]
         counts = Verdicts(draws, _unpack(verdicts["clean"], draws), _unpack(verdicts["adversarial"], draws))
-        require_counts(counts, document["cell"]["slice"]["n"], path)
+        asked = document["cell"]
+        size = _images_of(path, asked["slice"]["n"], asked["batch"])
+        require_counts(counts, size, asked["draws"], path)
         noticed = document["evidence"]
         evidence = Evidence(
             noticed["silent"],
@@ -123,9 +127,29 @@ def to_done(document: Mapping[str, Any], path: Path, key: str) -> Done:
             noticed.get("escalated", 0),
             tuple(noticed.get("unable", ())),
         )
-        return Done(counts, Cost(**cost), evidence, _ledger(document.get("ledger", {})))
+        ledger = _ledger(document.get("ledger", {}))
+        for name, each in (
+            ("distances", evidence.distances),
+            ("passes", ledger.forwards),
+            ("passes", ledger.backwards),
+        ):
+            if len(each) not in (0, size):
+                raise _damaged(path, f"it has {name} of {len(each)} images, not of {size}")
+        return Done(counts, Cost(**cost), evidence, ledger)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, "it does not hold what a cell holds") from error
+
+
+def _images_of(path: Path, n: int, batch: int) -> int:
+    """Return how many images the document of a cell in this place is about: all of them, or those of one shard."""
+    shard = _OF_A_SHARD.search(path.name)
+    if shard is None:
+        return n
+    shards = Shards(n, batch)
+    if int(shard[1]) >= len(shards):
+        raise _damaged(path, f"its cell has {len(shards)} shards")
+    start, stop = shards[int(shard[1])]
+    return stop - start
 
 
 def _ledger(data: Mapping[str, Any]) -> Ledger:
@@ -222,7 +246,7 @@ def write_images(path: Path, key: str, kept: Kept, *, lasting: bool = True) -> N
     facts = {"key": key, "sha256": _sha(images), "answers": _sha(kept.clean, kept.adversarial)}
     tensors = {"x_adv": images, "clean": kept.clean, "adversarial": kept.adversarial}
     content = save({name: np.ascontiguousarray(each) for name, each in tensors.items()}, metadata=facts)
-    write_whole(path, content, lasting=lasting)
+    write_whole(path, in_order(content), lasting=lasting)
 
 
 def read_images(path: Path, key: str) -> Kept | None:

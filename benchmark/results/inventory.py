@@ -156,14 +156,8 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
 
 def _of_a_cell(file: Mapping[str, Any], document: Mapping[str, Any], path: Path, match: re.Match[str] | None) -> File:
     _require_key(document, path, match)
-    cell, done, _ = outcome_of(document, path)
-    ranges = cell.shards
+    outcome_of(document, path)  # which looks at all of it
     shard = -1 if match is None or match["shard"] is None else int(match["shard"])
-    if shard >= len(ranges):
-        raise BenchError(f"{str(path)!r} is damaged (its cell has {len(ranges)} shards): move it away")
-    start, stop = (0, cell.slice.n) if shard < 0 else ranges[shard]
-    if len(done.verdicts.clean) != stop - start or len(done.verdicts.adversarial) != stop - start:
-        raise BenchError(f"{str(path)!r} is damaged (it has verdicts of {len(done.verdicts)} images): move it away")
     same = _digest(document, ("key", "verdicts", "cost"))
     return File(**file, same=same, stem=_stem(file["place"], match), shard=shard)
 

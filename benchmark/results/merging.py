@@ -19,7 +19,7 @@ from bench.results.cell import Cell
 from bench.results.documents import of_cell, write_once
 from bench.results.finding import gravity
 from bench.results.inventory import File, Kind, inventory
-from bench.results.outcome import Done, joined
+from bench.results.outcome import Done, answers_alarm, joined
 from bench.results.provenance import several, together
 from bench.results.store import Store
 
@@ -165,8 +165,8 @@ def _aware(files: Sequence[File]) -> Sequence[File]:
     if not later or not told[later[0]][0].attack.reserve:
         return files
     _require_same(earlier)
-    for before in earlier[:1]:
-        _require_within(told[later[0]][1], told[before][1], later[0], before)
+    if earlier and not answers_alarm(told[later[0]][1], told[earlier[0]][1]):
+        raise _differ(later[0], earlier[0])
     return later
 
 
@@ -176,13 +176,6 @@ def _require_same(files: Sequence[File]) -> None:
         if one.kind in ("cell", "shard"):
             raise _differ(one, other)
         raise BenchError(f"{str(one.path)!r} and {str(other.path)!r} are not the same: move one of them away")
-
-
-def _require_within(after: Done, before: Done, one: File, other: File) -> None:
-    """Raise unless some verdicts are those of the same attack with a reserve that broke more, or nothing."""
-    clean = np.array_equal(after.verdicts.clean, before.verdicts.clean)
-    if not clean or (after.verdicts.adversarial > before.verdicts.adversarial).any():
-        raise _differ(one, other)
 
 
 def _differ(one: File, other: File) -> NondeterminismError:

@@ -183,6 +183,16 @@ def _evidence_of(shards: Sequence[Done]) -> Evidence:
     )
 
 
+def answers_alarm(after: Done, before: Done) -> bool:
+    """Return whether an outcome of a shard is another one after an alarm: the reserve broke more of it, or nothing."""
+    return bool(
+        after.evidence.escalated
+        and not before.evidence.escalated
+        and np.array_equal(after.verdicts.clean, before.verdicts.clean)
+        and (after.verdicts.adversarial <= before.verdicts.adversarial).all()
+    )
+
+
 def worst_case(parts: Sequence[Done]) -> Done:
     """Combine several attacks on the same examples: per example the fewest correct draws."""
     counts = np.stack([part.verdicts.adversarial for part in parts]).min(axis=0)

@@ -38,7 +38,9 @@ class Remembered(Generic[Of]):
         except OSError:
             state, changed = None, 0.0
         else:
-            state, changed = (told.st_ino, told.st_mtime_ns, told.st_size), told.st_mtime
+            # The time of the last change of any kind, too: whoever sets the other one, such as `cp -p`, cannot set it.
+            state = (told.st_ino, told.st_mtime_ns, told.st_ctime_ns, told.st_size)
+            changed = told.st_mtime
         if path in self._held and self._held[path][0] == state:
             return self._held[path][1]
         began = time.time()

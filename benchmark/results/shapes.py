@@ -165,13 +165,16 @@ def shaped(content: Mapping[str, Any], path: Path) -> Document:
     return Document(content, path)
 
 
-def require_counts(verdicts: Verdicts, n: int, path: Path) -> None:
-    """Raise a BenchError unless the counts of a cell of `n` examples, or of a shard of one, can be what was counted."""
+def require_counts(verdicts: Verdicts, n: int, draws: int, path: Path) -> None:
+    """Raise a BenchError unless the counts of a cell or shard of `n` examples can be what `draws` draws gave."""
     clean, adversarial = verdicts.clean, verdicts.adversarial
     if len(clean) != len(adversarial):
         raise damaged(path, f"it has {len(clean)} counts without attack and {len(adversarial)} under attack")
-    if not 0 < len(clean) <= n:
+    # Fewer would be an accuracy of some images under the name of all.
+    if len(clean) != n:
         raise damaged(path, f"it has {len(clean)} counts for {n} examples")
+    if verdicts.draws != draws:
+        raise damaged(path, f"it has counts of {verdicts.draws} draws, its cell asks for {draws}")
     if max(int(clean.max()), int(adversarial.max())) > verdicts.draws:
         raise damaged(path, f"a count is above its {verdicts.draws} draws")
     # Otherwise an example that is wrong without any attack would count as robust.

@@ -54,9 +54,10 @@ from bench.results.documents import (
     write_once,
 )
 from bench.results.finding import Finding
-from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, joined
+from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, answers_alarm, joined
 from bench.results.provenance import code_of
 from bench.results.remembered import TICK, Remembered, cell_names
+from bench.results.shapes import require_counts
 from bench.threats import ThreatModel
 
 Of = TypeVar("Of")
@@ -126,7 +127,9 @@ class Store:
         if path not in self._finished:
             document = read(path)
             if document is not None:
-                self._finished[path] = to_done(document, path, cell.key), document.get("provenance", {})
+                done = to_done(document, path, cell.key)
+                require_counts(done.verdicts, cell.slice.n, cell.draws, path)
+                self._finished[path] = done, document.get("provenance", {})
         if path in self._finished:
             return self._finished[path]
         # Read last: a crash may leave the error of an earlier run beside a finished cell.
@@ -146,14 +149,28 @@ class Store:
             path = self._path(cell, f"shard-{index}")
             document = read(path) if index < len(cell.shards) else None
             if document is not None:
-                found[index] = to_done(document, path, cell.key), document.get("provenance", {})
+                start, stop = cell.shards[index]
+                done = to_done(document, path, cell.key)
+                require_counts(done.verdicts, stop - start, cell.draws, path)
+                found[index] = done, document.get("provenance", {})
         return found
 
     def add_shard(self, cell: Cell, index: int, done: Done, provenance: Mapping[str, Any]) -> None:
-        """Keep a finished shard."""
+        """Keep a finished shard; after an alarm, in the place of the one before it (`bench.harness.alarm`)."""
+        if self._path(cell).is_file():  # another run has finished the cell meanwhile, and nothing would read it
+            return
         # Nobody is told of a shard: should the system crash and lose its name, it is computed again.
         path = self._path(cell, f"shard-{index}")
-        write_once(path, of_cell(cell, done, provenance), lasting=False)
+        document = of_cell(cell, done, provenance)
+        # Another run may be at the same shard: a share, which knows of no alarm, or one that was killed in the middle.
+        stored = read(path) if cell.attack.reserve else None
+        there = None if stored is None else to_done(stored, path, cell.key)
+        if there is not None and answers_alarm(there, done):
+            return
+        if there is not None and answers_alarm(done, there):
+            write(path, document, lasting=False)
+        else:
+            write_once(path, document, lasting=False)
         self._unnamed.add(path.parent)
 
     def keep_shards(self) -> None:

@@ -12,8 +12,9 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.errors import BenchError
 from bench.harness.formats import SearchFormats
 from bench.results.cell import Cell, Planned, Slice
-from bench.results.documents import of_cell, write
+from bench.results.documents import of_cell, read_images, write, write_images
 from bench.results.finding import Finding
+from bench.results.housekeeping import damaged
 from bench.results.outcome import Cost, Done, Evidence, Kept, Skipped, Verdicts
 from bench.results.store import Store
 from bench.threats import ThreatModel
@@ -39,7 +40,7 @@ def counts(draws, *values):
 @pytest.mark.fault("F09")
 def test_a_flipped_verdict_is_noticed(tmp_path):
     store, cell = Store(tmp_path), make_cell()
-    store.finish(cell, [counts(1, 1, 0, 0)], {})
+    store.finish(cell, [counts(1, 1, 0, 0, 1, 0, 0)], {})
     (path,) = tmp_path.rglob("*.json")
     document = json.loads(path.read_text())
     document["verdicts"]["adversarial"] = "111"
@@ -55,10 +56,10 @@ def test_a_flipped_verdict_is_noticed(tmp_path):
 def test_a_document_of_another_program_with_other_characters_is_damaged(tmp_path, draws, place, text):
     """Its digest is right, but these are no counts."""
     store, cell = Store(tmp_path), make_cell(draws)
-    document = of_cell(cell, counts(draws, 1, 0, 0), {})
+    document = of_cell(cell, counts(draws, 1, 0, 0, 1, 0, 0), {})
     part, _, name = place.partition(".")
     document[part][name] = text
-    store.finish(cell, [counts(draws, 1, 0, 0)], {})
+    store.finish(cell, [counts(draws, 1, 0, 0, 1, 0, 0)], {})
     (path,) = tmp_path.rglob("*.json")
     write(path, document)
 
@@ -143,3 +144,39 @@ def test_documents_of_the_first_format_are_read_and_their_cells_held_to_their_di
 
     with pytest.raises(BenchError, match="its digest does not match"):
         Store(tmp_path / "old").results()
+
+
+def test_the_same_images_are_the_same_bytes(tmp_path):
+    """The library puts the metadata in an order of its own each time; so folders of two machines would differ."""
+    kept = Kept(np.full((3, 1, 2, 2), 0.5, dtype=np.float32), np.zeros(3, np.int64), np.ones(3, np.int64))
+
+    for number in range(16):
+        write_images(tmp_path / str(number), "a" * 64, kept)
+
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    found = read_images(tmp_path / "0", "a" * 64)
+    assert np.array_equal(found.x_adv, kept.x_adv)
+    assert np.array_equal(found.adversarial, kept.adversarial)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ledger": {"forwards": "1 2 3"}}, "passes of 3 images, not of 6"),
+        ({"evidence": {"silent": 0, "nonfinite": 0, "borderline": [], "distances": [0.5]}}, "distances of 1 images"),
+        ({"verdicts": {"draws": 5, "clean": "110110", "adversarial": "000000"}}, "5 draws, its cell asks for 1"),
+        ({"verdicts": {"draws": 1, "clean": "1", "adversarial": "1"}}, "1 counts for 6 examples"),
+    ],
+)
+def test_verify_names_a_cell_whose_parts_do_not_fit_together(tmp_path, change, said):
+    """Its digest is right; `bench results verify` looks as closely as whatever makes a number of it."""
+    cell = make_cell()
+    Store(tmp_path).finish(cell, [counts(1, 1, 0, 0, 1, 0, 0)], {})
+    (path,) = tmp_path.rglob("*.json")
+    write(path, of_cell(cell, counts(1, 1, 0, 0, 1, 0, 0), {}) | change)
+
+    (line,) = damaged(tmp_path)
+
+    assert said in line
+    with pytest.raises(BenchError, match=said):
+        Store(tmp_path).find(cell)

@@ -261,7 +261,7 @@ def test_a_shard_with_verdicts_of_other_images_is_damaged_though_its_digest_is_r
     short = read(path.with_name(path.name.replace("shard-2", "shard-0")))
     write(path, short)
 
-    with pytest.raises(BenchError, match="verdicts of 4 images"):
+    with pytest.raises(BenchError, match="4 counts for 2 examples"):
         merge(tmp_path / "a", into=tmp_path / "all")
 
 

@@ -101,6 +101,7 @@ def test_a_missing_field_is_asked_for_by_name():
     ("clean", "adversarial", "name", "said"),
     [
         ([1, 1], [1], "a.json", "2 counts without attack and 1 under attack"),
+        ([1, 1], [1, 1], "a.json", "2 counts for 3 examples"),
         ([1, 1, 1, 1], [1, 0, 0, 0], "a.json", "4 counts for 3 examples"),
         ([1, 1, 2], [1, 0, 0], "a.json", "a count is above its 1 draws"),
         ([1, 1, 0], [1, 0, 1], "a.json", "misclassified without attack is counted as robust"),
@@ -111,10 +112,13 @@ def test_counts_that_nobody_counted_are_refused(clean, adversarial, name, said):
     verdicts = Verdicts(1, np.array(clean, dtype=np.uint8), np.array(adversarial, dtype=np.uint8))
 
     with pytest.raises(BenchError, match=said):
-        require_counts(verdicts, 3, Path(name))
+        require_counts(verdicts, 3, 1, Path(name))
 
 
-def test_a_shard_has_fewer_counts_than_its_cell():
+def test_counts_of_other_draws_than_the_cell_asks_for_are_refused():
+    """Correct draws out of five would be a fifth of what they are out of one."""
     array = np.array([1, 0], dtype=np.uint8)
 
-    require_counts(Verdicts(1, array, array), 3, Path("a.shard-0.json"))
+    require_counts(Verdicts(1, array, array), 2, 1, Path("a.json"))
+    with pytest.raises(BenchError, match="counts of 5 draws, its cell asks for 1"):
+        require_counts(Verdicts(5, array, array), 2, 1, Path("a.json"))

@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.results.cell import Cell, Planned, Result, Slice
 from bench.results.documents import NondeterminismError
 from bench.results.finding import Finding
-from bench.results.outcome import Cost, Done, Failed, Kept, Skipped, Verdicts
+from bench.results.outcome import Cost, Done, Evidence, Failed, Kept, Skipped, Verdicts
 from bench.results.store import Store
 from bench.threats import ThreatModel
 
@@ -130,6 +130,50 @@ def test_each_document_is_read_once_and_the_findings_of_a_defense_with_its_first
     assert {len(result.findings) for result in results} == {2}
 
 
+def test_of_a_shard_before_and_after_an_alarm_the_one_after_it_stays(tmp_path):
+    """Whoever writes last: a share knows of no alarm, while a plain run in the same folder has answered it."""
+    reserve = (AttackRef("square", "bench.attacks.score:Square", "q" * 64),)
+    plain = make_cell()
+    cell = replace(plain, attack=replace(plain.attack, reserve=reserve))
+    before = counts(1, 1, 1, 0, 0)
+    broken = np.zeros(4, dtype=np.uint8)
+    after = replace(before, verdicts=replace(before.verdicts, clean=before.verdicts.clean, adversarial=broken))
+    before = replace(before, verdicts=replace(before.verdicts, adversarial=before.verdicts.clean))
+    after = replace(after, evidence=Evidence(escalated=2))
+    for name, order in (("a", (before, after, before)), ("b", (after, before))):
+        for done in order:
+            Store(tmp_path / name).add_shard(cell, 0, done, {})
+        assert not Store(tmp_path / name).shards(cell)[0].verdicts.adversarial.any()
+    # Without a reserve there is nothing that could have broken more, and a reserve never mends.
+    Store(tmp_path / "c").add_shard(plain, 0, before, {})
+    with pytest.raises(NondeterminismError):
+        Store(tmp_path / "c").add_shard(plain, 0, after, {})
+    mended = replace(before, evidence=Evidence(escalated=2))
+    Store(tmp_path / "d").add_shard(cell, 0, replace(after, evidence=Evidence()), {})
+    with pytest.raises(NondeterminismError):
+        Store(tmp_path / "d").add_shard(cell, 0, mended, {})
+
+
+def test_a_shard_of_a_cell_that_another_run_has_finished_is_not_left_behind(tmp_path):
+    cell = make_cell()
+    Store(tmp_path).finish(cell, [counts(1, 1, 1, 0, 0), counts(1, 0, 1)], {})
+
+    Store(tmp_path).add_shard(cell, 1, counts(1, 0, 1), {})
+
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_a_document_of_fewer_images_than_its_cell_has_is_damaged(tmp_path):
+    """A shard that was copied to the place of its cell, with a digest that is right."""
+    cell = make_cell()
+    Store(tmp_path).add_shard(cell, 0, counts(1, 1, 1, 0, 0), {})
+    (path,) = tmp_path.rglob("*.shard-0.json")
+    path.rename(path.with_name(path.name.replace(".shard-0", "")))
+
+    with pytest.raises(BenchError, match="4 counts for 6 examples"):
+        Store(tmp_path).find(cell)
+
+
 def test_the_same_verdicts_again_are_no_change(tmp_path):
     store, cell = Store(tmp_path), make_cell()
     store.finish(cell, [counts(1, 1, 0)], {"seconds": 1})
@@ -197,7 +241,7 @@ def test_a_failure_is_told_until_the_cell_is_done(tmp_path):
 
     store.fail(cell, "ValueError: no")
     before = store.find(cell)
-    store.finish(cell, [counts(1, 1, 0)], {})
+    store.finish(cell, [counts(1, 1, 0, 1, 0, 1, 0)], {})
 
     assert before == Failed("ValueError: no")
     assert isinstance(store.find(cell), Done)
@@ -249,7 +293,7 @@ def test_a_folder_copied_over_another_one_is_the_union(tmp_path):
     one, two = make_cell(), make_cell(attack="square")
     for store, cell in ((first, one), (second, two)):
         store.ask([Planned(cell)])
-        store.finish(cell, [counts(1, 1)] * 2, {})
+        store.finish(cell, [counts(1, 1, 0, 1)] * 2, {})
 
     shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
 
