@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench._reading import MOST_DOCUMENT, json_of, require_modest
-from bench._system import in_order, write_whole
 from bench.errors import BenchError, NondeterminismError
+from bench.machine.reading import MOST_DOCUMENT, json_of, require_modest
+from bench.machine.system import in_order, write_whole
 from bench.results.cell import Cell, Shards
 from bench.results.finding import Finding
 from bench.results.migrations import upgraded
