@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.catalogue.refs import MEMORY, AttackRef, DefenseRef
+from bench.catalogue.refs import MEMORY, AttackRef, DefenseRef, is_file
 
 _OURS = ("bench.", MEMORY)
 
@@ -27,5 +27,6 @@ def _sources(ref: DefenseRef | AttackRef) -> set[str]:
     else:
         inner = (*ref.stages, *ref.reserve, *(() if ref.surrogate is None else (ref.surrogate,)))
     # An attack of several stages has no code of its own.
-    own = set() if ref.source.startswith(_OURS) or (isinstance(ref, AttackRef) and ref.stages) else {ref.source}
+    ours = ref.source.startswith(_OURS) and not is_file(ref.source)
+    own = set() if ours or (isinstance(ref, AttackRef) and ref.stages) else {ref.source}
     return own.union(*map(_sources, inner))

@@ -15,6 +15,11 @@ SOURCE = "source"
 MEMORY = "memory:"
 
 
+def is_file(source: str) -> bool:
+    """Return whether a source is a user's file: `./mine.py:build`, and `bench.py`, which is no module of ours."""
+    return source.partition(":")[0].endswith(".py")
+
+
 def known_fields(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the items of `data` that a record has fields for, because a later version may have more."""
     names = {each.name for each in fields(kind)}
@@ -27,7 +32,7 @@ def _told(source: str) -> str:
     A file is known by its digest; where it lay would tell who ran it, and differs from machine to machine.
     """
     file, colon, function = source.partition(":")
-    return f"{PurePath(file).name}{colon}{function}" if file.endswith(".py") else source
+    return f"{PurePath(file).name}{colon}{function}" if is_file(source) else source
 
 
 def _without_folder(value: Any) -> Any:  # noqa: ANN401  (plain data)

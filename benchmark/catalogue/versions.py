@@ -20,7 +20,7 @@ from bench.catalogue import ATTACKS, DEFENSES, sources
 from bench.catalogue.attack_libraries import LIBRARIES as ATTACK_LIBRARIES
 from bench.catalogue.identity import of_code, of_text
 from bench.catalogue.model_libraries import LIBRARIES as MODEL_LIBRARIES
-from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.catalogue.refs import AttackRef, DefenseRef, is_file
 from bench.errors import BenchError
 from bench.machine.system import write_whole
 
@@ -177,7 +177,7 @@ def _of_untouched() -> Mapping[tuple[str, ...], str]:
 
 
 def _is_ours(target: str) -> bool:
-    return target.startswith("bench.")
+    return target.startswith("bench.") and not is_file(target)
 
 
 def _modules(target: str) -> tuple[str, ...]:

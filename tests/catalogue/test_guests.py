@@ -35,3 +35,9 @@ def test_an_attack_of_stages_is_as_strange_as_its_stages():
 
 def test_what_lives_in_memory_is_computed_here_and_is_no_guest():
     assert guest(replace(OURS, source=f"{MEMORY}mine"), PGD) == ""
+
+
+@pytest.mark.parametrize("source", ["bench.py", "bench.py:build", "bench.mine.py"])
+def test_a_file_is_a_guest_whatever_it_is_called(source):
+    assert guest(replace(MINE, source=source), PGD) == source
+    assert guest(OURS, replace(PGD, source=source)) == source

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.catalogue.refs import AttackRef
+from bench.catalogue.refs import AttackRef, is_file
 from bench.results.cell import Cell
 from bench.results.outcome import Done
 from bench.results.stats import sign_flip
@@ -57,7 +57,8 @@ class Measured:
     def is_ours(self) -> bool:
         """Return whether our own code takes part in the attack, not only a user's file, a library or a plug-in."""
         members = (self.attack, *self.attack.stages, *self.attack.reserve)
-        return any(each.source.startswith(_OURS) and not each.source.startswith(_BORROWED) for each in members)
+        sources = (each.source for each in members if not is_file(each.source))
+        return any(source.startswith(_OURS) and not source.startswith(_BORROWED) for source in sources)
 
     @property
     def is_gradient(self) -> bool:

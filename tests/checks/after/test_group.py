@@ -53,6 +53,7 @@ def test_an_attack_is_ours_where_any_code_of_ours_takes_part():
     assert measured([1]).is_ours
     assert not measured([1], source=A_LIBRARY).is_ours
     assert not measured([1], source=A_FILE).is_ours
+    assert not measured([1], source="bench.attacks.mine.py:build").is_ours
     assert measured([1], source="", stages=stage(A_LIBRARY), reserve=stage(OURS)).is_ours
     assert not measured([1], source="", stages=stage(A_LIBRARY), reserve=stage(A_FILE)).is_ours
 
