@@ -94,13 +94,28 @@ class StageError(Exception):
 
 def one_line(error: BaseException) -> str:
     """Format an error as one line without control characters, for tables and files."""
-    text = "".join(character if character.isprintable() else " " for character in str(error))
-    text = " ".join(text.split())
-    name = type(error).__name__
+    text, name = _plain(_said(error)), _plain(type(error).__name__)[:_LONGEST]
     # These messages name their origin (a stage, or a check such as S02); the class would only repeat it.
     if isinstance(error, StageError | NoGradient) or (text[:1] in "SV" and text[1:3].isdigit()):
-        return text
-    return f"{name}: {text[:300]}".rstrip(": ")
+        return text[:_LINE]
+    return f"{name}: {text[:300]}".rstrip(": ") or "an error"
+
+
+# Longer than any list of a cascade's stages with their errors: these are lines already, but anybody may write `S01`.
+_LINE = 2000
+
+
+def _said(error: BaseException) -> str:
+    """Return the message of an error; code of others says what it is, and may raise while it does."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001
+        return "its message cannot be read"
+
+
+def _plain(text: str) -> str:
+    # A message may hold a whole array: what is cut off is not looked at.
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 10 * _LINE]).split())
 
 
 class Exited(BenchError):

@@ -73,3 +73,14 @@ def test_a_missing_gradient_is_known_again_from_its_line():
     assert is_no_gradient(one_line(NoGradient()))
     assert is_no_gradient(one_line(StageError(f"apgd-ce: {one_line(NoGradient())}")))
     assert not is_no_gradient(one_line(BenchError("no gradient: use square")))
+
+
+def test_one_line_of_a_hostile_error_is_a_short_line_without_control_characters():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert one_line(Mute()) == "Mute: its message cannot be read"
+    assert one_line(type("\n\x1b[31mRed", (Exception,), {})("a\nb")) == "[31mRed: a b"
+    for error in (RuntimeError("S01" + "x" * 10**7), type("Long" * 10**5, (Exception,), {})("x" * 10**7)):
+        assert len(one_line(error)) <= 2000

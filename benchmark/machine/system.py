@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,8 @@ def staying() -> Iterator[None]:
 
 
 _SAFE = "PYTHONSAFEPATH"
+# Of several threads that start processes each would bring back what another one has put there for a moment.
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -181,18 +184,19 @@ def own_process() -> Iterator[None]:
     says otherwise. And it imports the main module anew, for what of it may be needed; of ours nothing is, and a
     script that calls `bench.run` without `if __name__ == "__main__"` would call it without end.
     """
-    before, main = os.environ.get(_SAFE), sys.modules.get("__main__")
-    os.environ[_SAFE] = "1"
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        if main is not None:
-            sys.modules["__main__"] = main
-        if before is None:
-            del os.environ[_SAFE]
-        else:
-            os.environ[_SAFE] = before
+    with _one_at_a_time:
+        before, main = os.environ.get(_SAFE), sys.modules.get("__main__")
+        os.environ[_SAFE] = "1"
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            if main is not None:
+                sys.modules["__main__"] = main
+            if before is None:
+                del os.environ[_SAFE]
+            else:
+                os.environ[_SAFE] = before
 
 
 def package_folder(package: str) -> Path:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,28 @@ def test_code_of_users_comes_back_to_the_working_directory(tmp_path):
     with pytest.raises(RuntimeError):
         leaves()
     assert Path.cwd() == before
+
+
+def test_threads_that_start_processes_at_once_leave_the_main_module_and_the_environment_as_they_were(monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    main, first_is_in = sys.modules["__main__"], threading.Event()
+
+    def first():
+        with _system.own_process():
+            first_is_in.set()
+            second_is_in.wait(0.3)
+
+    second_is_in = threading.Event()
+
+    def second():
+        first_is_in.wait()
+        with _system.own_process():
+            second_is_in.set()
+            one.join(0.3)
+
+    one, two = threading.Thread(target=first), threading.Thread(target=second)
+    one.start(), two.start()
+    one.join(), two.join()
+
+    assert sys.modules["__main__"] is main
+    assert "PYTHONSAFEPATH" not in os.environ

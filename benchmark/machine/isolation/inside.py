@@ -56,8 +56,11 @@ def serve(pipe: Connection, log: Connection, threads: int, driver: int, preload:
         except Exception as error:  # noqa: BLE001  (what was sent cannot be loaded here)
             pipe.send((None, "", one_line(error), False))
             continue
-        told = _called(function, (*args, _News(pipe, me)) if counts else args)
-        if os.getpid() != me:
+        news = _News(pipe, me)
+        told = _called(function, (*args, news) if counts else args)
+        if os.getpid() == me:
+            news.stop()
+        else:
             os._exit(0)  # a guest has forked, and this is the child, which has nothing to answer
         try:
             pipe.send(told)
@@ -78,11 +81,11 @@ def _called(function: Callable[..., Any] | str, args: tuple[Any, ...]) -> tuple[
     except Exited as error:
         return None, "", str(error), True
     except BenchError as error:
-        return None, str(error), "", False
+        return None, str(error) or type(error).__name__, "", False
     except SystemExit as error:
         return None, "", str(Exited.by(error)), True
     except BaseException as error:  # noqa: BLE001  (whatever a guest raises)
-        return None, "", one_line(error) or type(error).__name__, False
+        return None, "", one_line(error), False
 
 
 def _detach(driver: int) -> None:
@@ -137,21 +140,32 @@ def _print_to(log: Connection) -> None:
 
 
 class _News:
-    """A counter that tells the driver a few times a second."""
+    """A counter that tells the driver a few times a second, until it is stopped.
+
+    Threads that a guest leaves behind may go on to ask its model: what they tell must not come between the bytes of an
+    answer.
+    """
 
     def __init__(self, pipe: Connection, process: int) -> None:
         self._pipe, self._process = pipe, process
         self._count = 0
         self._told = time.monotonic()
+        self._one = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        with self._one:
+            self._stopped = True
 
     def __call__(self, count: int) -> None:
         if os.getpid() != self._process:
             os._exit(0)
-        self._count += count
-        now = time.monotonic()
-        if now - self._told >= _SECONDS_BETWEEN_NEWS:
-            try:
-                self._pipe.send(self._count)
-            except OSError:
-                os._exit(1)  # the driver is gone: nobody will ever read the answer
-            self._count, self._told = 0, now
+        with self._one:
+            self._count += count
+            now = time.monotonic()
+            if not self._stopped and now - self._told >= _SECONDS_BETWEEN_NEWS:
+                try:
+                    self._pipe.send(self._count)
+                except OSError:
+                    os._exit(1)  # the driver is gone: nobody will ever read the answer
+                self._count, self._told = 0, now

@@ -6,11 +6,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 
 from bench.errors import BenchError
 from bench.machine.isolation.calls import Answer, Call, Elsewhere, End
@@ -25,6 +29,8 @@ _STARTING = 300.0
 _AT_ONCE = getattr(signal, "SIGKILL", signal.SIGTERM)
 # As much as is kept of what a process prints; its last line may say why it died.
 _KEPT = 2000
+# Seconds without a byte in the middle of a message, and as many bytes as an empty pipe takes on any system.
+_STALLED, _FITS = 10, 4096
 
 
 @dataclass
@@ -41,6 +47,8 @@ class Worker:
     ready: bool = False
     printed: bytes = field(default=b"")
     over: bool = False
+    sender: threading.Thread | None = None
+    told: float | None = None
 
     @classmethod
     def start(cls, threads: int, preload: str = "") -> Worker:
@@ -55,18 +63,34 @@ class Worker:
         printed.close()
         if os.name == "posix":
             os.set_blocking(log.fileno(), False)
+            _wait_at_most(ours, _STALLED)
         return cls(process, ours, log)
 
     def is_alive(self) -> bool:
-        return not self.over and self.process.is_alive()
+        return not self.over and not _has_ended(self.process)
 
     def give(self, call: Call, limit: float | None) -> None:
         self.call, self.guest, self.printed = call, call.guest or self.guest, b""
         self.limit = limit if call.limit is None else call.limit
         # What a process needs to start, such as the import of torch on a busy machine, is no fault of the guest.
         self.deadline = self._from_now(0.0 if self.ready else _STARTING)
-        with contextlib.suppress(OSError):  # `hear` notices that it is dead
-            self.pipe.send((call.function, call.args, call.counts))
+        self._send(ForkingPickler.dumps((call.function, call.args, call.counts)))
+
+    def _send(self, message: memoryview) -> None:
+        """Send a message; one that does not fit into the pipe waits in a thread of its own.
+
+        A process that is still being started, or that a guest has stopped, reads nothing: nobody is to wait for it.
+        """
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # `hear` notices that it is dead
+                self.pipe.send_bytes(message)
+
+        if len(message) <= _FITS:
+            send()
+            return
+        self.sender = threading.Thread(target=send, daemon=True)
+        self.sender.start()
 
     def hear(self) -> Iterator[Answer | int]:
         """Yield what the process says: numbers, and the answer to its call."""
@@ -75,17 +99,23 @@ class Worker:
         self._read_log()
         try:
             news = self.pipe.recv() if self.pipe.poll() else None
-        except Exception:  # noqa: BLE001  (the pipe is closed, or a guest has written into it)
-            yield self._ended(End.DIED, "it closed its connection" if not self._ends_within(_SOON) else "")
+            answer = None if news in (None, READY) or isinstance(news, int) else _answer(call, *news)
+        except Exception as error:  # noqa: BLE001  (the pipe is closed, or a guest has written into it)
+            why = "it closed its connection"
+            if isinstance(error, BlockingIOError):
+                why = f"it stopped for {_STALLED} s in the middle of its answer"
+            elif not isinstance(error, EOFError | OSError):
+                why = "its answer cannot be read: it has written into its connection, or returns what only it can load"
+            yield self._ended(End.DIED, why if not self._ends_within(_SOON) else "")
             return
         if news == READY:
             self.ready, self.deadline = True, self._from_now(0.0)
-        elif isinstance(news, int):
-            yield news
-        elif news is not None:
+        elif answer is not None:
             self.call = None
-            yield _answer(call, *news)
-        elif not self.process.is_alive():
+            yield answer
+        elif news is not None:
+            yield news
+        elif not self.is_alive():
             yield self._ended(End.DIED, "")
         elif self.deadline is not None and time.monotonic() > self.deadline:
             yield self._ended(End.HUNG, f"no answer after {self.limit:g} s: it hangs, or --timeout is too short")
@@ -124,29 +154,49 @@ class Worker:
     def _ends_within(self, seconds: float) -> bool:
         # Not by `join`, which waits for good once a guest has closed all files, the sentinel of its process among them.
         until = time.monotonic() + seconds
-        while self.process.is_alive() and time.monotonic() < until:
+        while self.is_alive() and time.monotonic() < until:
             time.sleep(0.005)
-        return not self.process.is_alive()
+        return not self.is_alive()
 
     def tell_to_end(self) -> None:
         """Ask the process to end; `end` waits for it."""
         if not self.over:
+            self.told = time.monotonic()
             _signal(self.process, signal.SIGTERM)
 
     def end(self) -> None:
         """Wait a moment for the process to end, then kill it with all that it has started."""
         if self.over:
             return
-        self.over = True
-        until = time.monotonic() + _GRACE
-        while time.monotonic() < until and not _has_ended(self.process):
-            time.sleep(0.005)
-        _signal(self.process, _AT_ONCE)
-        self.process.join()
-        self._read_log()
-        self.pipe.close()
-        self.log.close()
-        self.call = None
+        # From when it was told: of many that do not listen none waits for another.
+        until = (time.monotonic() if self.told is None else self.told) + _GRACE
+        try:
+            while time.monotonic() < until and not _has_ended(self.process):
+                time.sleep(0.005)
+        finally:  # also where Ctrl-C comes in between
+            _signal(self.process, _AT_ONCE)
+            self.process.join()
+            self.over = True
+            self._read_log()
+            if self.sender is not None:
+                _hang_up(self.pipe)  # children of a guest may hold the other end
+                self.sender.join()
+            self.pipe.close()
+            self.log.close()
+            self.call = None
+
+
+def _wait_at_most(pipe: Connection, seconds: int) -> None:
+    """Let reading from a pipe fail with BlockingIOError where the rest of a message does not come for so long."""
+    with socket.socket(fileno=os.dup(pipe.fileno())) as each:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", seconds, 0))
+
+
+def _hang_up(pipe: Connection) -> None:
+    """Wake whoever waits for room in a pipe."""
+    if os.name == "posix":
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pipe.fileno())) as each:
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def _has_ended(process: BaseProcess) -> bool:
@@ -182,7 +232,9 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _answer(call: Call, value: object, mistake: str, error: str, exited: bool) -> Answer:
+def _answer(call: Call, value: object, mistake: object, error: object, exited: object) -> Answer:
+    if not isinstance(mistake, str) or not isinstance(error, str):
+        raise TypeError("a guest has written into its connection")
     if mistake:
         return Answer(call, error=BenchError(mistake))
     return Answer(call, error=Elsewhere(error, End.DIED if exited else None)) if error else Answer(call, value)

@@ -42,11 +42,15 @@ class Workers:
 
     def stop(self) -> None:
         """End every process, and whatever it has started."""
-        for worker in self._all:
-            worker.tell_to_end()
-        for worker in self._all:
-            worker.end()
+        self._end(self._all)
         self._all.clear()
+
+    @staticmethod
+    def _end(workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            worker.tell_to_end()
+        for worker in workers:
+            worker.end()
 
     def answers(
         self, take: Callable[[str | None], Call | None], on_count: Callable[[Call, int], None] | None = None
@@ -72,9 +76,7 @@ class Workers:
                             on_count(worker.call, news)
         finally:
             # Whoever stops listening does not want the rest.
-            for worker in [each for each in self._all if each.call is not None]:
-                worker.tell_to_end()
-                worker.end()
+            self._end([each for each in self._all if each.call is not None])
             self._all = [worker for worker in self._all if not worker.over]
 
     def each(self, calls: Sequence[Call]) -> list[Answer]:
@@ -94,7 +96,9 @@ class Workers:
         return [Answer(call, found[index].value, found[index].error) for index, call in enumerate(calls)]
 
     def _hand_out(self, take: Callable[[str | None], Call | None]) -> None:
-        self._all = [worker for worker in self._all if worker.call is not None or worker.is_alive()]
+        for worker in [each for each in self._all if each.call is None and not each.is_alive()]:
+            worker.end()  # its children may be alive
+            self._all.remove(worker)
         for worker in self._all:
             busy = sum(each.call is not None for each in self._all)
             if worker.call is None and worker.guest and busy < self.most and (call := take(worker.guest)) is not None:

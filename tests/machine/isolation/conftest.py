@@ -83,6 +83,65 @@ def alone():
 def much():
     return len(bytearray(2**50))
 
+def _pipe():
+    return next(fd for fd in range(3, 64) if _leads_to(fd).startswith("socket"))
+
+def _leads_to(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return ""
+
+def half():
+    os.write(_pipe(), bytes([0, 0, 4, 0]) + b"x")
+    time.sleep(600)
+
+def shapeless():
+    import pickle
+    content = pickle.dumps(3.5)
+    os.write(_pipe(), len(content).to_bytes(4, "big") + content)
+    time.sleep(600)
+
+def theirs():
+    return type(sys)("nowhere"), Theirs()
+
+class Theirs:
+    pass
+
+def wordless():
+    raise BenchError("")
+
+def hostile():
+    class Hostile(Exception):
+        def __str__(self):
+            raise RuntimeError
+    raise Hostile
+
+def _soon(does):
+    threading.Thread(target=lambda: (time.sleep(0.2), does()), daemon=True).start()
+
+def stopping_soon():
+    _soon(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+def leaving_soon():
+    child = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+    _soon(lambda: os._exit(0))
+    return child, os.getpid()
+
+def asked_on(tell):
+    def on():
+        while True:
+            tell(1)
+            time.sleep(0.01)
+    threading.Thread(target=on, daemon=True).start()
+
+def large():
+    time.sleep(0.3)
+    return b"x" * (1 << 24)
+
+def size(content):
+    return len(content)
+
 def workers():
     import multiprocessing
     process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0,))

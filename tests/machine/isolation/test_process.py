@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine.isolation import Call, Elsewhere, End, Workers
+from bench.machine.isolation import Call, Elsewhere, End, Workers, process
 from bench.machine.isolation.process import Worker
 
 
@@ -29,6 +29,8 @@ from bench.machine.isolation.process import Worker
         ("alone", End.DIED, "it closed its connection"),
         ("much", None, "MemoryError"),
         ("local", None, "AttributeError: Can't"),
+        ("shapeless", End.DIED, "its answer cannot be read"),
+        ("hostile", None, "Hostile: its message cannot be read"),
     ],
 )
 def test_what_a_guest_does_to_its_process_is_one_line(answer, name, end, told):
@@ -51,6 +53,68 @@ def test_a_guest_that_hangs_and_ignores_sigterm_is_killed_after_its_limit(worker
     assert str(found.error) == "no answer after 1 s: it hangs, or --timeout is too short"
     assert 1 <= time.monotonic() - began < 8
     assert not workers._all or all(not worker.process.is_alive() for worker in workers._all)
+
+
+@pytest.mark.fault("F16")
+def test_half_a_message_holds_nobody_up(guest, monkeypatch):
+    monkeypatch.setattr(process, "_STALLED", 1)
+    began = time.monotonic()
+
+    with Workers(1, limit=60) as workers:
+        found = workers.each([Call("odd_guest:half")])[0]
+
+    assert found.error.end is End.DIED
+    assert str(found.error) == "it stopped for 1 s in the middle of its answer"
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.fault("F16")
+def test_a_process_that_stops_before_it_gets_a_large_call_is_called_hung(guest):
+    with Workers(1, limit=20) as workers:
+        workers.each([Call("odd_guest:stopping_soon", guest="odd")])
+        time.sleep(0.5)
+        found = workers.each([Call("odd_guest:size", (b"x" * (1 << 24),), "odd", limit=1.0)])[0]
+        assert found.error.end is End.HUNG
+
+        assert workers.each([Call("odd_guest:size", (b"x" * (1 << 24),), "odd")])[0].value == 1 << 24
+
+
+@pytest.mark.fault("F16")
+def test_the_children_of_a_process_that_ends_between_two_calls_end_too(guest):
+    with Workers(1, limit=20) as workers:
+        child, parent = workers.each([Call("odd_guest:leaving_soon", guest="odd")])[0].value
+        _wait_for_end(parent)
+
+        assert workers.each([Call("odd_guest:add", (1, 2), "odd")])[0].value == 3
+        _wait_for_end(child)
+
+
+def test_ctrl_c_while_a_process_is_being_ended_does_not_leave_it_behind(guest, monkeypatch):
+    workers = Workers(1, limit=20)
+    workers.each([Call("odd_guest:stopping_soon", guest="odd")])
+    time.sleep(0.5)  # it is stopped, so SIGTERM alone does not end it
+    worker = workers._all[0]
+
+    def interrupted(_seconds):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process.time, "sleep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            workers.stop()
+
+    _wait_for_end(worker.process.pid)
+
+
+def _wait_for_end(number):
+    def there():
+        path = Path(f"/proc/{number}/stat")
+        return path.exists() and "Z" not in path.read_text().split(")")[1][:3]
+
+    until = time.monotonic() + 5
+    while there() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not there()
 
 
 def test_what_a_guest_has_started_ends_with_its_process(guest):
