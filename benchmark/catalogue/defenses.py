@@ -97,5 +97,6 @@ DEFENSES.add(
         stochastic_when={"t": _NOISE},
         offers=_PURIFIER,
         requires=("diffusers",),
+        version=2,
     )
 )

@@ -109,6 +109,7 @@ LIBRARIES: Mapping[str, ModelLibrary] = {
             **_ANY,
         },
         {"threat": ("Linf", "L2", "corruptions"), "dataset": ("cifar10", "cifar100", "imagenet")},
+        version=2,
     ),
     "torchvision": ModelLibrary(
         "torchvision",
@@ -150,6 +151,7 @@ LIBRARIES: Mapping[str, ModelLibrary] = {
             **_NORMALIZED,
             **_ANY,
         },
+        version=2,
     ),
 }
 
