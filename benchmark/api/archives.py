@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.arguments import checked
-from bench.api.fill import Asked, admitted, appraised, examination, watched, workers
+from bench.api.asked import Asked, workers
+from bench.api.fill import admitted, appraised, examination, watched
 from bench.api.results import Results
 from bench.catalogue.options import RunOptions, settled
 from bench.catalogue.selection import NO_ATTACKS, Selection

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.api.arguments import checked
-from bench.api.fill import fill, resolve, watched, workers
+from bench.api.asked import resolve, workers
+from bench.api.fill import fill, watched
 from bench.api.results import Results
 from bench.catalogue.in_memory import lent
 from bench.catalogue.options import settled

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bench.api.arguments import checked
-from bench.api.fill import LOADING
+from bench.api.asked import LOADING
 from bench.catalogue.brought import as_defense
 from bench.catalogue.loading import load_defense
 from bench.catalogue.request import parse_one

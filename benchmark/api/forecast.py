@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.arguments import checked
-from bench.api.fill import Asked, resolve, workers
+from bench.api.asked import Asked, resolve, workers
 from bench.catalogue.guests import files_of, guest
 from bench.catalogue.options import settled
 from bench.datasets.examples import Examples

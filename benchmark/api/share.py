@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.api.fill import Asked, fill, resolve, watched, workers
+from bench.api.asked import Asked, resolve, workers
+from bench.api.fill import fill, watched
 from bench.api.results import Results
 from bench.catalogue.options import settled
 from bench.errors import BenchError

@@ -1,18 +1,4 @@
-"""A results folder: one JSON document per cell, written atomically, never overwritten.
-
-    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.json             a finished cell
-    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.shard-<i>.json   part of an unfinished one
-    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.failed.json      why a cell failed last time
-    <root>/<dataset>/<threat>/<defense>/<attack>.<key>.safetensors      the first images it was judged on
-    <root>/<dataset>/<threat>/<defense>/checks.<key>.json               findings after the attacks (A01-A14)
-    <root>/<dataset>/preflight/<defense>.<key>.json                     findings before any attack (S01-S17)
-    <root>/archives/<name>.<digest>.safetensors                         adversarial examples that others made
-    <root>/<dataset>/plans/<defense>.<key>.json                         the format it is attacked in here
-    <root>/recognized/<label>.<digest>.<mark>.json                      what a user's defense or attack answered
-    <root>/<dataset>/examples.<digest>.json                             which images a slice holds
-    <root>/runs/<time>-<digest>.json                                    which cells a run asked for
-    <root>/locks/<key>                                                  somebody is computing this cell
-    <root>/matrix.json                                                  the same, as earlier versions kept it
+"""A results folder: one JSON document per cell, written atomically, never overwritten (`bench.results.places`).
 
 Text files diff in review, merge from many machines by copying, and live on network file systems. No run rewrites
 a file that another run may have written: the requested cells are the union over all runs, and the latest run wins.
@@ -22,14 +8,10 @@ The same key with the same bytes is a no-op; the same key with other verdicts is
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +19,6 @@ from bench.catalogue import versions
 from bench.catalogue.identity import of_text
 from bench.catalogue.refs import DefenseRef
 from bench.datasets.examples import Examples
-from bench.datasets.imported import ACCESS
 from bench.errors import BenchError
 from bench.machine.system import keep_names, make_folder, require_no_links
 from bench.results.cell import Cell, Planned, Result, Slice
@@ -55,10 +36,10 @@ from bench.results.documents import (
 )
 from bench.results.finding import Finding
 from bench.results.outcome import Done, Failed, Kept, Outcome, Skipped, answers_alarm, joined
+from bench.results.places import Places, digest_of, slug
 from bench.results.provenance import code_of
 from bench.results.remembered import TICK, Remembered, cell_names
 from bench.results.shapes import require_counts
-from bench.threats import ThreatModel
 
 Of = TypeVar("Of")
 
@@ -72,6 +53,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._places = Places(root)
         self._known: dict[str, tuple[str, ...]] = {}
         self._parts: dict[str, tuple[str, ...]] = {}
         self._finished: dict[Path, tuple[Done, Mapping[str, Any]]] = {}
@@ -123,7 +105,7 @@ class Store:
 
     def _stored(self, cell: Cell) -> tuple[Outcome | None, Mapping[str, Any]]:
         """Return the stored outcome of a cell and its provenance; a finished cell is final, so it is read once."""
-        path = self._path(cell)
+        path = self._places.cell(cell)
         if path not in self._finished:
             document = read(path)
             if document is not None:
@@ -133,7 +115,7 @@ class Store:
         if path in self._finished:
             return self._finished[path]
         # Read last: a crash may leave the error of an earlier run beside a finished cell.
-        failed = read(self._path(cell, "failed"))
+        failed = read(self._places.cell(cell, "failed"))
         return (None if failed is None else Failed(str(failed["error"]))), {}
 
     def shards(self, cell: Cell) -> dict[int, Done]:
@@ -143,10 +125,10 @@ class Store:
     def made_shards(self, cell: Cell) -> dict[int, tuple[Done, Mapping[str, Any]]]:
         """Return the finished shards of an unfinished cell, each with its provenance; older versions stored none."""
         found = {}
-        whole = self._path(cell)
+        whole = self._places.cell(cell)
         # Listed, not tried one by one: a run asks for all of every cell, and mostly none is there.
         for index in self._names(whole.parent).shards.get(whole.stem, ()):
-            path = self._path(cell, f"shard-{index}")
+            path = self._places.cell(cell, f"shard-{index}")
             document = read(path) if index < len(cell.shards) else None
             if document is not None:
                 start, stop = cell.shards[index]
@@ -157,10 +139,10 @@ class Store:
 
     def add_shard(self, cell: Cell, index: int, done: Done, provenance: Mapping[str, Any]) -> None:
         """Keep a finished shard; after an alarm, in the place of the one before it (`bench.harness.alarm`)."""
-        if self._path(cell).is_file():  # another run has finished the cell meanwhile, and nothing would read it
+        if self._places.cell(cell).is_file():  # another run has finished the cell meanwhile, and nothing would read it
             return
         # Nobody is told of a shard: should the system crash and lose its name, it is computed again.
-        path = self._path(cell, f"shard-{index}")
+        path = self._places.cell(cell, f"shard-{index}")
         document = of_cell(cell, done, provenance)
         # Another run may be at the same shard: a share, which knows of no alarm, or one that was killed in the middle.
         stored = read(path) if cell.attack.reserve else None
@@ -180,26 +162,26 @@ class Store:
 
     def drop_shard(self, cell: Cell, index: int) -> None:
         """Forget a finished shard that is to be computed anew."""
-        self._path(cell, f"shard-{index}").unlink(missing_ok=True)
+        self._places.cell(cell, f"shard-{index}").unlink(missing_ok=True)
 
     def finish(self, cell: Cell, shards: Sequence[Done], provenance: Mapping[str, Any]) -> Done:
         """Compact all shards of a cell, in order, into its one document."""
         done = joined(shards)
         # First the whole, then its shards go: a crash in between loses nothing.
-        write_once(self._path(cell), of_cell(cell, done, provenance))
+        write_once(self._places.cell(cell), of_cell(cell, done, provenance))
         for suffix in ("failed", *(f"shard-{index}" for index in range(len(cell.shards)))):
-            self._path(cell, suffix).unlink(missing_ok=True)
+            self._places.cell(cell, suffix).unlink(missing_ok=True)
         return done
 
     def keep_images(self, cell: Cell, kept: Kept) -> None:
         """Keep adversarial images of a cell, the first of its slice, before the shard that they belong to."""
         # Where that is the whole cell, its document follows at once and brings all names in the folder to the disk.
         lasting = len(cell.shards) > 1
-        write_images(self._path(cell).with_suffix(".safetensors"), cell.key, kept, lasting=lasting)
+        write_images(self._places.cell(cell).with_suffix(".safetensors"), cell.key, kept, lasting=lasting)
 
     def images(self, cell: Cell) -> Kept | None:
         """Return the stored adversarial images of a cell; `None` if there are none."""
-        return read_images(self._path(cell).with_suffix(".safetensors"), cell.key)
+        return read_images(self._places.cell(cell).with_suffix(".safetensors"), cell.key)
 
     def lock(self, cell: Cell) -> Path:
         """Return the file that a run locks while it computes a cell (`bench.harness.reservations`)."""
@@ -220,7 +202,7 @@ class Store:
         if seconds or not parts:
             return None if seconds is None else float(seconds)
         # Parts need not be columns of a run; beside it they are known by their keys.
-        folder = self._path(cell).parent
+        folder = self._places.cell(cell).parent
         names = self._names(folder).documents
         found = [folder / names[key[:16]] for key in parts if key[:16] in names]
         took = [self._provenance(path).get("seconds") for path in found]
@@ -234,19 +216,19 @@ class Store:
 
     def keep_preflight(self, defense: DefenseRef, part: Slice, findings: Sequence[Finding], key: str) -> None:
         """Keep the findings of the checks before any attack; `key` is a digest of everything they depended on."""
-        write(self._preflight(defense, part), of_findings(findings, key))
+        write(self._places.preflight(defense, part), of_findings(findings, key))
 
     def preflight(self, defense: DefenseRef, part: Slice, key: str = "") -> tuple[Finding, ...] | None:
         """Return the findings of the checks before any attack; if a `key` is given, only those made with it."""
-        return self._found(self._preflight(defense, part), key)
+        return self._found(self._places.preflight(defense, part), key)
 
     def keep_checks(self, cell: Cell, findings: Sequence[Finding], key: str) -> None:
         """Keep the findings of the checks after the attacks about a defense under a threat model."""
-        write(self._checks(cell), of_findings(findings, key))
+        write(self._places.checks(cell), of_findings(findings, key))
 
     def checks(self, cell: Cell, key: str = "") -> tuple[Finding, ...] | None:
         """Return the findings of the checks after the attacks about the defense and threat model of a cell."""
-        return self._found(self._checks(cell), key)
+        return self._found(self._places.checks(cell), key)
 
     def _found(self, path: Path, key: str) -> tuple[Finding, ...] | None:
         found = self._findings(path)
@@ -254,7 +236,7 @@ class Store:
 
     def keep_search_formats(self, defense: DefenseRef, part: Slice, plan: Mapping[str, Any], key: str) -> None:
         """Keep the search formats of a defense's queries, as plain data, under a `key` of what was requested."""
-        write(self._plan(defense, part, key), {"format": FORMAT, "key": key, "plan": dict(plan)})
+        write(self._places.formats(defense, part, key), {"format": FORMAT, "key": key, "plan": dict(plan)})
 
     def search_formats(
         self, defense: DefenseRef, part: Slice, key: str, parse: Callable[[Mapping[str, Any]], Of]
@@ -267,7 +249,7 @@ class Store:
             key: of what was requested.
             parse: converts the plain data to the caller's type.
         """
-        path = self._plan(defense, part, key)
+        path = self._places.formats(defense, part, key)
         document = read(path)
         try:
             return None if document is None else parse(document["plan"])
@@ -277,7 +259,7 @@ class Store:
     def answers(self, label: str, digest: str) -> dict[str, str]:
         """Return the stored answers of a user's defense or attack with these bytes, by mark."""
         found = {}
-        for path in sorted((self.root / "recognized").glob(f"{_slug(label)}.{digest[:16]}.*.json")):
+        for path in sorted((self.root / "recognized").glob(f"{slug(label)}.{digest[:16]}.*.json")):
             document = read(path)
             # The name of the file holds only a part of the digest.
             if document is not None and document.get("bytes") == digest:
@@ -286,12 +268,15 @@ class Store:
 
     def keep_answers(self, label: str, digest: str, mark: str, answers: str) -> None:
         """Keep the answers of a user's defense or attack; `mark` stands for them in keys."""
-        path = self.root / "recognized" / f"{_slug(label)}.{digest[:16]}.{mark}.json"
+        path = self.root / "recognized" / f"{slug(label)}.{digest[:16]}.{mark}.json"
         write(path, {"format": FORMAT, "bytes": digest, "mark": mark, "answers": answers})
 
     def fail(self, cell: Cell, error: str) -> None:
         """Keep the error of a failed cell, for the table; the next run tries the cell again."""
-        write(self._path(cell, "failed"), {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error})
+        write(
+            self._places.cell(cell, "failed"),
+            {"format": FORMAT, "key": cell.key, "cell": cell.to_json(), "error": error},
+        )
 
     def ask(self, plan: Sequence[Planned]) -> None:
         """Record the cells that a run requests; they replace older cells for the same table entry.
@@ -312,13 +297,13 @@ class Store:
             for planned in plan
         ]
         now = datetime.now(UTC)
-        name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{_digest_of(rows)[:8]}.json"
+        name = f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{digest_of(rows)[:8]}.json"
         told = {"format": FORMAT, "when": now.isoformat(), "code": versions.code_of_harness(), "cells": rows}
         write(self.root / "runs" / name, told)
 
     def remember(self, examples: Examples) -> None:
         """Record the images of a slice, so that two runs can be paired image by image."""
-        path = self._examples(examples.dataset, examples.digest)
+        path = self._places.examples(examples.dataset, examples.digest)
         document = {"format": FORMAT, "slice": examples.digest, "examples": list(examples.fingerprints)}
         stored = read(path)
         if stored is None or stored["examples"] != document["examples"]:
@@ -382,31 +367,9 @@ class Store:
 
     def _with_examples(self, cell: Cell) -> Cell:
         if cell.slice.digest not in self._known:
-            document = read(self._examples(cell.slice.dataset, cell.slice.digest))
+            document = read(self._places.examples(cell.slice.dataset, cell.slice.digest))
             self._known[cell.slice.digest] = tuple(document["examples"]) if document is not None else ()
         return replace(cell, slice=replace(cell.slice, examples=self._known[cell.slice.digest]))
-
-    def _examples(self, dataset: str, digest: str) -> Path:
-        # 16 digits of a digest keep paths short enough for every file system.
-        return self.root / _slug(dataset) / f"examples.{digest[:16]}.json"
-
-    def _preflight(self, defense: DefenseRef, part: Slice) -> Path:
-        name = f"{_slug(defense.label)}.{_digest_of(defense.digest, part.digest)}.json"
-        return self.root / _slug(part.dataset) / "preflight" / name
-
-    def _plan(self, defense: DefenseRef, part: Slice, key: str) -> Path:
-        return self.root / _slug(part.dataset) / "plans" / f"{_slug(defense.label)}.{key[:16]}.json"
-
-    def _checks(self, cell: Cell) -> Path:
-        # An archive of others has findings of its own: those about attacks must not be replaced by them.
-        own = (cell.attack.label, cell.attack.digest) if cell.attack.access == ACCESS else ()
-        name = f"checks.{_digest_of(cell.defense.digest, cell.slice.digest, cell.seed, cell.draws, *own)}.json"
-        return self._path(cell).with_name(name)
-
-    def _path(self, cell: Cell, suffix: str = "") -> Path:
-        folder = _folder(cell.slice.dataset, cell.threat, cell.defense.label)
-        middle = f".{suffix}" if suffix else ""
-        return self.root / folder / f"{_slug(cell.attack.label)}.{cell.key[:16]}{middle}.json"
 
 
 def _under_one_name(result: Result, first: Mapping[str, str]) -> Result:
@@ -434,19 +397,3 @@ def _entry(cell: Cell) -> tuple[object, ...]:
     """Return the table entry a cell fills; it does not depend on code or weights."""
     part = cell.slice
     return (part.dataset, part.split, part.n, cell.seed, cell.defense.label, cell.attack.label, str(cell.threat))
-
-
-def _digest_of(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=4096)
-def _folder(dataset: str, threat: ThreatModel, defense: str) -> str:
-    """Return the folder of the cells of a defense under a threat model, within a results folder."""
-    return "/".join((_slug(dataset), threat.slug, _slug(defense)))
-
-
-@lru_cache(maxsize=4096)
-def _slug(label: str) -> str:
-    # Only characters that every file system takes; the key in the name keeps different labels apart.
-    return re.sub(r"[^A-Za-z0-9._=-]+", "+", label).strip("+") or "unnamed"
