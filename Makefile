@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 
 # Kills, full disks, damaged files and hostile code again and again: about half an hour on two cores.
 test-faults: $(VENV)/.installed-test
-	BENCH_FAULTS=many $(BIN)/python -m pytest -n auto --dist worksteal --timeout 3600 tests/faults
+	BENCH_FAULTS=many $(BIN)/python -m pytest -n auto --dist worksteal --timeout 3600 tests/faults tests/harness/executors
 
 # What a pull request must pass besides the tests: style, types, import directions.
 check: $(VENV)/.installed-dev

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -53,6 +55,18 @@ def pytest_terminal_summary(terminalreporter, config):
     injected = line(summed(terminalreporter.stats))
     if injected:
         terminalreporter.write_line(injected)
+
+
+# In these folders a run computes in the process of the tests, which has imported torch, unless it asks for others.
+_HERE = ("api", "canaries", "checks", "cli", "contracts", "defenses", "report", "results")
+
+
+@pytest.fixture(autouse=True)
+def computed_here(request, monkeypatch):
+    """Isolated processes are tested where they are made: in machine/, harness/ and faults/."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in _HERE:
+        monkeypatch.setenv("BENCH_EXECUTOR", "local")
 
 
 @pytest.fixture

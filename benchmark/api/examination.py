@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from bench.api.arguments import checked
-from bench.api.asked import LOADING
+from bench.api.asked import workers
 from bench.catalogue.brought import as_defense
 from bench.catalogue.loading import load_defense
+from bench.catalogue.options import RunOptions, default_of
 from bench.catalogue.request import parse_one
 from bench.catalogue.selection import NO_ATTACKS, Selection, defenses
 from bench.checks.examination import HELD_OUT, ExaminedImages, examine, noise_of
@@ -20,8 +21,8 @@ from bench.datasets.examples import Examples
 from bench.datasets.load import beyond, load, order_of_classes
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError, one_line
-from bench.harness.executors import cores, pick_device
-from bench.machine.isolation import Elsewhere, Workers, apart, isolated
+from bench.harness.executors import pick_device
+from bench.machine.isolation import Elsewhere, apart, isolated
 from bench.results.advice import explained
 from bench.results.finding import Finding
 from bench.types import Defense
@@ -80,7 +81,7 @@ def check(
     if not isinstance(defense, str):
         return _checked(defense, dataset, data, n, device, weights)
     Selection.of(defense, NO_ATTACKS, ())  # a wrong name is said before images are read
-    with isolated(Workers(1, cores(), LOADING, "torch")):
+    with isolated(workers(RunOptions(executor=default_of("executor"), jobs=1))):
         try:
             examined: Examined = apart(_checked, defense, dataset, data, n, device, weights)
         except Elsewhere as error:

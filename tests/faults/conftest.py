@@ -5,7 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.kit import Place, Survey, Zygote
+from tests.faults.kit import MANY, Place, Survey, Zygote
+
+# In these modules a process has to die, hang or run for each injection.
+_COSTLY = ("test_kills", "test_storage", "test_code_of_others", "test_inputs_and_surroundings", "test_ray")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Keep one costly test of each kind: every kind is injected in every test run, all with BENCH_FAULTS=many."""
+    if MANY:
+        return
+    seen, kept, left = set(), [], []
+    for item in items:
+        module = item.path.stem
+        kind = next((str(marker.args[0]) for marker in item.iter_markers("fault")), item.nodeid)
+        if module in _COSTLY and item.path.parent == Path(__file__).parent and (module, kind) in seen:
+            left.append(item)
+        else:
+            seen.add((module, kind))
+            kept.append(item)
+    # Named on the command line, one test is wanted whatever its kind.
+    if left and not any("::" in str(argument) for argument in config.args):
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def duration(zygote, tmp_path_factory):
 @pytest.mark.fault("F01")
 def test_a_run_that_is_killed_at_any_time(zygote, tmp_path, survey, duration):
     chosen = random.Random(1)
-    for number in range(times(8, 200)):
+    for number in range(times(3, 200)):
         place = Place(zygote, tmp_path / str(number))
         bench = place.start()
         time.sleep(chosen.uniform(0, duration))
@@ -47,7 +47,7 @@ def chosen_points(operations, every):
 def test_a_run_that_is_killed_before_any_operation_on_a_file(zygote, tmp_path, survey, operations, torn):
     """Every making, syncing, renaming and removing, one after the other; of a torn file half has reached the disk."""
     points = chosen_points(operations, 1 if torn else 4)
-    points = [number for number in points if not torn or operations[number].startswith("fsync")][: None if MANY else 6]
+    points = [number for number in points if not torn or operations[number].startswith("fsync")][: None if MANY else 2]
     assert len(points) > 3
     for number in points:
         place = Place(zygote, tmp_path / str(number))

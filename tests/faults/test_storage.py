@@ -32,7 +32,7 @@ def full(bench, *, table=False):
 def test_a_disk_that_is_full_from_any_operation_on(zygote, tmp_path, survey, operations):
     """What is on the disk stays; with space the same command goes on."""
     writes = [number for number, step in enumerate(operations) if step.split()[0] in ("open", "fsync", "os.mkdir")]
-    points = writes if MANY else sorted({kind(operations[number]): number for number in writes}.values())[::5]
+    points = writes if MANY else sorted({kind(operations[number]): number for number in writes}.values())[::15]
     for number in points:
         place = Place(zygote, tmp_path / str(number))
         after = not operations[number].partition(" ")[2].startswith("results")
