@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.catalogue import identity
+from bench.catalogue.options import default_of
 from bench.catalogue.selection import Selection
 from bench.datasets.load import load
 from bench.errors import BenchError
@@ -119,7 +120,7 @@ def _computed(watcher: Watcher, attacks: str, device: str, jobs: int) -> list[tu
     whole = matrix.build(asked, examples, batch=STOCHASTIC_IMAGES)
     plan = [_shortened(planned, examples) for planned in whole if planned.skip is None]
     with TemporaryDirectory() as folder:
-        executor = choose("auto", device, jobs, len(plan))
+        executor = choose(default_of("executor"), device, jobs, sum(len(each.cell.shards) for each in plan))
         results = run(plan, examples, Store(Path(folder)), executor, watcher)
     outcomes = [(result.cell, result.outcome) for result in results]
     return [
