@@ -16,6 +16,7 @@ def test_a_single_cell_of_many_shards_keeps_all_processes_busy(tmp_path):
         "results": tmp_path,
         "device": "cpu",
         "jobs": 3,
+        "executor": "processes",
     }
     one = resolve(settled({**options, "n": 64, "batch": 64}), Silent())
     many = resolve(settled({**options, "n": 64, "batch": 16}), Silent())
