@@ -96,7 +96,7 @@ def alone(zygote, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.fault("F16")
-@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("where", PLACES[::-1])  # the last place first: in the middle of an attack
 def test_a_defense_that_misbehaves_has_no_number_and_those_beside_it_have_theirs(where, place, alone, record_property):
     """In one run: all of them, `at` in their midst."""
     names = FEW[where]

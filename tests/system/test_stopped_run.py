@@ -21,7 +21,9 @@ STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 @pytest.mark.fault("F05")
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "executor"), [(signal.SIGTERM, "processes")], ids=["sigterm"])
+@pytest.mark.parametrize(
+    ("number", "executor"), [(signal.SIGINT, "local"), (signal.SIGTERM, "processes")], ids=["ctrl-c", "sigterm"]
+)
 def test_a_run_says_how_many_cells_are_kept_where_and_the_command_that_resumes(number, executor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["run", "--defenses", "at", "--threat", "Linf:0.2", "--n", "128", "--batch", "16", "--checks", "none"]
