@@ -13,8 +13,9 @@ _RT = ("none", "1", "2", "3")
 _MOVES = ("1", "2", "3")
 _NOISE = ("0.025", "0.05", "0.075", "0.1", "0.125", "0.15", "0.2", "0.25", "0.3", "0.4", "0.5")
 _PURIFIER = ("base", "derandomized", "bpda", "frozen")
-# Networks with shipped weights: a small one that two CPU cores can train, and the ResNet-18 of the literature.
-_SIZED = {"network": {"small": "", "resnet-18": "-resnet-18"}}
+# Networks: a small one that two CPU cores train in minutes, the ResNet-18 of the literature, and one of half its width,
+# which they train in hours.
+_SIZED = {"network": {"small": "", "resnet-18": "-resnet-18", "resnet-18-w32": "-resnet-18-w32"}}
 _NETWORK = {"network": tuple(_SIZED["network"])}
 _CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
 

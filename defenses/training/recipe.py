@@ -170,8 +170,9 @@ KINDS: dict[str, type[Recipe]] = {
     "atop-paper": FineTuningRecipe,
 }
 
-# Larger networks for which some trainings have a recipe: `at-resnet-18` is the training `at` of a ResNet-18.
-NETWORKS = ("resnet-18",)
+# Larger networks for which some trainings have a recipe: `at-resnet-18` is the training `at` of a ResNet-18, and `w32`
+# is one of half its width.
+NETWORKS = ("resnet-18", "resnet-18-w32")
 
 # Allowed values of the parameters that are names, as far as they are known in this module.
 CHOICES = {
