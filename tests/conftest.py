@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from bench.types import Defense
 from tests.faults.summary import line, of_markers, summed
 
 torch.set_num_threads(1)
+# Started in the background or by `nohup`, this process ignores these, and so would every command that it starts.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 _FIGURES = pytest.StashKey[dict]()
 

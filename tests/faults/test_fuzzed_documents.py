@@ -106,7 +106,8 @@ def changed(draw, document):
         elif how == "nudge" and isinstance(held[last], int) and not isinstance(held[last], bool):
             held[last] += draw(st.sampled_from([-100, -1, 1, 100]))
         else:
-            held[last] = draw(WRONG)
+            # A copy: a later change may go into it, and the next example takes it again.
+            held[last] = json.loads(json.dumps(draw(WRONG)))
     return made
 
 
@@ -118,6 +119,12 @@ def _sealed(document):
     made = document.get("provenance")
     told = {**document, "digest": documents._digest(document)}
     return {**told, "provenance": documents._sealed(made)} if isinstance(made, dict) and made else told
+
+
+def _covering(document):
+    """The digest that covers a document: in format 1 that of a cell says nothing of its provenance and evidence."""
+    of_cell = document.get("format") == 1 and {"key", "verdicts", "cost"} <= set(document)
+    return documents._digest_of_first_format(document) if of_cell else documents._digest(document)
 
 
 @pytest.fixture(params=["format-3", "format-1"] if MANY else ["format-3"])
@@ -184,7 +191,7 @@ def test_a_document_that_was_changed_is_named_by_every_reader(stored, record_pro
         original = json.loads(Path("good", place).read_text())
         document = data.draw(changed(original))
         told_of = [each for each in (original, document) if each.get("format", 1) != 1 or "verdicts" in each]
-        if documents._digest(document) == documents._digest(original) or len(told_of) < 2:
+        if _covering(document) == _covering(original) or len(told_of) < 2:
             return  # what is outside the digest is provenance, or of a format without one
         tried.append(place)
         Path("other", place).write_text(json.dumps(document))
