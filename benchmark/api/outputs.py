@@ -18,6 +18,7 @@ from bench.results.cell import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bench.report.claims import ClaimResult
     from bench.report.curves import Curves
     from bench.report.figures.style import Width
     from bench.report.ladder import Ladder
@@ -45,6 +46,10 @@ class Outputs(ABC):
     @abstractmethod
     def groups(self) -> Sequence[Outputs]:
         """Return the results of each table: by dataset, split, number of images and seed."""
+
+    @abstractmethod
+    def under(self, study: str) -> Outputs:
+        """Return the same cells as results of a study."""
 
     @abstractmethod
     def ladders(self, study: str = "") -> list[Ladder]:
@@ -122,7 +127,7 @@ class Outputs(ABC):
             else [self.table(width=width)]
         )
         if self.study.claims:
-            parts.append(f"\n{self.study.title}\n\n{claims.render(claims.comparisons(self.cells, self.study))}\n")
+            parts.append(f"\n{self.study.title}\n\n{claims.render(self.claims())}\n")
         if self.study.published:
             parts.append(
                 f"\n{self.study.title}: published values beside ours\n\n{published.render(self.published())}\n"
@@ -182,6 +187,18 @@ class Outputs(ABC):
             raise BenchError(f"--points {points} is out of range: give 1 to 100")
         # A cap, because each point is a column of a table.
         return Curves(tuple(curves(self.cells, points)))
+
+    def claims(self, study: str = "") -> list[ClaimResult]:
+        """Return the claims of a study, each under each of its protocols, tested image by image; empty without claims.
+
+        Args:
+            study: a name or a file, for results that were loaded: a folder does not know the study of its runs.
+        """
+        from bench.report import claims
+
+        if study:
+            return self.under(study).claims()
+        return claims.comparisons(self.cells, self.study) if self.study is not None else []
 
     def published(self) -> list[Beside]:
         """Return the published values that the study carries, each beside what was measured; empty without a study."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ from bench.results.accuracy import Column, DefenseRow, defense_rows
 from bench.results.cell import Result
 from bench.results.judging import Accuracy, accuracy_of
 from bench.results.outcome import Done, Skipped
-from bench.results.stats import holm, sign_flip
+from bench.results.stats import holm, noise_of, sign_flip, smallest_detectable_drop
 
-LEVEL = 0.05
+LEVEL, POWER = 0.05, 0.8
 HOLDS, REFUTED, OPEN, MISSING = "holds", "does not hold", "not resolved", "not measured"
 
 ABOUT = (
@@ -51,6 +52,9 @@ class ClaimResult:
         reason: why nothing was measured.
         attacks: the attacks on both.
         flagged: the labels of the defenses whose number a check flags.
+        n: the images that both were judged on; 0 if nothing was measured.
+        noise: variance per image of the changes that cancel out (`bench.results.stats.noise_of`).
+        smallest: the difference that the test would find in 80 % of all such samples; 1 if none.
     """
 
     claim: Claim
@@ -63,6 +67,19 @@ class ClaimResult:
     reason: str = ""
     attacks: tuple[str, ...] = ()
     flagged: tuple[str, ...] = ()
+    n: int = 0
+    noise: float = 0.0
+    smallest: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data; accuracies are shares in [0, 1], differences in [-1, 1], `None` if missing."""
+        sides = {
+            name: None if held is None else {"value": held.value, "low": held.interval.low, "high": held.interval.high}
+            for name, held in (("better", self.better), ("worse", self.worse))
+        }
+        told = {name: value for name, value in asdict(self).items() if name not in ("noise", *sides)}
+        tested = {} if self.better is not None else dict.fromkeys(("difference", "p", "smallest"))
+        return {**told, **sides, **tested, "attacks": list(self.attacks), "flagged": list(self.flagged)}
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,10 @@ def comparisons(results: Sequence[Result], study: Study) -> list[ClaimResult]:
     # Holm's family is what was measured: a claim without numbers is no test.
     tested = [index for index, each in enumerate(found) if each.better is not None]
     for index, p in zip(tested, holm([found[index].p for index in tested]), strict=True):
-        found[index] = replace(found[index], p=p, verdict=_verdict(found[index].difference, p))
+        each = found[index]
+        # Bonferroni's level, two-sided: Holm's is never stricter, so every claim has the power that its line states.
+        smallest = smallest_detectable_drop(each.n, LEVEL / (2 * len(tested)), POWER, noise=each.noise)
+        found[index] = replace(each, p=p, verdict=_verdict(each.difference, p), smallest=smallest)
     return found
 
 
@@ -127,6 +147,8 @@ def _compare(claim: Claim, protocol: AttackProtocol | None, held: Mapping[str, S
         p=min(1.0, 2 * min(sign_flip(difference), sign_flip(-difference))),
         attacks=tuple(dict.fromkeys((*better.attacks, *worse.attacks))),
         flagged=tuple(side.row.defense.label for side in sides if side.flagged),
+        n=len(difference),
+        noise=noise_of(difference / unit),
     )
 
 

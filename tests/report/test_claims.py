@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from bench.catalogue import study
 from bench.catalogue.selection import Selection
@@ -225,6 +227,45 @@ def test_more_comparisons_make_each_harder_to_pass():
 
     assert 0 < alone.p < 0.5
     assert beside.p == pytest.approx(2 * alone.p)
+
+
+def test_the_smallest_difference_is_found_in_four_of_five_samples():
+    """Where images change one way only, k flips have p = 2^-k: the binomial distribution is the oracle."""
+    standard = {"atop": 1.0, "at": 0.0}
+    more = replace(STANDARD, name="again")
+
+    (alone,) = compare(results_of({}, clean=standard), STANDARD)
+    twice = compare(results_of({}, clean=standard), STANDARD, more)
+
+    assert (alone.n, alone.noise) == (N, 0)
+    # 2 x 2^-6 is the first below 5 %, and 2 x 2^-7 the first below 2.5 %.
+    assert binom.sf(5, N, alone.smallest) == pytest.approx(0.8)
+    assert [binom.sf(6, N, each.smallest) for each in twice] == pytest.approx([0.8, 0.8])
+
+
+def test_changes_both_ways_make_the_smallest_difference_larger():
+    shares = {(name, attack, "L2"): 0.5 for name in ("atop", "at") for attack in ("pgd-20", "apgd-ce")}
+
+    (noisy,) = compare(results_of(shares), UNSEEN, protocols=PROTOCOLS[1:])
+    (quiet,) = compare(results_of({}, clean={"atop": 1.0, "at": 0.0}), STANDARD)
+
+    assert noisy.noise > 0.1
+    assert noisy.smallest > quiet.smallest
+
+
+def test_a_claim_as_plain_data_has_its_numbers_or_none():
+    measured, *_ = compare(results_of({}), UNSEEN)
+    (missing,) = compare([], STANDARD)
+
+    told = measured.to_json()
+    assert told["claim"] == {"name": "above AT", "better": "atop", "worse": "at", "on": "unseen"}
+    assert told["better"]["value"] - told["worse"]["value"] == pytest.approx(told["difference"])
+    assert told["better"]["low"] < told["better"]["value"] < told["better"]["high"]
+    assert (told["n"], told["p"], told["smallest"]) == (N, measured.p, measured.smallest)
+    assert json.loads(json.dumps(told)) == told
+    nothing = missing.to_json()
+    assert (nothing["verdict"], nothing["reason"], nothing["n"]) == ("not measured", "atop is not in this run", 0)
+    assert {nothing[name] for name in ("better", "worse", "difference", "p", "smallest")} == {None}
 
 
 @pytest.mark.parametrize(
