@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test test-faults check gate baseline vouch performance weights docs gallery clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
+.PHONY: run test test-faults check gate baseline vouch performance weights docs gallery results clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -50,7 +50,7 @@ performance: $(VENV)/.installed-performance
 weights: $(VENV)/.installed
 	for name in standard at at-l2 at-stadv fgsm-rs trades ap atop atop-clean atop-paper; do $(BIN)/bench train $$name --dataset digits --weights runs/weights --out runs/weights || exit 1; done
 
-# The site from docs/, README, the code and results/cifar10: open runs/site/index.html.
+# The site from docs/, README, the code and results/: open runs/site/index.html.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open runs/site/index.html"
@@ -58,6 +58,10 @@ docs: $(VENV)/.installed-docs
 # The pictures of docs/gallery.md, again, about two minutes; or ONLY some, such as those of committed results.
 gallery: $(VENV)/.installed
 	$(BIN)/python docs/site/gallery.py $(ONLY)
+
+# Every text about results/, again, from its verdicts: their READMEs, tables and pages, and the claims here and in docs/.
+results: $(VENV)/.installed
+	$(BIN)/python docs/site/results $(ONLY)
 
 # On a borrowed GPU, for so many MINUTES, with nothing installed: docs/gpu.md.
 GPU = $(PYTHON) -m gpu $(subst gpu-,,$@) --minutes $(or $(MINUTES),9) $(if $(ARCHIVES),--archives $(ARCHIVES)) $(if $(OUT),--out $(OUT))

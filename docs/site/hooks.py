@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -32,10 +33,18 @@ ADOPTED = {
     "performance/RESULTS.md": "performance/RESULTS.md",
     "performance/GROWTH.md": "performance/GROWTH.md",
     "performance/growth.svg": "performance/growth.svg",
-    "results/cifar10/README.md": "results/cifar10/README.md",
-    "results/cifar10/table.md": "results/cifar10/table.md",
-    "results/cifar10/leaderboard.csv": "results/cifar10/leaderboard.csv",
-    "results/cifar10/report.html": "results/cifar10/report.html",
+}
+# What `make results` makes of each folder of results; the same places in the site.
+PUBLISHED = {"README.md": "", "table.md": "the table", "leaderboard.csv": "", "report.html": "the report page"}
+FOLDERS = {
+    path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["title"]
+    for path in sorted((ROOT / "results").glob("*/page.toml"))
+}
+ADOPTED |= {
+    place: place
+    for folder in FOLDERS
+    for place in (f"results/{folder}/{name}" for name in PUBLISHED)
+    if (ROOT / place).is_file()
 }
 
 # Above the first heading of the README, where a reader of the site decides where to go.
@@ -47,8 +56,14 @@ _DOORS = (
 
 @event_priority(100)  # before mkdocstrings reads its options
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Show mkdocstrings the package as it installs."""
+    """Show mkdocstrings the package as it installs, and name every folder of results in the navigation."""
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [_TREE.name]
+    (section,) = (each["Results"] for each in config.nav or [] if "Results" in each)
+    for folder, title in FOLDERS.items():
+        for name, told in PUBLISHED.items():
+            place = f"results/{folder}/{name}"
+            if place in ADOPTED and not name.endswith(".csv"):
+                section.append({f"{title}, {told}" if told else title: place})
     return config
 
 

@@ -109,8 +109,10 @@ def site(tmp_path_factory):
 def pages(site):
     """Every page by its path; that each can be parsed is a first test of them."""
     found = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*.html"))}
-    # The last one is a page of results, which mkdocs copies as it is and other tests read.
-    ours = {name: path for name, path in found.items() if name not in ("404.html", "results/cifar10/report.html")}
+    # The last ones are pages of results, which mkdocs copies as they are and other tests read.
+    ours = {
+        name: path for name, path in found.items() if not re.fullmatch(r"404\.html|results/[^/]+/report\.html", name)
+    }
     return {name: Page(path.read_text(encoding="utf-8")) for name, path in ours.items()}
 
 
@@ -127,6 +129,12 @@ def declared(name):
         ast.unparse(target): each.value for each in tree.body if isinstance(each, ast.Assign) for target in each.targets
     }
     return ast.literal_eval(values[name])
+
+
+def published():
+    """What `make results` makes of each folder of results, by its path, which is its place in the site, too."""
+    folders = [path.parent for path in sorted((ROOT / "results").glob("*/page.toml"))]
+    return [f"results/{each.name}/{name}" for each in folders for name in ("README.md", "table.md", "report.html")]
 
 
 def html_of(place):
@@ -146,6 +154,16 @@ def test_every_page_of_the_navigation_is_there_and_every_page_of_docs_in_it(site
     assert len(named) >= 25
     assert absent == []
     assert {path.name for path in (ROOT / "docs").glob("*.md")} <= set(named)
+
+
+def test_every_folder_of_results_with_a_page_is_in_the_site_and_in_its_navigation(site, pages):
+    links = {urljoin("index.html", link) for link in pages["index.html"].links}
+    there = [place for place in published() if (ROOT / place).is_file()]
+
+    assert "results/cifar10/README.md" in there
+    for place in there:
+        assert (site / html_of(place)).is_file(), place
+        assert html_of(place) in links, place
 
 
 def test_no_page_takes_anything_from_another_host(site, pages):
@@ -249,6 +267,7 @@ def test_a_page_has_the_tables_and_lists_that_it_has_on_github(pages):
     """The oracle is another reader of Markdown; a list right below a paragraph is where the two differ."""
     markdown_it = pytest.importorskip("markdown_it")
     adopted = {source: place for source, place in declared("ADOPTED").items() if place.endswith(".md")}
+    adopted |= {place: place for place in published() if place.endswith(".md")}
     sources = {**{f"docs/{path.name}": path.name for path in (ROOT / "docs").glob("*.md")}, **adopted}
     reader = markdown_it.MarkdownIt("commonmark").enable("table")
 
