@@ -60,9 +60,16 @@ def framed(dataset: Imagenette, asked: Framing) -> tuple[Framing, int]:
 
 
 def label(dataset: Imagenette, asked: Framing) -> str:
-    """Return the name of these images in a path: another framing is another dataset."""
-    framing, _ = framed(dataset, asked)
-    return dataset.name if framing == Framing(dataset.side, dataset.side) else f"{dataset.name}{framing.slug}"
+    """Return the name of these images in a path: another framing is another dataset.
+
+    A crop that follows from `resize` alone is not repeated: `imagenette-160[resize=64]` and
+    `imagenette-160[resize=64,crop=64]` are the same images, `imagenette-160-resize64`.
+    """
+    framing, side = framed(dataset, asked)
+    if framing == Framing(dataset.side, dataset.side):
+        return dataset.name
+    whole = side == min(dataset.side, framing.resize or dataset.side)
+    return f"{dataset.name}{(replace(framing, crop=None) if whole else framing).slug}"
 
 
 def place(dataset: Imagenette, part: str, data: Path) -> Path | None:

@@ -23,6 +23,10 @@ SPLITS = ("train", "validation", "test")
 
 
 _DIGITS = re.compile("[0-9]+")
+# As paths and stored results call them: `imagenette-160-resize64`.
+_IN_A_PATH = re.compile(
+    f"(?P<name>{'|'.join(IMAGENETTES)})(?P<resize>-resize[0-9]{{1,9}})?(?P<crop>-crop[0-9]{{1,9}})?"
+)
 # The first that exists is the test set: ImageNet publishes its test images as `val/`.
 _TEST_FOLDERS = ("test", "val", "validation")
 _VALIDATION_FOLDERS = ("validation", "val")
@@ -74,13 +78,12 @@ def _listed(name: str, split: str, data: Path | None) -> tuple[Listing, Rows, st
     if base in CIFARS:
         return *listing(CIFARS[base], split, data_folder(data)), base
     if base in IMAGENETTES:
-        found, rows = imagenette.listing(IMAGENETTES[base], split, data_folder(data), framing)
-        return found, rows, imagenette.label(IMAGENETTES[base], framing)
+        return *imagenette.listing(IMAGENETTES[base], split, data_folder(data), framing), name_in_paths(name)
     folder = _image_folder(base)
     found, rows = _split_of(folder, split, framing)
     if not len(rows):
         raise BenchError(f"{folder} has no image in its {split} split: add images, or give it a {split}/ folder")
-    return found, rows, folder_slug(folder) + framing.slug
+    return found, rows, name_in_paths(name)
 
 
 def beyond(name: str, n: int, count: int, *, data: Path | None = None) -> Examples | None:
@@ -143,10 +146,26 @@ def folder_slug(folder: Path) -> str:
 
 def _named(name: str) -> tuple[str, Framing]:
     """Split a dataset's name into the bare name and its framing; refuse framing where all images have one size."""
+    path = _IN_A_PATH.fullmatch(name)
+    if path is not None:
+        sides = {key: int(text.removeprefix(f"-{key}")) for key in ("resize", "crop") if (text := path[key])}
+        return path["name"], Framing(**sides)
     base, framing = split_name(name)
     if framing != PLAIN and (base == "digits" or base in CIFARS):
         raise BenchError(f"dataset {name!r}: the images of {base} have one size and take no parameters; write {base}")
     return base, framing
+
+
+def name_in_paths(name: str) -> str:
+    """Return what folders of weights and stored results call a dataset: `imagenette-160-resize64`.
+
+    Raises:
+        BenchError: there is no such dataset or folder.
+    """
+    base, framing = _named(name)
+    if base in IMAGENETTES:
+        return imagenette.label(IMAGENETTES[base], framing)
+    return base if base == "digits" or base in CIFARS else folder_slug(_image_folder(base)) + framing.slug
 
 
 def shape_of(name: str) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from bench.catalogue.parameters import parameters
 from bench.catalogue.registry import AttackEntry, DefenseEntry, Limits
 from bench.catalogue.request import parse_one
 from bench.catalogue.weights import card, datasets, locate
-from bench.datasets.names import FOLDER_PREFIX, SUMMARIES, known
+from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
 from bench.report.columns import draw_listing, paragraphs, prose, screen_width
 from bench.report.plain import flat
@@ -118,9 +118,10 @@ def about(name: str, dataset: str = "digits") -> str:
     Raises:
         BenchError: no entry has that name.
     """
-    base = dataset.partition("[")[0]
-    if not base.startswith(FOLDER_PREFIX) and base not in known():
-        raise unknown("dataset", dataset, known())
+    if dataset not in known():
+        from bench.datasets.load import name_in_paths  # it brings numpy, which listing does without
+
+        dataset = name_in_paths(dataset)
     return "\n".join(_about(name, dataset))
 
 

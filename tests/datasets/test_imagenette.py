@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.datasets.framing import Framing
 from bench.datasets.imagenette import CLASSES, IMAGENETTES, label, listing
-from bench.datasets.load import load
+from bench.datasets.load import load, name_in_paths, shape_of
 from bench.errors import BenchError
 
 
@@ -84,13 +84,28 @@ def test_the_larger_one_is_256_pixels_wide_as_in_atop(imagenette: Path) -> None:
     small = load("imagenette-320[resize=128]", "test", n=3, data=imagenette)
 
     assert (usual.dataset, usual.spec.shape) == ("imagenette-320", (3, 256, 256))
-    assert (small.dataset, small.spec.shape) == ("imagenette-320-resize128-crop128", (3, 128, 128))
+    assert (small.dataset, small.spec.shape) == ("imagenette-320-resize128", (3, 128, 128))
 
 
 def test_asking_for_the_usual_framing_is_the_usual_dataset() -> None:
     """One set of images has one name."""
     assert label(IMAGENETTES["imagenette-160"], Framing(160)) == "imagenette-160"
     assert label(IMAGENETTES["imagenette-320"], Framing(crop=224)) == "imagenette-320-resize256-crop224"
+    assert label(IMAGENETTES["imagenette-160"], Framing(64)) == "imagenette-160-resize64"
+    assert label(IMAGENETTES["imagenette-160"], Framing(64, 64)) == "imagenette-160-resize64"
+    assert label(IMAGENETTES["imagenette-160"], Framing(64, 48)) == "imagenette-160-resize64-crop48"
+    assert label(IMAGENETTES["imagenette-160"], Framing(200)) == "imagenette-160-resize200"
+
+
+@pytest.mark.parametrize("name", ["imagenette-160", "imagenette-160[resize=64]", "imagenette-160[resize=64,crop=48]"])
+def test_the_name_in_a_path_can_be_typed_as_well(imagenette: Path, name: str) -> None:
+    """Stored results and folders of weights know no other, and say it in the commands that they propose."""
+    asked = load(name, "test", n=10, data=imagenette)
+    again = load(asked.dataset, "test", n=10, data=imagenette)
+
+    assert asked.dataset == name_in_paths(name) == name_in_paths(asked.dataset)
+    assert (again.dataset, again.digest) == (asked.dataset, asked.digest)
+    assert shape_of(asked.dataset) == asked.spec.shape
 
 
 def test_missing_images_are_one_line_with_every_way_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from bench.catalogue import ATTACKS, DEFENSES, resolve, study
 from bench.catalogue.request import parse_list
+from bench.catalogue.weights import shipped
 from bench.errors import BenchError
 from bench.report.listing import about, listing, registered
 from bench.threats import FAMILIES
@@ -52,8 +53,23 @@ def test_the_list_says_which_datasets_a_defense_can_run_on(entry):
 
     (line,) = (line for line in told.splitlines() if line.startswith(f"{entry.name} "))
     there_is = line.removeprefix(entry.name).split()[1].split(",")
-    there = [name for name in ("cifar10", "cifar100", "digits") if resolve.is_trained(entry.name, name, None)]
+    folders = sorted(path.name for path in shipped().iterdir())
+    there = [name for name in folders if resolve.is_trained(entry.name, name, None)]
     assert there_is == (there or ["-"])
+
+
+@pytest.mark.parametrize("dataset", ["imagenette-160[resize=64]", "imagenette-160-resize64"])
+def test_weights_of_resized_images_are_found_under_the_name_in_their_path(dataset, tmp_path, monkeypatch):
+    """The name that is typed has brackets, the folder has none; what the card says is shown."""
+    monkeypatch.setattr("bench.catalogue.weights.shipped", lambda: tmp_path)
+    (tmp_path / "imagenette-160-resize64").mkdir()
+    (tmp_path / "imagenette-160-resize64" / "at.safetensors").write_bytes(b"1234")
+    (tmp_path / "imagenette-160-resize64" / "at.json").write_text('{"note": "recompressed"}')
+
+    lines = [line.strip() for line in about("at", dataset).splitlines()]
+
+    assert "weights     at: 4 bytes" in lines
+    assert lines[-1].split() == ["note", "recompressed"]
 
 
 def test_a_defense_with_parameters_shows_the_checkpoints_it_would_take():
