@@ -17,6 +17,7 @@ _HOME = {
     "own_images": "api.evaluation",
     "import_archive": "api.archives",
     "train": "api.training",
+    "slow_arithmetic": "api.training",
     "unfinished": "api.training",
     "run_of": "api.training",
     "download": "datasets.download",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from bench.api.stored import runs as runs
     from bench.api.stored import verify as verify
     from bench.api.training import run_of as run_of
+    from bench.api.training import slow_arithmetic as slow_arithmetic
     from bench.api.training import train as train
     from bench.api.training import unfinished as unfinished
     from bench.catalogue.example import example as example

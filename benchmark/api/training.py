@@ -9,11 +9,15 @@ from pathlib import Path
 from bench.api.arguments import checked
 from bench.catalogue import training
 from bench.catalogue.weights import card, locate, require_learned
-from bench.datasets.load import load
-from bench.errors import BenchError
+from bench.datasets.load import load, name_in_paths
+from bench.errors import BenchError, brief
 from bench.harness.executors import pick_device
+from bench.machine.processor import emulates_bfloat16
 from bench.machine.system import keep_freed
 from bench.report.outputs import require_folder
+
+# Of a note in a card, in characters: two lines of a page.
+_LONGEST_NOTE = 300
 
 
 @checked
@@ -29,6 +33,7 @@ def train(
     out: Path = Path("weights"),
     checkpoint_every: int = 500,
     minutes: float | None = None,
+    note: str = "",
     watcher: Callable[[training.EpochProgress], None] | None = None,
 ) -> Path:
     """Train a defense and write its weights and their card; the same call goes on after a kill.
@@ -44,6 +49,8 @@ def train(
         out: folder the weights are written to, below `DATASET/`.
         checkpoint_every: updates between two checkpoints from which the same call resumes.
         minutes: plan as many epochs as fit into so many minutes, and stop then.
+        note: a sentence for the card about the data or the circumstances, on one line of at most 300 characters. It
+            is no part of what the training is: a resumed one may have another.
         watcher: called with a `bench.catalogue.training.EpochProgress` every now and then.
 
     Returns:
@@ -53,6 +60,7 @@ def train(
         BenchError: no such recipe, value or weights, or images are missing.
     """
     _require_numbers(seed, checkpoint_every)
+    _require_note(note)
     budget = _budget(minutes)
     # Asked before images are read, so that a misspelled recipe is an error at once.
     needed = training.starts_from(name)
@@ -79,6 +87,28 @@ def train(
         command=_command(name, dataset, recipe or {}, seed),
         every=checkpoint_every,
         budget=budget,
+        note=note.strip(),
+    )
+
+
+def slow_arithmetic(
+    name: str, *, dataset: str = "digits", recipe: Mapping[str, str] | None = None, device: str = "auto"
+) -> str | None:
+    """Warn of a recipe in mixed precision on a processor that has to emulate it; `None` everywhere else.
+
+    Nothing is changed by itself, because other arithmetic gives other weights. The arguments are those of `train`.
+
+    Raises:
+        BenchError: as `train` raises it.
+    """
+    if not emulates_bfloat16() or pick_device(device) != "cpu":
+        return None
+    given = {key: str(value) for key, value in (recipe or {}).items()}
+    if not training.in_mixed_precision(name, name_in_paths(dataset), given):
+        return None
+    return (
+        "this processor has no bfloat16 arithmetic, so the recipe's amp=true is emulated: "
+        "--set amp=false trains 2 to 10 times faster here"
     )
 
 
@@ -104,6 +134,15 @@ def _require_numbers(seed: int, every: int) -> None:
         raise BenchError(f"--seed {seed} is out of range: give 0 to 2^63 - 1")
     if every < 1:
         raise BenchError(f"--checkpoint-every {every} is out of range: give 1 or more updates")
+
+
+def _require_note(note: str) -> None:
+    if len(note) > _LONGEST_NOTE:
+        raise BenchError(f"--note has {len(note)} characters: a card takes a sentence of at most {_LONGEST_NOTE}")
+    if not note.isprintable():
+        raise BenchError(
+            f"--note {brief(note)} is not one line of plain text: leave out line ends and control characters"
+        )
 
 
 def _budget(minutes: float | None) -> object | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.catalogue.registry import load
 from bench.datasets.examples import Examples
@@ -29,6 +29,8 @@ class EpochProgress(Protocol):
     def accuracy(self) -> float | None: ...
     @property
     def robust_accuracy(self) -> float | None: ...
+    @property
+    def seconds_left(self) -> float | None: ...
 
 
 class Training(Protocol):
@@ -50,6 +52,7 @@ class Training(Protocol):
         test: Examples | None = None,
         every: int = 500,
         budget: object | None = None,
+        note: str = "",
     ) -> Path:
         """Train, and return the path of the weights."""
         ...
@@ -79,6 +82,16 @@ def training_of(name: str) -> tuple[str, str]:
     """
     found: tuple[str, str] = load(f"{_ROOM}.recipe:training_of")(name)
     return found
+
+
+def in_mixed_precision(name: str, dataset: str, overrides: Mapping[str, str]) -> bool:
+    """Return whether a recipe, with some values changed, asks for forwards in bfloat16.
+
+    Raises:
+        BenchError: no such training, parameter or value.
+    """
+    recipe: Any = load(f"{_ROOM}.recipe:read_recipe")(name, dataset, overrides)
+    return bool(recipe.amp)
 
 
 def budget(seconds: float) -> object:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def train(name: str, assignments: list[str], out: Path, **options: Any) -> int:  # noqa: ANN401  (those of `api.train`)
     """Train one defense and print where its weights are."""
     recipe, dataset = _recipe(assignments), options["dataset"]
-    note = api.order_of_classes(dataset) if _speaks() else None
-    if note is not None:
-        print(f"note: {note}", file=sys.stderr)
+    if _speaks():
+        slow = api.slow_arithmetic(name, dataset=dataset, recipe=recipe, device=options["device"])
+        for note in filter(None, (api.order_of_classes(dataset), slow)):
+            print(f"note: {note}", file=sys.stderr)
     began = time.time()
     with keeping(lambda: _kept(out, began)), _Progress() as progress:
         path = api.train(name, recipe=recipe, out=out, watcher=progress, **options)
@@ -74,6 +75,7 @@ class _Progress:
         self._task = self._screen.shown.add_task("training", total=None)
         self._clock = clock
         self._started, self._last = clock(), "the first epoch"
+        self._end: float | None = None
         self.heart = Heartbeat(self.told, say, every, clock)
 
     def __enter__(self) -> _Progress:
@@ -90,8 +92,12 @@ class _Progress:
             self.heart.__exit__()
 
     def told(self) -> str:
-        """Return a line that says how long it has been training, and the last progress."""
-        return f"still training after {span(self._clock() - self._started)}: {self._last}"
+        """Return a line that says how long it has been training, the last progress, and how long it will take."""
+        return f"still training after {span(self._clock() - self._started)}: {self._last}{self._remaining()}"
+
+    def _remaining(self) -> str:
+        left = 0.0 if self._end is None else self._end - self._clock()
+        return f", about {span(left)} left" if left >= 1 else ""
 
     def __call__(self, step: training.EpochProgress) -> None:
         """Show the progress of the training."""
@@ -100,8 +106,9 @@ class _Progress:
         losses = " ".join(f"{name} {value:.3f}" for name, value in told.items())
         description = f"{step.stage} {losses}"
         self._last = f"[{step.step}/{step.steps}] {description}"
+        self._end = None if step.seconds_left is None else self._clock() + step.seconds_left
         if not self._screen.live:
             # Without a bar, as in the log of a long training, each epoch gets a line.
-            say(self._last)
+            say(self._last + self._remaining())
             self.heart.heard()
         self._screen.shown.update(self._task, description=description, completed=step.step, total=step.steps)

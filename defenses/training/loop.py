@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from bench.defenses.training.budget import seconds_per_update
+from bench.defenses.training.budget import Budget, seconds_per_update
 from bench.defenses.training.data import flip, shift
 from bench.defenses.training.distributed import Workers
 from bench.defenses.training.recipe import Optimization
@@ -22,8 +22,8 @@ from bench.errors import BenchError
 
 # step(x [B, C, H, W], y [B]) -> the loss to minimize, and its parts by name for the log
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
-# on_epoch(updates done, updates in all, mean losses of the epoch)
-OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+# on_epoch(updates done, updates in all, mean losses of the epoch, seconds left of this call)
+OnEpoch = Callable[[int, int, Mapping[str, float], float], None]
 
 WARM_UP = 0.3  # the share of updates in which the learning rate rises
 MOMENTUM = 0.9  # of SGD with Nesterov momentum
@@ -154,6 +154,7 @@ def fit(
                 seconds = seconds_per_update(lambda _: update(first, 0.0), x.device, budget.clock)
             at.epochs = budget.epochs(seconds, per_epoch, settings.epochs)
     total = per_epoch * at.epochs
+    pace = _Pace(at.done, total, budget or Budget(math.inf))
     while at.done < total:
         if budget is not None and journal is not None and budget.left < 0 and at.done:
             _note(journal, at, moved, x.device)
@@ -169,7 +170,7 @@ def fit(
             at.sums[name] = at.sums.get(name, 0) + value.detach().float()
         if at.done % per_epoch == 0:
             workers.average_statistics(network)
-            _report(at, total, per_epoch, on_epoch)
+            on_epoch(at.done, total, _means(at, per_epoch), pace.left(at.done))
         if journal is not None and workers.leads and at.done % journal.every == 0 and at.done < total:
             _note(journal, at, moved, x.device)
     if average is not None:
@@ -214,11 +215,34 @@ def _rehearsed(moved: Mapping[str, Stateful], device: torch.device) -> Iterator[
     restore_generators(drawn, device)
 
 
-def _report(at: _Position, total: int, per_epoch: int, on_epoch: OnEpoch) -> None:
+@dataclass
+class _Pace:
+    """The speed of this call, whose first updates may be those of an earlier one.
+
+    Attributes:
+        first: updates that were done before it.
+        total: updates in all.
+        budget: the time of the call, and its clock.
+    """
+
+    first: int
+    total: int
+    budget: Budget
+
+    def __post_init__(self) -> None:
+        self._began = self.budget.clock()
+
+    def left(self, done: int) -> float:
+        """Return the seconds until the training ends, or until the time of the call is over."""
+        passed = self.budget.clock() - self._began
+        return min(passed / (done - self.first) * (self.total - done), max(0.0, self.budget.left))
+
+
+def _means(at: _Position, per_epoch: int) -> Mapping[str, float]:
     means = {name: float(value) / per_epoch for name, value in at.sums.items()}
     if not all(math.isfinite(value) for value in means.values()):
         raise BenchError(f"the loss is not finite after {at.done} updates: lower the learning_rate")
-    on_epoch(at.done, total, means)
+    return means
 
 
 def _note(journal: Journal, at: _Position, moved: Mapping[str, Stateful], device: torch.device) -> None:

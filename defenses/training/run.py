@@ -83,6 +83,7 @@ def train(
     test: LabelledImages | None = None,
     every: int = EVERY,
     budget: Budget | None = None,
+    note: str = "",
 ) -> Path:
     """Train and write `<out>/<weights>.safetensors` with its card, also as one of several processes.
 
@@ -108,6 +109,7 @@ def train(
         test: examples only for the standard accuracy in the card, which else is that of `validation`.
         every: updates between two notes of the state.
         budget: the time of this call.
+        note: a sentence for the card.
 
     Returns:
         The path of the weights.
@@ -141,6 +143,7 @@ def train(
             "architecture": job.architecture,
             "recipe": asdict(replace(recipe, epochs=learned.epochs)),
             "data": _describe(train),
+            **({"note": note} if note else {}),
             "parents": job.parents,
             "seed": seed,
             "command": command + (f" --set epochs={learned.epochs}" if learned.epochs != recipe.epochs else ""),

@@ -42,6 +42,7 @@ class TrainingProgress:
         losses: means over the epoch, by name.
         accuracy: standard accuracy on the first images of the validation split, in [0, 1].
         robust_accuracy: accuracy under five steps of PGD; `None` without a threat model for validation.
+        seconds_left: until the training ends at its present speed, or the time of this call is over.
     """
 
     stage: str
@@ -50,6 +51,7 @@ class TrainingProgress:
     losses: Mapping[str, float] = field(default_factory=dict)
     accuracy: float | None = None
     robust_accuracy: float | None = None
+    seconds_left: float | None = None
 
 
 @contextmanager
@@ -70,10 +72,10 @@ def watch(
 ) -> OnEpoch:
     """Return the function to call after each epoch; without `on_progress` it does nothing."""
     if on_progress is None:
-        return lambda done, total, losses: None
+        return lambda done, total, losses, left: None
     x, y = tensors(validation, device, WATCHED)
 
-    def on_epoch(done: int, total: int, losses: Mapping[str, float]) -> None:
+    def on_epoch(done: int, total: int, losses: Mapping[str, float], left: float) -> None:
         # Seeded apart, so that reports of progress do not change the weights of the training.
         with seeded("watch"):
             accuracy = mean_accuracy(defense, x, y, draws=1)
@@ -82,7 +84,7 @@ def watch(
                 few = x[:ATTACKED], y[:ATTACKED]
                 x_adv = craft(defense.model, *few, ThreatModel.parse(threat), steps=5, step_size=0.5)
                 robust = mean_accuracy(defense, x_adv, few[1], draws=1)
-        on_progress(TrainingProgress(stage, done, total, losses, accuracy, robust))
+        on_progress(TrainingProgress(stage, done, total, losses, accuracy, robust, left))
 
     return on_epoch
 

@@ -20,6 +20,10 @@ from bench.catalogue.weights import card
         ({"name": "at", "minutes": float("inf")}, "--minutes inf is out of range"),
         ({"name": "at", "device": "abacus"}, "abacus"),
         ({"name": "at", "recipe": {"epochz": "1"}}, "did you mean epochs"),
+        ({"name": "at", "note": "x" * 301}, "--note has 301 characters: a card takes a sentence of at most 300"),
+        ({"name": "at", "note": "two\nlines"}, r"--note 'two\\nlines' is not one line of plain text"),
+        ({"name": "at", "note": "\x1b[2Jgone"}, r"--note '\\x1b\[2Jgone' is not one line of plain text"),
+        ({"name": "at", "note": "\u202etxt.exe"}, "is not one line of plain text"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(given, said, tmp_path):
@@ -61,3 +65,55 @@ def test_every_command_that_is_noted_can_be_typed():
     assert training._command("at", "imagefolder:/a b", {"lr": "0.1"}, 0) == (
         "bench train at --dataset 'imagefolder:/a b' --set lr=0.1"
     )
+
+
+NOTE = "training images: every value rounded to an even number <img src=x onerror=alert(1)>"
+
+
+def test_a_note_is_in_the_card_and_changes_nothing_else(tmp_path):
+    """The same weights with it, without it, and under another one after the training was resumed."""
+    recipe = {"epochs": "1"}
+    plain = api.train("standard", recipe=recipe, out=tmp_path / "plain")
+    noted = api.train("standard", recipe=recipe, out=tmp_path / "noted", note=f" {NOTE} ")
+    with pytest.raises(KeyboardInterrupt):
+        api.train(
+            "standard",
+            recipe=recipe,
+            out=tmp_path / "resumed",
+            note="another sentence",
+            checkpoint_every=1,
+            watcher=_interrupt,
+        )
+    (unfinished,) = (tmp_path / "resumed").rglob("*.unfinished")
+    resumed = api.train("standard", recipe=recipe, out=tmp_path / "resumed", note=NOTE)
+
+    assert not unfinished.exists()
+    assert plain.read_bytes() == noted.read_bytes() == resumed.read_bytes()
+    assert card(noted)["note"] == card(resumed)["note"] == NOTE
+    assert "note" not in card(plain)
+    assert card(noted)["command"] == card(plain)["command"]
+
+
+def _interrupt(_progress):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"name": "at", "dataset": "cifar100"}, True),
+        ({"name": "at", "dataset": "cifar100", "recipe": {"amp": "false"}}, False),
+        ({"name": "standard", "dataset": "imagenette-160[resize=64]"}, True),
+        ({"name": "at", "dataset": "digits"}, False),
+        ({"name": "at", "dataset": "digits", "recipe": {"amp": True}}, True),
+    ],
+)
+def test_emulated_arithmetic_is_said_once_where_a_recipe_asks_for_it(given, warned, monkeypatch):
+    """Nothing on a processor that has it, and nothing about a recipe in float32."""
+    monkeypatch.setattr(training, "emulates_bfloat16", lambda: True)
+    told = api.slow_arithmetic(**given, device="cpu")
+    monkeypatch.setattr(training, "emulates_bfloat16", lambda: False)
+
+    assert (told is not None) == warned
+    assert not warned or "--set amp=false" in told
+    assert api.slow_arithmetic(**given, device="cpu") is None

@@ -122,6 +122,9 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Plan as many epochs as fit into so many minutes, and stop then.")
     ] = None,
+    note: Annotated[
+        str, typer.Option(help="A sentence for the card, about the data or the circumstances: at most 300 characters.")
+    ] = "",
 ) -> int:
     """Train a defense by its committed recipe and write weights and card; the same command goes on after a kill."""
     from bench.cli.train import train
@@ -137,6 +140,7 @@ def train(
         weights=weights,
         checkpoint_every=checkpoint_every,
         minutes=minutes,
+        note=note,
     )
 
 

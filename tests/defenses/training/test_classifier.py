@@ -27,7 +27,7 @@ def test_trades_makes_answers_move_less_than_training_on_clean_images_does():
         torch.manual_seed(0)
         model = SmallCNN(1, 10, 8)
         recipe = read_recipe("trades", "digits", {"epochs": "6", "beta": beta, "steps": "3", "step_size": "0.5"})
-        train_classifier(model, x, y, recipe, lambda done, total, losses: None)
+        train_classifier(model, x, y, recipe, lambda done, total, losses, left: None)
         with torch.no_grad():
             clean = model(held_out)
         x_adv = craft(model, held_out, labels, LINF, steps=5, step_size=0.5)

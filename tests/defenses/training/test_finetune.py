@@ -26,7 +26,7 @@ def test_fine_tuning_changes_the_purifier_and_nothing_of_the_classifier(rt):
     recipe = read_recipe("atop", "digits", {"epochs": "1", "rt": rt})
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
 
-    fine_tune(model, *batch("train", 256), recipe, lambda done, total, losses: None)
+    fine_tune(model, *batch("train", 256), recipe, lambda done, total, losses, left: None)
 
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key]) == key.startswith("classifier."), key
@@ -47,7 +47,7 @@ def test_fine_tuning_lowers_the_adversarial_loss():
 
     before = adversarial_loss()
     torch.manual_seed(0)
-    fine_tune(model, *batch("train", 1029), recipe, lambda done, total, losses: None)
+    fine_tune(model, *batch("train", 1029), recipe, lambda done, total, losses, left: None)
 
     assert adversarial_loss() < 0.6 * before
 
@@ -59,7 +59,7 @@ def test_the_cross_entropy_has_the_weight_of_the_recipe():
         model, seen = pipeline("none"), []
         recipe = read_recipe("atop", "digits", {"epochs": "6", "rt": "none", "classification_weight": weight})
         torch.manual_seed(0)
-        fine_tune(model, *batch("train", 512), recipe, lambda done, total, losses: seen.append(losses))
+        fine_tune(model, *batch("train", 512), recipe, lambda done, total, losses, left: seen.append(losses))
         return seen[-1]["cross-entropy"]
 
     assert last_loss("10") < last_loss("0") - 0.15
@@ -72,7 +72,7 @@ def test_the_paper_crafts_on_the_classifier_alone(attacked, same, monkeypatch):
     monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: victims.append(victim) or x)
     recipe = read_recipe("atop-paper", "digits", {"epochs": "1", "attacked": attacked})
 
-    fine_tune(model, *batch("train", 64), recipe, lambda done, total, losses: None)
+    fine_tune(model, *batch("train", 64), recipe, lambda done, total, losses, left: None)
 
     assert (victims[0] is model.classifier) == same
     assert (victims[0] is model) != same
@@ -86,7 +86,7 @@ def test_the_pixel_loss_draws_to_the_image_the_recipe_names(target, wanted, monk
     monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: torch.full_like(x, 0.25))
     changed = {"epochs": "60", "target": target, "classification_weight": "0", "rt": "none", "learning_rate": "1e-2"}
 
-    fine_tune(model, x, y, read_recipe("atop", "digits", changed), lambda done, total, losses: None)
+    fine_tune(model, x, y, read_recipe("atop", "digits", changed), lambda done, total, losses, left: None)
 
     painted = model.purify(torch.full_like(x, 0.25)).mean().item()
     assert painted == pytest.approx(wanted, abs=0.1)

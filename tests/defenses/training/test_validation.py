@@ -102,7 +102,7 @@ def test_whoever_does_not_look_has_nothing_computed(validation):
         def forward(self, x):
             raise AssertionError("asked")
 
-    watch("standard", Defense(Untouchable()), validation, "Linf:0.2", "cpu", None)(1, 2, {})
+    watch("standard", Defense(Untouchable()), validation, "Linf:0.2", "cpu", None)(1, 2, {}, 0.0)
 
 
 def bearable(examples, slope, eps):
@@ -122,10 +122,11 @@ def test_what_is_shown_after_an_epoch_is_measured_then(validation, threat):
     expected = torch.rand(2)
     torch.manual_seed(3)
 
-    on_epoch(5, 10, {"loss": 1.5})
+    on_epoch(5, 10, {"loss": 1.5}, 3.0)
 
     (progress,) = seen
     assert (progress.stage, progress.step, progress.steps, progress.losses) == ("standard", 5, 10, {"loss": 1.5})
+    assert progress.seconds_left == 3
     assert progress.accuracy == bearable(validation, slope, 0)
     assert progress.robust_accuracy == (bearable(validation, slope, 0.05) if threat else None)
     assert torch.equal(torch.rand(2), expected)
