@@ -1,8 +1,9 @@
-"""The shipped defenses on digits: they load, they classify, they are frozen."""
+"""The shipped defenses on digits load, classify and are frozen; every file of weights can be trained again."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ import bench.defenses
 from bench.catalogue import DEFENSES
 from bench.catalogue.registry import load
 from bench.datasets.digits import digits
+from bench.datasets.load import name_in_paths
+from bench.defenses.training.recipe import FineTuningRecipe, read_recipe, starts_from
+from bench.defenses.weights_file import sha256
 from bench.threats import ThreatModel
 
 FOLDER = Path(bench.defenses.__file__).parent / "weights" / "digits"
@@ -132,17 +136,51 @@ def test_cards_belong_to_the_data_of_the_package(validation):
         card = json.loads(path.with_suffix(".json").read_text())
 
         assert card["data"] == {"dataset": "digits", "split": "train", "digest": train.digest, "n": len(train)}
-        assert card["standard_accuracy"]["split"] == "test"
-        assert card["command"].startswith(f"bench train {path.stem.partition('-rt')[0]} --dataset digits")
 
 
-def test_the_recipe_in_a_card_is_the_committed_one():
-    """What was trained is what `bench train` would train today."""
-    from bench.defenses.training.recipe import KINDS, read_recipe
+EVERY = sorted(FOLDER.parent.glob("*/*.safetensors"))
 
-    for name, path in CHECKPOINTS.items():
-        training, _, rt = name.partition("-rt")
-        recipe = read_recipe(training, "digits", {"rt": rt} if rt else {})
 
-        # A card may be older than a hyper-parameter that is off by default.
-        assert KINDS[training](**json.loads(path.with_suffix(".json").read_text())["recipe"]) == recipe
+@pytest.fixture(params=EVERY, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def checkpoint(request):
+    return request.param, json.loads(request.param.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def test_every_file_of_weights_has_a_complete_card_of_its_own(checkpoint):
+    """Whoever gets a file of weights knows what it is, and that it is this one."""
+    path, card = checkpoint
+
+    assert set(card) >= {
+        *("name", "summary", "architecture", "recipe", "data", "parents", "seed", "command", "trained_on"),
+        *("stochastic", "standard_accuracy", "validation", "seconds", "versions", "device", "threads", "sha256"),
+    }
+    assert card["sha256"] == sha256(path)
+    assert card["name"] == path.stem
+    assert set(card["data"]) == {"dataset", "split", "digest", "n"}
+    assert (card["data"]["dataset"], card["data"]["split"]) == (path.parent.name, "train")
+    assert card["standard_accuracy"]["split"] == "test"
+    assert "unfinished" not in card
+    assert card.get("note", "x").isprintable()
+    # Each stands alone: a parent that was trained again would make this file one that nobody can make again.
+    assert card["parents"] == {name: sha256(path.with_name(f"{name}.safetensors")) for name in card["parents"]}
+
+
+def test_every_file_of_weights_can_be_trained_again_from_its_card(checkpoint):
+    """Its command, read by the recipes of today, is the recipe that it was trained by."""
+    path, card = checkpoint
+    program, command, training, *words = shlex.split(card["command"])
+    options = list(zip(words[::2], words[1::2], strict=True))
+    changed = dict(text.split("=", 1) for option, text in options if option == "--set")
+    given = {option: text for option, text in options if option != "--set"}
+
+    recipe = read_recipe(training, path.parent.name, changed)
+
+    assert (program, command) == ("bench", "train")
+    assert set(given) <= {"--dataset", "--seed"}
+    assert name_in_paths(given["--dataset"]) == path.parent.name
+    assert int(given.get("--seed", 0)) == card["seed"]
+    assert path.stem == (f"{training}-rt{recipe.rt}" if isinstance(recipe, FineTuningRecipe) else training)
+    assert set(card["parents"]) == set(starts_from(training))
+    assert card["trained_on"] == recipe.trained_on
+    # A card may be older than a hyper-parameter: then it was trained by what is its default.
+    assert type(recipe)(**card["recipe"]) == recipe
