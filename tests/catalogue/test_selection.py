@@ -5,6 +5,7 @@ import pytest
 from bench.catalogue import resolve, selection
 from bench.catalogue.request import parse_list
 from bench.catalogue.selection import Selection
+from bench.catalogue.weights import shipped
 from bench.datasets.digits import digits
 from bench.datasets.threats import HEADLINE, threat
 from bench.errors import BenchError
@@ -44,11 +45,17 @@ def test_a_wrong_name_is_named_with_its_remedy(defenses, attacks, says):
 
 def test_all_stands_for_the_defenses_there_are_weights_of(tmp_path):
     """Nobody has trained every defense on every dataset; a folder of one's own counts."""
-    shipped = [ref.label for ref in selection.defenses("all", digits("test").first(4), None)]
+    there = [ref.label for ref in selection.defenses("all", digits("test").first(4), None)]
 
-    assert {"standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades", "ap", "atop"} <= set(shipped)
-    assert not resolve.is_trained("trades", "cifar10", None)
+    assert {"standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades", "ap", "atop"} <= set(there)
     assert resolve.is_trained("at", "cifar10", None)
+    assert not resolve.is_trained("at", "cifar10-of-nobody", None)
+    (tmp_path / "cifar10-of-nobody").mkdir()
+    for suffix in ("json", "safetensors"):
+        (tmp_path / "cifar10-of-nobody" / f"at.{suffix}").write_bytes(
+            (shipped() / "cifar10" / f"at.{suffix}").read_bytes()
+        )
+    assert resolve.is_trained("at", "cifar10-of-nobody", tmp_path)
 
 
 class TestGroups:

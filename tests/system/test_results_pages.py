@@ -397,6 +397,7 @@ def test_a_training_is_told_in_the_unit_that_suits_it(seconds, told):
 
 def test_a_card_tells_what_it_is_to_tell(tmp_path):
     card = {
+        "note": "as `bench train --note` wrote it",
         "notes": ["training images rounded to even values"],
         "data": {"notes": "recompressed"},
         "half": {"differs": 0},
@@ -406,6 +407,7 @@ def test_a_card_tells_what_it_is_to_tell(tmp_path):
     }
 
     assert page_training._remarks(card) == [
+        "as `bench train --note` wrote it",
         "training images rounded to even values",
         "recompressed",
         "adversarial examples of 10 steps",

@@ -164,7 +164,7 @@ def _standard(told: Mapping[str, Any] | None) -> TableCell:
 
 def _remarks(card: Mapping[str, Any]) -> list[str]:
     """Return what a card says beyond the columns: notes of who trained it, rounding, an end before its time."""
-    told = [card.get("notes"), card.get("data", {}).get("notes")]
+    told = [card.get("note"), card.get("notes"), card.get("data", {}).get("notes")]
     notes: list[str] = [str(one) for each in told if each for one in (each if isinstance(each, list) else [each])]
     steps = card.get("recipe", {}).get("steps")
     notes += [f"adversarial examples of {_many(steps, 'step')}"] if steps else []

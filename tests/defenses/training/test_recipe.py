@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 
 import pytest
 
+from bench.datasets.load import name_in_paths
 from bench.defenses.networks.by_name import CLASSIFIERS, PURIFIERS
 from bench.defenses.training.recipe import FOLDER, KINDS, read_recipe, starts_from, training_of
 from bench.defenses.transforms import TRANSFORMS
 from bench.errors import BenchError
 
 DATASETS = sorted(path.name for path in FOLDER.iterdir())
+WHOLE = ("default", "digits")  # those with a recipe of every training
+# They build on each other, so a dataset has recipes of its own for all of them or for none.
+FOUR = {"standard", "at", "ap", "atop"}
 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_committed_recipe_is_complete_and_names_what_exists(dataset, name):
-    """A recipe gives each hyper-parameter once, and its networks and transforms are known."""
-    assert (FOLDER / dataset / f"{name}.toml").is_file()
+    """A recipe gives each hyper-parameter once, and its networks and transforms are known; default ones fill gaps."""
+    assert dataset not in WHOLE or (FOLDER / dataset / f"{name}.toml").is_file()
 
     recipe = dataclasses.asdict(read_recipe(name, dataset, {}))
 
     assert set(recipe) == {field.name for field in dataclasses.fields(KINDS[name])}
     assert recipe.get("architecture", "unet") in CLASSIFIERS | PURIFIERS
     assert recipe.get("rt", "1") in TRANSFORMS
+
+
+@pytest.mark.parametrize("dataset", sorted({*DATASETS} - {"default"}))
+def test_a_folder_of_recipes_has_the_name_that_images_are_trained_under(dataset):
+    """A folder of another name is never looked into: its trainings would take the default recipes and not say so."""
+    there = {path.stem for path in (FOLDER / dataset).iterdir()}
+
+    assert name_in_paths(dataset) == dataset
+    assert there >= FOUR
+    for name in there:
+        assert (
+            dataclasses.asdict(read_recipe(name, dataset, {})).items()
+            >= tomllib.loads((FOLDER / dataset / f"{name}.toml").read_text(encoding="utf-8")).items()
+        )
 
 
 def test_every_recipe_of_a_larger_network_is_complete_and_fits_the_others():
