@@ -211,3 +211,12 @@ def test_a_missing_library_is_one_line_with_the_command(name, monkeypatch):
         page_of(cells())
 
     assert str(caught.value) == "the page needs jinja2, itables and matplotlib: pip install 'atop-bench[report]'"
+
+
+def test_where_nobody_has_a_rank_no_number_of_attacks_is_given(tmp_path):
+    """`at` alone, of which a cell failed; with the others the ranking names its attacks."""
+    alone = tuple(each for each in cells() if each.cell.defense.label == "at")
+
+    assert b"No defense has a rank here: " in page_of(alone, tmp_path / "alone")
+    assert b"over 0 attacks" not in page_of(alone, tmp_path / "alone")
+    assert b"No defense has a rank here: " not in page_of(many(), tmp_path / "many")
