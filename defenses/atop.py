@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.defenses import purification
-from bench.defenses.networks.by_name import sized
+from bench.defenses.networks.by_name import of_purifier, sized
 from bench.types import Defense, ImageSpec
 
 # Value of the parameter `ft` -> the training that writes the checkpoint.
@@ -25,6 +25,7 @@ def load(
     ft: str = "on",
     classifier: str = "standard",
     network: str = "small",
+    purifier: str = "unet",
     behind: Defense | None = None,
 ) -> Defense:
     """Load the fine-tuned purifier under the transform of its fine-tuning, before a classifier.
@@ -38,9 +39,10 @@ def load(
         classifier: the checkpoint of the classifier. The purifier was fine-tuned before `standard`;
             another classifier shows how the purifier transfers, and `at` makes the composed defense.
         network: size of both: `small`, or `resnet-18` and the purifier that fits it.
+        purifier: the kind of purifier: `unet`, `autoencoder` or `gan`.
         behind: a classifier from elsewhere; `classifier` is then only its name.
     """
     # Each random transform has its own fine-tuned weights; pre-training uses none, so `off` has one checkpoint.
-    weights = sized(FINE_TUNED[ft], network) + ("" if ft == "off" else f"-rt{rt}")
+    weights = sized(of_purifier(FINE_TUNED[ft], purifier), network) + ("" if ft == "off" else f"-rt{rt}")
     held = behind or purification.classifier(sized(classifier, network), checkpoints, spec)
     return purification.load(weights, checkpoints=checkpoints, spec=spec, rt=rt, behind=held)

@@ -28,6 +28,8 @@ from bench.threats import ThreatModel
 from bench.types import Card, Defense, ImageSpec
 
 ARCHITECTURE = "ddpm"
+# Value of the parameter `ft` -> the training that writes the checkpoint.
+TRAININGS = {"off": "diffpure", "on": "atop-diffusion"}
 INSTALL = "pip install 'atop-bench[diffusion]'"
 SMALL = 16  # pixels per side below which a network halves the image once instead of twice
 GROUPS = 8  # of channels in a normalization, and channels of an attention head
@@ -45,25 +47,28 @@ def load(
     spec: ImageSpec,
     t: str = "0.1",
     steps: str = "10",
+    ft: str = "off",
     classifier: str = "standard",
+    network: str = "small",
     behind: Defense | None = None,
 ) -> Defense:
-    """Load the diffusion model of checkpoint `diffpure` before a classifier.
+    """Load the diffusion model of checkpoint `diffpure`, or of `atop-diffusion`, before a classifier.
 
     Args:
-        checkpoints: files of `classifier` and of `diffpure`.
+        checkpoints: files of `classifier` and of the diffusion model.
         spec: shape and classes of the images.
         t: the noise level t* up to which noise is added, in [0, 1]; the source takes 0.1 for CIFAR-10 in
             Linf, and 0.075 in L2.
         steps: steps of the reverse process; the source takes one for every level, 100 at t* = 0.1.
+        ft: `on` takes the model that AToP's adversarial loss has fine-tuned through the whole process.
         classifier: the checkpoint of the classifier.
+        network: size of both: `small`, or `resnet-18` and the diffusion model that was trained beside it.
         behind: a classifier from elsewhere; `classifier` is then only its name.
     """
     level, count = _between_0_and_1("t", t), _positive("steps", steps)
-    held = behind or purification.classifier(classifier, checkpoints, spec)
-    if "diffpure" not in checkpoints:
-        raise BenchError("no checkpoint 'diffpure' was given: train it, or name its file with the other checkpoints")
-    denoiser, schedule, card = restore(Path(checkpoints["diffpure"]), spec)
+    held = behind or purification.classifier(by_name.sized(classifier, network), checkpoints, spec)
+    weights = by_name.sized(TRAININGS[ft], network)
+    denoiser, schedule, card = restore(by_name.path_of(weights, checkpoints), spec)
     return defend(
         held.model,
         denoiser,
@@ -71,8 +76,16 @@ def load(
         t=level,
         steps=count,
         trained_on=tuple(dict.fromkeys((*held.trained_on, *by_name.trained_on(card)))),
-        card=by_name.record(card),
+        card=by_name.record(card if _was_measured(card, level, count, held) else purification.without_accuracies(card)),
     )
+
+
+def _was_measured(card: Mapping[str, Any], t: float, steps: int, behind: Defense) -> bool:
+    """Return whether the accuracies of a card hold at this noise level, in these steps and before this model."""
+    told = card.get("recipe", {})
+    # Cards of before these were part of a recipe were measured with the defaults.
+    same = (told.get("t", 0.1), told.get("denoising_steps", 10)) == (t, steps)
+    return same and behind.card.facts.get("sha256") in card.get("parents", {}).values()
 
 
 def defend(

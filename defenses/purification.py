@@ -84,7 +84,7 @@ def load(weights: str, *, checkpoints: Mapping[str, Path], spec: ImageSpec, rt: 
         base=model.classifier,
         purifier=Purification(model).eval(),
         derandomized=still if transform.stochastic else None,
-        card=by_name.record(card if _was_measured(card, rt, behind) else _without_accuracies(card)),
+        card=by_name.record(card if _was_measured(card, rt, behind) else without_accuracies(card)),
     )
 
 
@@ -94,5 +94,6 @@ def _was_measured(card: Mapping[str, Any], rt: str, behind: Defense) -> bool:
     return its_rt == rt and behind.card.facts.get("sha256") in card.get("parents", {}).values()
 
 
-def _without_accuracies(card: Mapping[str, Any]) -> dict[str, Any]:
+def without_accuracies(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card without the accuracies, for a defense that they were not measured on."""
     return {name: fact for name, fact in card.items() if name not in ("standard_accuracy", "validation")}

@@ -24,7 +24,8 @@ from bench.cli import main as bench
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.defenses.training.budget import Budget
-from bench.defenses.training.recipe import KINDS, starts_from, training_of
+from bench.defenses.training.naming import starts_from, training_of
+from bench.defenses.training.recipe import KINDS
 from bench.defenses.training.run import train
 from bench.defenses.training.validation import TrainingProgress
 from bench.errors import BenchError
@@ -221,7 +222,7 @@ class Study:
 
 def overrides(name: str, size: Size) -> dict[str, str]:
     """Return the recipe values that a size changes in a training."""
-    known = {field.name for field in fields(KINDS[training_of(name)[0]])}
+    known = {field.name for field in fields(KINDS[training_of(name).training])}
     return {key: value for key, value in size.overrides.items() if key in known}
 
 

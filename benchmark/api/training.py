@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.api.arguments import checked
-from bench.catalogue import training
+from bench.catalogue import DEFENSES, training
 from bench.catalogue.weights import card, locate, require_learned
 from bench.datasets.load import load, name_in_paths
 from bench.errors import BenchError, brief
@@ -18,6 +18,8 @@ from bench.report.outputs import require_folder
 
 # Of a note in a card, in characters: two lines of a page.
 _LONGEST_NOTE = 300
+# Trainings of a diffusion model, and the `ft` of the defense `diffpure` that each is for.
+_BY_DIFFUSION = {"diffpure": "", "atop-diffusion": "on"}
 
 
 @checked
@@ -121,12 +123,23 @@ def unfinished(weights: Path) -> Mapping[str, int] | None:
 def run_of(weights: Path, dataset: str, out: Path) -> str:
     """Return the command that measures what was trained: `atop-clean-rt2` is `atop[ft=clean,rt=2]`."""
     named, _, rt = weights.stem.partition("-rt")
-    trained, suffix = training.training_of(named)
+    trained, purifier, network = training.training_of(named)
     name, _, fine_tuning = trained.partition("-") if rt else (trained, "", "")
-    chosen = {"ft": fine_tuning, "network": suffix.removeprefix("-"), "rt": rt}
+    if trained in _BY_DIFFUSION:
+        name, fine_tuning = "diffpure", _BY_DIFFUSION[trained]
+    chosen = {"ft": fine_tuning, "purifier": purifier, "network": network, **_purification(weights, trained), "rt": rt}
     inside = ",".join(f"{key}={value}" for key, value in chosen.items() if value)
     words = ["bench", "run", "--dataset", dataset, "--defenses", f"{name}[{inside}]" if inside else name]
     return shlex.join([*words, "--weights", str(out)])
+
+
+def _purification(weights: Path, trained: str) -> dict[str, str]:
+    """Return the parameters of a purification by diffusion, as far as the card tells others than the defaults."""
+    if trained not in _BY_DIFFUSION:
+        return {}
+    recipe, usual = card(weights).get("recipe", {}), DEFENSES.get("diffpure").config
+    told = {"t": f"{float(recipe.get('t', usual['t'])):g}", "steps": str(recipe.get("denoising_steps", usual["steps"]))}
+    return {key: value for key, value in told.items() if value != usual[key]}
 
 
 def _require_numbers(seed: int, every: int) -> None:

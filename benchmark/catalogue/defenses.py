@@ -17,6 +17,9 @@ _PURIFIER = ("base", "derandomized", "bpda", "frozen")
 # which they train in hours.
 _SIZED = {"network": {"small": "", "resnet-18": "-resnet-18", "resnet-18-w32": "-resnet-18-w32"}}
 _NETWORK = {"network": tuple(_SIZED["network"])}
+# Kinds of purifier: the U-Net came first, and its checkpoints have no suffix.
+_KINDS = {"purifier": {"unet": "", "autoencoder": "-autoencoder", "gan": "-gan"}}
+_KIND = {"purifier": tuple(_KINDS["purifier"])}
 _CLASSIFIERS = ("standard", "at", "at-l2", "at-stadv", "fgsm-rs", "trades")
 
 for _name, _paper, _summary in (
@@ -48,13 +51,14 @@ DEFENSES.add(
         "bench.defenses.ap:load",
         "2401.16352",
         "adversarial purification: a purifier trained on clean images before the standard classifier",
-        weights=("{classifier}{network}", "ap{network}"),
-        spelled=_SIZED,
-        config={"rt": "none", "classifier": "standard", "network": "small"},
-        choices={"rt": _RT, "classifier": _CLASSIFIERS, **_NETWORK},
+        weights=("{classifier}{network}", "ap{purifier}{network}"),
+        spelled={**_KINDS, **_SIZED},
+        config={"rt": "none", "classifier": "standard", "network": "small", "purifier": "unet"},
+        choices={"rt": _RT, "classifier": _CLASSIFIERS, **_NETWORK, **_KIND},
         holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
+        added=("purifier",),
     )
 )
 DEFENSES.add(
@@ -66,19 +70,21 @@ DEFENSES.add(
         weights=("{classifier}{network}", "{ft}"),
         spelled={
             "ft": {
-                "on": "atop{network}-rt{rt}",
+                "on": "atop{purifier}{network}-rt{rt}",
                 # The ablation: without adversarial fine-tuning AToP's purifier is AP's.
-                "off": "ap{network}",
-                "clean": "atop-clean{network}-rt{rt}",
-                "paper": "atop-paper{network}-rt{rt}",
+                "off": "ap{purifier}{network}",
+                "clean": "atop-clean{purifier}{network}-rt{rt}",
+                "paper": "atop-paper{purifier}{network}-rt{rt}",
             },
+            **_KINDS,
             **_SIZED,
         },
-        config={"rt": "1", "ft": "on", "classifier": "standard", "network": "small"},
-        choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS, **_NETWORK},
+        config={"rt": "1", "ft": "on", "classifier": "standard", "network": "small", "purifier": "unet"},
+        choices={"rt": _RT, "ft": ("on", "off", "clean", "paper"), "classifier": _CLASSIFIERS, **_NETWORK, **_KIND},
         holds="classifier",
         stochastic_when={"rt": _MOVES},
         offers=_PURIFIER,
+        added=("purifier",),
     )
 )
 DEFENSES.add(
@@ -87,9 +93,12 @@ DEFENSES.add(
         "bench.defenses.diffpure:load",
         "2205.07460",
         "purification by a diffusion model: noise up to the level t, denoising, then the standard classifier",
-        weights=("{classifier}", "diffpure"),
-        config={"t": "0.1", "steps": "10", "classifier": "standard"},
+        weights=("{classifier}{network}", "{ft}"),
+        spelled={"ft": {"off": "diffpure{network}", "on": "atop-diffusion{network}"}, **_SIZED},
+        config={"t": "0.1", "steps": "10", "ft": "off", "classifier": "standard", "network": "small"},
         choices={
+            "ft": ("on", "off"),
+            **_NETWORK,
             "t": ("0", *_NOISE),
             "steps": ("1", "2", "5", "10", "20", "50", "100", "200"),
             "classifier": _CLASSIFIERS,
@@ -98,6 +107,7 @@ DEFENSES.add(
         stochastic_when={"t": _NOISE},
         offers=_PURIFIER,
         requires=("diffusers",),
-        version=2,
+        version=3,
+        added=("ft", "network"),
     )
 )

@@ -125,6 +125,8 @@ class DefenseEntry:
             `frozen` and `derandomized` only while it is stochastic.
         requires: distributions whose version can change its verdicts.
         version: raised when its answers change with the same weights (`bench.catalogue.versions`).
+        added: parameters that came later, of which the default is what there was before. Where they have
+            it they are no part of keys and documents, so that older verdicts are still found.
     """
 
     name: str
@@ -140,6 +142,11 @@ class DefenseEntry:
     offers: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     version: int = 1
+    added: tuple[str, ...] = ()
+
+    def keyed(self, config: Mapping[str, str]) -> dict[str, str]:
+        """Return the parameters that keys name: all but those added later that have their default."""
+        return {key: value for key, value in config.items() if key not in self.added or value != self.config[key]}
 
     def weight_names(self, config: Mapping[str, str], *, foreign: bool = False) -> list[str]:
         """Return the checkpoints it is made of under these parameters; `foreign` omits the model it stands before."""

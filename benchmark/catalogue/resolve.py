@@ -26,9 +26,10 @@ from bench.threats import ThreatModel
 
 
 def is_trained(name: str, dataset: str, weights: Path | None) -> bool:
-    """Return whether there are weights of a registered defense for this dataset."""
+    """Return whether there are weights of a registered defense for this dataset, and the libraries it requires."""
     entry = DEFENSES.get(name)
     try:
+        identity.of_requirements(entry.requires)
         for needed in entry.weight_names(entry.config):
             locate(needed, dataset, weights)
     except BenchError:
@@ -98,14 +99,14 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
     strangers = [
         str(files[name]) for name, told_ in cards.items() if told_.get("sha256", digests[name]) != digests[name]
     ]
-    stochastic = entry.is_stochastic(config)
+    stochastic, keyed = entry.is_stochastic(config), entry.keyed(config)
     return DefenseRef(
         label=Request(request.name, parameters).label,
         source=entry.target,
         digest=identity.of_text(
             entry.name,
             versions.of_defense(entry.name, entry.target, entry.version),
-            config,
+            keyed,
             digests,
             *([identity.of_requirements(entry.requires)] if entry.requires else []),
             *([behind.digest] if behind is not None else []),
@@ -113,7 +114,7 @@ def defense(request: Request, dataset: str, weights: Path | None, behind: Defens
         stochastic=stochastic,
         offers=tuple(name for name in entry.offers if stochastic or name not in ("derandomized", "frozen")),
         trained_on=tuple(dict.fromkeys((*seen, *(behind.trained_on if behind is not None else ())))),
-        config=config,
+        config=keyed,
         checkpoints={name: str(path) for name, path in files.items()},
         weights=digests,
         notes=(

@@ -86,7 +86,8 @@ class Selection:
     def defense_refs(self, examples: Examples, weights: Path | None = None) -> list[DefenseRef]:
         """Return references to the defenses, with their checkpoints found and digested.
 
-        `all` stands for the defenses with weights: nobody has trained every defense on every dataset.
+        `all` stands for the defenses with weights, because nobody has trained every defense on every dataset, whose
+        libraries are installed: a diffusion model needs an extra.
 
         Args:
             examples: the images they will classify.

@@ -70,17 +70,19 @@ def starts_from(name: str) -> tuple[str, ...]:
     Raises:
         BenchError: no such training.
     """
-    found: tuple[str, ...] = load(f"{_ROOM}.recipe:starts_from")(name)
+    found: tuple[str, ...] = load(f"{_ROOM}.naming:starts_from")(name)
     return found
 
 
-def training_of(name: str) -> tuple[str, str]:
-    """Return the defense that a name trains, and the suffix of a larger network: `("at", "-resnet-18")`.
+def training_of(name: str) -> tuple[str, str, str]:
+    """Return the parts of a name: the training, the kind of purifier and the network: `("atop", "gan", "")`.
+
+    The last two are empty where the name has no such suffix.
 
     Raises:
         BenchError: no such training.
     """
-    found: tuple[str, str] = load(f"{_ROOM}.recipe:training_of")(name)
+    found: tuple[str, str, str] = load(f"{_ROOM}.naming:training_of")(name)
     return found
 
 

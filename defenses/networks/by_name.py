@@ -41,11 +41,17 @@ PURIFIERS: dict[str, Callable[[ImageSpec, int], nn.Module]] = {
 
 
 SMALL = "small"
+UNET_PURIFIER = "unet"
 
 
 def sized(name: str, network: str) -> str:
     """Return the name of the checkpoint, or recipe, of a training for a network: `at`, or `at-resnet-18`."""
     return name if network == SMALL else f"{name}-{network}"
+
+
+def of_purifier(name: str, purifier: str) -> str:
+    """Return the name of the checkpoint, or recipe, of a training for a kind of purifier: `ap`, or `ap-gan`."""
+    return name if purifier == UNET_PURIFIER else f"{name}-{purifier}"
 
 
 def build(architecture: Mapping[str, Any], spec: ImageSpec) -> nn.Module:
@@ -64,11 +70,16 @@ def build(architecture: Mapping[str, Any], spec: ImageSpec) -> nn.Module:
         ) from None
 
 
-def restore(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
-    """Load the network with the weights of this name, frozen and in eval mode, and its card."""
+def path_of(name: str, checkpoints: Mapping[str, Path]) -> Path:
+    """Return the file of the weights with this name."""
     if name not in checkpoints:
         raise BenchError(f"no checkpoint {name!r} was given: train it, or name its file with the other checkpoints")
-    path = Path(checkpoints[name])
+    return Path(checkpoints[name])
+
+
+def restore(name: str, checkpoints: Mapping[str, Path], spec: ImageSpec) -> tuple[nn.Module, dict[str, Any]]:
+    """Load the network with the weights of this name, frozen and in eval mode, and its card."""
+    path = path_of(name, checkpoints)
     state = files.read_state(path)
     card = files.read_card(path)
     architecture = card["architecture"]

@@ -1,6 +1,10 @@
-"""Training of a diffusion model, which learns to predict the noise in an image.
+"""Training of a diffusion model, which learns to predict the noise in an image, and its adversarial fine-tuning.
 
-It follows algorithm 1 of Ho et al. (DDPM, NeurIPS 2020, arXiv:2006.11239).
+The training follows algorithm 1 of Ho et al. (DDPM, NeurIPS 2020, arXiv:2006.11239). The fine-tuning is AToP's
+(Lin et al., ICLR 2024, arXiv:2401.16352) for a purifier by diffusion: the cross-entropy of a frozen classifier is
+minimized on images that were attacked through the whole process and purified by it, with the gradient of every
+denoising step. ADDT (Liu et al., arXiv:2404.14309) brings perturbations guided by a classifier into the training of
+the noise prediction instead.
 """
 
 from __future__ import annotations
@@ -11,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.defenses.networks.denoiser import Schedule
+from bench.defenses.networks.denoiser import Diffusion, Schedule
+from bench.defenses.training.adversarial import craft
 from bench.defenses.training.loop import Learned, OnEpoch, fit
-from bench.defenses.training.recipe import Optimization
+from bench.defenses.training.recipe import DiffusionFineTuningRecipe, Optimization
 from bench.defenses.training.resume import Journal
+from bench.threats import ThreatModel
 
 
 def train_diffusion(
@@ -63,3 +69,55 @@ def noise_loss(denoiser: nn.Module, schedule: Schedule, x: Tensor, highest: floa
     noise = torch.randn_like(x)
     predicted = denoiser(schedule.add_noise(2 * x - 1, levels, noise), levels - 1)
     return F.mse_loss(predicted, noise)
+
+
+def fine_tune_diffusion(
+    purifier: Diffusion,
+    network: nn.Module,
+    classifier: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    recipe: DiffusionFineTuningRecipe,
+    on_epoch: OnEpoch,
+    journal: Journal | None = None,
+) -> Learned:
+    """Train the network of a diffusion purifier in place; the classifier is frozen and in eval mode throughout.
+
+    Args:
+        purifier: the whole process, whose randomness is drawn anew in every forward.
+        network: the part of its denoiser whose weights are trained.
+        classifier: maps purified images to logits.
+        x: images `[n, C, H, W]` in [0, 1].
+        y: labels `[n]`.
+        recipe: the hyper-parameters; those of the purification are the purifier's own already.
+        on_epoch: called after every epoch.
+        journal: notes from which a killed training resumes.
+    """
+    threat = ThreatModel.parse(recipe.threat)
+    # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through the classifier to the purifier.
+    pipeline = nn.Sequential(purifier, classifier).eval()
+    classifier.requires_grad_(False)
+    network.requires_grad_(True)
+    purifier.checkpointed = recipe.checkpointed
+
+    def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        attacked = images
+        if recipe.steps:
+            attacked = craft(
+                pipeline,
+                images,
+                labels,
+                threat,
+                steps=recipe.steps,
+                step_size=recipe.step_size,
+                random_start=recipe.random_start,
+            )
+        # Fresh noise: at evaluation, too, the defense draws anew after the attack.
+        purified = purifier(attacked)
+        pixels = (purified - images).abs().mean()
+        classes = F.cross_entropy(classifier(purified), labels)
+        return pixels + recipe.classification_weight * classes, {"L1": pixels, "cross-entropy": classes}
+
+    learned = fit(network, step, x, y, recipe, on_epoch, journal=journal)
+    network.requires_grad_(False)
+    return learned

@@ -37,7 +37,7 @@ def fine_tune(
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through the classifier to the purifier.
     pipeline.eval().classifier.requires_grad_(False)
     pipeline.purifier.requires_grad_(True)
-    critic = Adversarial.of(recipe.gan_weight, x)
+    critic = Adversarial.of(recipe.gan_weight, x, recipe.gan_width)
     victim = pipeline if recipe.attacked == "pipeline" else pipeline.classifier
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:

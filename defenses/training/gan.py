@@ -51,12 +51,12 @@ class Adversarial:
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=BETAS)
 
     @classmethod
-    def of(cls, weight: float, x: Tensor) -> Adversarial | None:
+    def of(cls, weight: float, x: Tensor, width: int = 64) -> Adversarial | None:
         """Return a discriminator for images like `x` `[n, C, H, W]`; `None` if its loss has no weight."""
         if weight > 0 and Workers.here().count > 1:
             raise BenchError(f"gan_weight={weight}: a discriminator learns in one process: leave torchrun out")
-        channels, height, width = x.shape[1:]
-        return cls((channels, height, width), device=x.device) if weight > 0 else None
+        channels, height, columns = x.shape[1:]
+        return cls((channels, height, columns), width=width, device=x.device) if weight > 0 else None
 
     def generator_loss(self, painted: Tensor, mask: Tensor) -> Tensor:
         """Return the generator's hinge loss, the negative mean score of painted images, a scalar.

@@ -21,7 +21,7 @@ def train_purifier(
 ) -> Learned:
     """Train a purifier in place on the L1 distance between the repainted and the clean image, at every stage."""
     cover = RandomTransform(masks=1, missing_rate=recipe.missing_rate)
-    critic = Adversarial.of(recipe.gan_weight, x)
+    critic = Adversarial.of(recipe.gan_weight, x, recipe.gan_width)
 
     def step(images: Tensor, _: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         purifier.train()

@@ -6,14 +6,11 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from bench.defenses.training.naming import recipe_file, training_of
 from bench.errors import BenchError, unknown
 from bench.threats import LP_FAMILIES, ThreatModel
-
-FOLDER = Path(__file__).parent / "recipes"
-FALLBACK = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +90,11 @@ class Repainting:
 
     Attributes:
         gan_weight: the weight of the hinge loss of a discriminator that trains along with it; 0 for none.
+        gan_width: channels of the discriminator's first layer.
     """
 
     gan_weight: float = 0.0
+    gan_width: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,20 @@ class PurifierRecipe(Optimization, Repainting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiffusionRecipe(Optimization):
+class Denoising:
+    """The purification that a diffusion model is judged in, and fine-tuned through.
+
+    Attributes:
+        t: the noise level up to which noise is added, in (0, 1].
+        denoising_steps: steps of the reverse process.
+    """
+
+    t: float = 0.1
+    denoising_steps: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionRecipe(Optimization, Denoising):
     """The recipe of a diffusion model's training on clean images.
 
     Attributes:
@@ -154,8 +166,23 @@ class FineTuningRecipe(Optimization, Adversary, Repainting):
     target: str = "clean"
 
 
-Recipe = ClassifierRecipe | PurifierRecipe | DiffusionRecipe | FineTuningRecipe
+@dataclass(frozen=True, kw_only=True)
+class DiffusionFineTuningRecipe(Optimization, Adversary, Denoising):
+    """The recipe of a diffusion model's fine-tuning before a frozen classifier.
 
+    Attributes:
+        classification_weight: lambda, the weight of the cross-entropy relative to the pixel loss.
+        checkpointed: whether backward passes compute the denoising steps again instead of keeping them: a third
+            more time, and memory that hardly grows with the steps.
+    """
+
+    classification_weight: float
+    checkpointed: bool = True
+
+
+Recipe = ClassifierRecipe | PurifierRecipe | DiffusionRecipe | FineTuningRecipe | DiffusionFineTuningRecipe
+
+# By training; `bench.defenses.training.naming` has the names that are made of these.
 KINDS: dict[str, type[Recipe]] = {
     "standard": ClassifierRecipe,
     "at": ClassifierRecipe,
@@ -168,11 +195,8 @@ KINDS: dict[str, type[Recipe]] = {
     "atop": FineTuningRecipe,
     "atop-clean": FineTuningRecipe,
     "atop-paper": FineTuningRecipe,
+    "atop-diffusion": DiffusionFineTuningRecipe,
 }
-
-# Larger networks for which some trainings have a recipe: `at-resnet-18` is the training `at` of a ResNet-18, and `w32`
-# is one of half its width.
-NETWORKS = ("resnet-18", "resnet-18-w32")
 
 # Allowed values of the parameters that are names, as far as they are known in this module.
 CHOICES = {
@@ -182,25 +206,19 @@ CHOICES = {
     "target": ("clean", "adversarial"),
 }
 TRAINABLE = (*LP_FAMILIES, "stadv", "recolor")
-_AT_LEAST_ONE = ("epochs", "batch_size", "width")
+_AT_LEAST_ONE = ("epochs", "batch_size", "width", "gan_width", "denoising_steps")
 # What no training of ours comes near: more is a slip of the hand, which would fill the memory or never end.
-_AT_MOST = {"epochs": 10**6, "batch_size": 2**20, "width": 4096, "steps": 10**4, "shift": 1024}
-_POSITIVE = ("learning_rate", "step_size")
-_SHARES = ("missing_rate", "noise", "ema", "highest")
-
-
-def training_of(name: str) -> tuple[str, str]:
-    """Split a name into its training, a key of `KINDS`, and the suffix of a larger network: `("at", "-resnet-18")`.
-
-    Raises:
-        BenchError: there is no such training.
-    """
-    for suffix in ("", *(f"-{network}" for network in NETWORKS)):
-        training = name.removesuffix(suffix)
-        if name.endswith(suffix) and training in KINDS and (not suffix or _file(name, FALLBACK).is_file()):
-            return training, suffix
-    sized = [f"{training}-{network}" for training in KINDS for network in NETWORKS]
-    raise unknown("training", name, [*KINDS, *(each for each in sized if _file(each, FALLBACK).is_file())])
+_AT_MOST = {
+    "epochs": 10**6,
+    "batch_size": 2**20,
+    "width": 4096,
+    "gan_width": 4096,
+    "steps": 10**4,
+    "denoising_steps": 10**4,
+    "shift": 1024,
+}
+_POSITIVE = ("learning_rate", "step_size", "t")
+_SHARES = ("missing_rate", "noise", "ema", "highest", "t")
 
 
 def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe:
@@ -209,8 +227,8 @@ def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe
     Raises:
         BenchError: there is no such training or key, or a value has the wrong type or is out of range.
     """
-    kind = KINDS[training_of(name)[0]]
-    values = tomllib.loads(_file(name, dataset).read_text(encoding="utf-8"))
+    kind = KINDS[training_of(name).training]
+    values = tomllib.loads(recipe_file(name, dataset).read_text(encoding="utf-8"))
     types = get_type_hints(kind)
     for key, text in overrides.items():
         if key not in types:
@@ -219,26 +237,6 @@ def read_recipe(name: str, dataset: str, overrides: Mapping[str, str]) -> Recipe
     recipe = kind(**values)
     _check(recipe)
     return recipe
-
-
-def starts_from(name: str) -> tuple[str, ...]:
-    """Return the names of the checkpoints from which training `name` starts.
-
-    Raises:
-        BenchError: there is no such training.
-    """
-    training, suffix = training_of(name)
-    kind = KINDS[training]
-    if kind is ClassifierRecipe:
-        return ()
-    # The accuracy of a purifier is measured before a classifier, and fine-tuning also starts from a purifier.
-    return (f"standard{suffix}", f"ap{suffix}") if kind is FineTuningRecipe else (f"standard{suffix}",)
-
-
-def _file(name: str, dataset: str) -> Path:
-    own = FOLDER / dataset / f"{name}.toml"
-    # The name of a dataset may contain a path (`imagefolder:/data/birds`), which must not be looked up here.
-    return own if dataset.replace("-", "_").isidentifier() and own.is_file() else FOLDER / FALLBACK / f"{name}.toml"
 
 
 Scalar = TypeVar("Scalar", int, float)

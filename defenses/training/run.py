@@ -21,19 +21,19 @@ from bench.defenses.purification import Purified
 from bench.defenses.training.budget import Budget
 from bench.defenses.training.classifier import train_classifier
 from bench.defenses.training.data import LabelledImages, tensors
-from bench.defenses.training.diffusion import train_diffusion
+from bench.defenses.training.diffusion import fine_tune_diffusion, train_diffusion
 from bench.defenses.training.distributed import Workers, device_of, gathered
 from bench.defenses.training.finetune import fine_tune
 from bench.defenses.training.loop import Learned, OnEpoch
+from bench.defenses.training.naming import starts_from, training_of
 from bench.defenses.training.purifier import train_purifier
 from bench.defenses.training.recipe import (
     ClassifierRecipe,
+    DiffusionFineTuningRecipe,
     DiffusionRecipe,
     PurifierRecipe,
     Recipe,
     read_recipe,
-    starts_from,
-    training_of,
 )
 from bench.defenses.training.resume import EVERY, Journal
 from bench.defenses.training.validation import TrainingProgress, quick_check, rounded, seeded, standard_accuracy, watch
@@ -54,6 +54,7 @@ SUMMARIES = {
     "atop": "purifier fine-tuned on adversarial examples crafted through the whole pipeline",
     "atop-clean": "purifier fine-tuned before the classifier on clean images alone",
     "atop-paper": "purifier fine-tuned on adversarial examples of the classifier alone, as the authors' code does",
+    "atop-diffusion": "diffusion model fine-tuned on adversarial examples crafted through the whole denoising process",
 }
 
 
@@ -95,7 +96,7 @@ def train(
     and the next call continues.
 
     Args:
-        name: as in `bench.defenses.training.recipe.training_of`.
+        name: as in `bench.defenses.training.naming.training_of`.
         train: the training examples.
         validation: the examples on which progress is measured; nothing is learned or selected from them.
         out: the folder to write to.
@@ -139,7 +140,7 @@ def train(
         in_half = rounded(job.network, job.defense, recipe, validation, seed, device) if recipe.half else None
         card = {
             "name": job.weights,
-            "summary": SUMMARIES[training_of(name)[0]],
+            "summary": SUMMARIES[training_of(name).training],
             "architecture": job.architecture,
             "recipe": asdict(replace(recipe, epochs=learned.epochs)),
             "data": _describe(train),
@@ -199,10 +200,17 @@ def _prepare(recipe: Recipe, name: str, checkpoints: Mapping[str, Path], spec: I
     standard, *pretrained = starts_from(name)
     classifier, _ = by_name.restore(standard, checkpoints, spec)
     parents = {standard: files.sha256(Path(checkpoints[standard]))}
-    if isinstance(recipe, DiffusionRecipe):
-        architecture = diffpure.architecture(spec, recipe.width)
-        denoiser, schedule = diffpure.build(architecture, spec)
-        defense = diffpure.defend(classifier.to(device), denoiser.to(device), schedule, t=0.1, steps=10)
+    if isinstance(recipe, DiffusionRecipe | DiffusionFineTuningRecipe):
+        if isinstance(recipe, DiffusionRecipe):
+            architecture = diffpure.architecture(spec, recipe.width)
+            denoiser, schedule = diffpure.build(architecture, spec)
+        else:
+            (before,) = pretrained
+            denoiser, schedule, card = diffpure.restore(by_name.path_of(before, checkpoints), spec)
+            architecture = card["architecture"]
+            parents[before] = files.sha256(Path(checkpoints[before]))
+        level, steps = recipe.t, recipe.denoising_steps
+        defense = diffpure.defend(classifier.to(device), denoiser.to(device), schedule, t=level, steps=steps)
         return _Job(name, architecture, denoiser.network, defense, parents)
     if isinstance(recipe, PurifierRecipe):
         if recipe.architecture not in by_name.PURIFIERS:
@@ -232,6 +240,10 @@ def _learn(job: _Job, x: Tensor, y: Tensor, recipe: Recipe, on_epoch: OnEpoch, j
         return train_diffusion(
             purifier.denoiser, purifier.schedule, x, y, recipe, on_epoch, highest=recipe.highest, journal=journal
         )
+    if isinstance(recipe, DiffusionFineTuningRecipe):
+        purifier, classifier = job.defense.purifier, job.defense.base
+        assert isinstance(purifier, Diffusion) and classifier is not None  # noqa: S101, PT018  (for the type checker)
+        return fine_tune_diffusion(purifier, job.network, classifier, x, y, recipe, on_epoch, journal)
     assert isinstance(job.defense.model, Purified)  # noqa: S101  (for the type checker)
     return fine_tune(job.defense.model, x, y, recipe, on_epoch, journal)
 

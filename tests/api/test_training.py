@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,10 +56,31 @@ def test_a_training_writes_weights_that_can_be_run(tmp_path):
         ("at", "bench run --dataset digits --defenses at --weights out"),
         ("atop-clean-rt2", "bench run --dataset digits --defenses 'atop[ft=clean,rt=2]' --weights out"),
         ("at-resnet-18", "bench run --dataset digits --defenses 'at[network=resnet-18]' --weights out"),
+        ("ap-gan", "bench run --dataset digits --defenses 'ap[purifier=gan]' --weights out"),
+        (
+            "atop-autoencoder-rt2",
+            "bench run --dataset digits --defenses 'atop[purifier=autoencoder,rt=2]' --weights out",
+        ),
     ],
 )
 def test_the_command_that_measures_it_has_its_parameters(stem, command):
     assert api.run_of(Path(f"out/digits/{stem}.safetensors"), "digits", "out") == command
+
+
+@pytest.mark.parametrize(
+    ("stem", "recipe", "defense"),
+    [
+        ("diffpure", {}, "diffpure"),
+        ("diffpure", {"t": 0.1, "denoising_steps": 10}, "diffpure"),
+        ("atop-diffusion", {"t": 0.2, "denoising_steps": 5}, "'diffpure[ft=on,t=0.2,steps=5]'"),
+        ("atop-diffusion-resnet-18", {"t": 0.1}, "'diffpure[ft=on,network=resnet-18]'"),
+    ],
+)
+def test_a_diffusion_model_is_measured_in_the_purification_of_its_card(stem, recipe, defense, tmp_path):
+    path = tmp_path / f"{stem}.safetensors"
+    path.with_suffix(".json").write_text(json.dumps({"recipe": recipe}))
+
+    assert api.run_of(path, "digits", Path("out")) == (f"bench run --dataset digits --defenses {defense} --weights out")
 
 
 def test_every_command_that_is_noted_can_be_typed():

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from bench.catalogue import ATTACKS, resolve
+from bench.catalogue import ATTACKS, DEFENSES, identity, resolve, versions
 from bench.catalogue.registry import AttackEntry
 from bench.catalogue.request import Request, parse_list
 from bench.datasets.digits import digits
@@ -44,6 +44,50 @@ def test_the_fine_tuning_chooses_the_checkpoint():
         "clean": ["standard", "atop-clean-rt1"],
         "paper": ["standard", "atop-paper-rt2"],
     }
+
+
+def test_the_kind_of_purifier_chooses_its_checkpoint_and_leaves_the_classifier():
+    """A network has a larger classifier, a purifier has not; both can stand in one name."""
+    ap, atop = (DEFENSES.get(name) for name in ("ap", "atop"))
+
+    def names(entry, **chosen):
+        return entry.weight_names({**entry.config, **chosen})
+
+    assert names(ap) == names(ap, purifier="unet") == ["standard", "ap"]
+    assert names(ap, purifier="gan") == ["standard", "ap-gan"]
+    assert names(ap, purifier="autoencoder", network="resnet-18") == ["standard-resnet-18", "ap-autoencoder-resnet-18"]
+    assert names(atop, purifier="gan", rt="2") == ["standard", "atop-gan-rt2"]
+    assert names(atop, purifier="gan", ft="off") == ["standard", "ap-gan"]
+    assert names(atop, purifier="autoencoder", ft="paper") == ["standard", "atop-paper-autoencoder-rt1"]
+    assert names(atop, purifier="gan", network="resnet-18") == ["standard-resnet-18", "atop-gan-resnet-18-rt1"]
+
+
+def test_a_diffusion_model_is_chosen_by_its_fine_tuning_and_its_network():
+    entry = DEFENSES.get("diffpure")
+
+    def names(**chosen):
+        return entry.weight_names({**entry.config, **chosen})
+
+    assert names() == ["standard", "diffpure"]
+    assert names(ft="on") == ["standard", "atop-diffusion"]
+    assert names(ft="on", network="resnet-18") == ["standard-resnet-18", "atop-diffusion-resnet-18"]
+    assert names(classifier="at", network="resnet-18") == ["at-resnet-18", "diffpure-resnet-18"]
+
+
+def test_a_parameter_that_came_later_is_in_no_key_where_it_has_its_default():
+    """The digest of `ap` is computed as before there was `purifier`: what is stored is still found."""
+    ref, said, other = (
+        resolve.defense(Request("ap", given), "digits", None)
+        for given in ({}, {"purifier": "unet"}, {"purifier": "gan"})
+    )
+
+    before = {"rt": "none", "classifier": "standard", "network": "small"}
+    assert ref.config == said.config == before
+    version = versions.of_defense("ap", "bench.defenses.ap:load", 1)
+    assert ref.digest == said.digest == identity.of_text("ap", version, before, ref.weights)
+    assert other.config == {**before, "purifier": "gan"}
+    assert other.digest == identity.of_text("ap", version, other.config, other.weights)
+    assert (ref.label, other.label) == ("ap", "ap[purifier=gan]")
 
 
 class TestComposites:

@@ -43,7 +43,6 @@ def test_everything_that_is_registered_is_a_unit_with_golden_verdicts():
 
     assert bare == {
         versions.HARNESS,  # those of everything else
-        "defense diffpure",
         *("attacks of advlib", "attacks of torchattacks"),
         *("models of hf", "models of robustbench", "models of timm", "models of torchvision"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -119,6 +120,78 @@ def test_a_checkpoint_loads_as_a_frozen_stochastic_defense(checkpoints):
     assert offered(defense) == DEFENSES.get("diffpure").offers
     still = variant(defense, "derandomized").model
     assert torch.equal(still(x), still(x))
+
+
+def test_fine_tuned_weights_are_another_checkpoint_and_a_network_has_its_own(checkpoints):
+    """`ft=on` takes `atop-diffusion` and `network` a larger classifier; nothing else steps in for them."""
+    for given, missing in (
+        ({"ft": "on"}, "atop-diffusion"),
+        ({"network": "resnet-18"}, "standard-resnet-18"),
+        ({"network": "resnet-18", "classifier": "at"}, "at-resnet-18"),
+    ):
+        with pytest.raises(BenchError, match=f"no checkpoint '{missing}' was given"):
+            diffpure.load(checkpoints=checkpoints, spec=DIGITS, **given)
+    both = {**checkpoints, "atop-diffusion": checkpoints["diffpure"]}
+    x = torch.rand(2, 1, 8, 8)
+    answers = []
+    for ft in ("on", "off"):
+        torch.manual_seed(0)
+        answers.append(diffpure.load(checkpoints=both, spec=DIGITS, ft=ft).model(x))
+    assert torch.equal(*answers)
+
+
+def test_the_accuracies_of_a_card_hold_for_the_purification_they_were_measured_in(tmp_path):
+    """Another noise level, or another classifier, is another defense: nobody may be held to that accuracy."""
+    description = diffpure.architecture(DIGITS, 8)
+    denoiser, _ = diffpure.build(description, DIGITS)
+    card = {
+        "name": "diffpure",
+        "architecture": description,
+        "recipe": {"t": 0.2, "denoising_steps": 2},
+        "parents": {"standard": files.read_card(STANDARD)["sha256"]},
+        "standard_accuracy": {"value": 0.9, "n": 10},
+    }
+    path = tmp_path / "diffpure.safetensors"
+    files.write(path, denoiser.network.state_dict(), card)
+    given = {"standard": STANDARD, "at": STANDARD.with_stem("at"), "diffpure": path}
+
+    def told(**chosen):
+        return "standard_accuracy" in diffpure.load(checkpoints=given, spec=DIGITS, **chosen).card.facts
+
+    assert told(t="0.2", steps="2")
+    assert not told()
+    assert not told(t="0.2", steps="3")
+    assert not told(t="0.2", steps="2", classifier="at")
+
+
+@pytest.mark.parametrize("spec", [DIGITS, CIFAR], ids=["digits", "cifar"])
+def test_the_gradient_of_the_real_network_is_that_of_the_whole_process(spec):
+    """In float64: of finite differences along a line for images, and to the bit the same if steps are kept."""
+    torch.manual_seed(0)
+    denoiser, schedule = diffpure.build(diffpure.architecture(spec, 8), spec)
+    network = denoiser.double().eval().network
+    x = torch.rand(2, *spec.shape, dtype=torch.float64)
+    along = torch.randn_like(x)
+    found = []
+
+    def purified(image, checkpointed=True):
+        torch.manual_seed(1)
+        purifier = diffpure.Diffusion(denoiser, schedule, t=0.2, steps=3, checkpointed=checkpointed)
+        return (purifier(image) * torch.linspace(-1, 1, image[0].numel()).view(spec.shape)).sum()
+
+    for checkpointed in (True, False):
+        image = x.clone().requires_grad_()
+        wanted = [image, *network.parameters()]
+        found.append(torch.autograd.grad(purified(image, checkpointed), wanted, allow_unused=True))
+
+    with torch.no_grad():
+        step = 1e-5
+        slope = (purified(x + step * along) - purified(x - step * along)) / (2 * step)
+    assert (found[0][0] * along).sum().item() == pytest.approx(slope.item(), rel=1e-6)
+    for kept, again in zip(*found, strict=True):
+        assert (kept is None) == (again is None)
+        assert kept is None or torch.equal(kept, again)
+    assert sum(bool(each.any()) for each in found[0][1:] if each is not None) > 20  # weights have a gradient, too
 
 
 def test_the_model_classifies_what_the_purifier_yields(checkpoints):
@@ -267,14 +340,26 @@ def test_without_the_library_one_line_says_how_to_install_it(monkeypatch):
         diffpure.build(diffpure.architecture(DIGITS, 8), DIGITS)
 
 
-def test_all_leaves_out_what_has_no_shipped_weights():
-    """`bench run` as it comes must not ask for diffusion weights; by name they are asked for."""
-    labels = [ref.label for ref in selection.defenses("all", digits("test").first(8), None)]
+def test_all_leaves_out_what_has_no_weights_or_no_library(monkeypatch):
+    """`bench run --defenses all` must not end for want of an extra; by name it is asked for."""
 
-    assert "diffpure" not in labels
-    assert {"standard", "at", "ap", "atop", "trades", "at-l2"} <= set(labels)
-    with pytest.raises(BenchError, match="no weights 'diffpure' for dataset 'digits'"):
+    def labels():
+        return {ref.label for ref in selection.defenses("all", digits("test").first(8), None)}
+
+    assert {"standard", "at", "ap", "atop", "trades", "at-l2", "diffpure"} <= labels()
+    real = importlib.metadata.version
+
+    def version(name):
+        if name == "diffusers":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    assert "diffpure" not in labels()
+    with pytest.raises(BenchError, match="package 'diffusers' is not installed"):
         resolve.defense(Request("diffpure", {}), "digits", None)
+    with pytest.raises(BenchError, match="no weights 'diffpure' for dataset 'cifar10'"):
+        resolve.defense(Request("diffpure", {}), "cifar10", None)
 
 
 def test_the_version_of_the_library_is_part_of_the_key(checkpoints, tmp_path, monkeypatch):

@@ -202,5 +202,5 @@ def test_the_training_that_is_called_is_the_one_there_is():
     promised = {name for name in vars(training.EpochProgress) if not name.startswith("_")}
     assert promised == set(TrainingProgress.__dataclass_fields__)
     assert training.training() is train
-    assert training.training_of("at-resnet-18") == ("at", "-resnet-18")
+    assert training.training_of("at-resnet-18") == ("at", "", "resnet-18")
     assert training.starts_from("atop") == ("standard", "ap")

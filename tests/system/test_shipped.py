@@ -14,7 +14,8 @@ from bench.catalogue import DEFENSES
 from bench.catalogue.registry import load
 from bench.datasets.digits import digits
 from bench.datasets.load import name_in_paths
-from bench.defenses.training.recipe import FineTuningRecipe, read_recipe, starts_from
+from bench.defenses.training.naming import starts_from
+from bench.defenses.training.recipe import FineTuningRecipe, read_recipe
 from bench.defenses.weights_file import sha256
 from bench.threats import ThreatModel
 
@@ -39,6 +40,17 @@ SHIPPED = [
     ("atop", {"rt": "2", "ft": "paper"}, SEEN),
     ("atop", {"rt": "1", "classifier": "at"}, SEEN),
     ("ap", {"rt": "none", "classifier": "at-l2"}, (ThreatModel.parse("L2:1"),)),
+    ("ap", {"rt": "none", "purifier": "autoencoder"}, ()),
+    ("ap", {"rt": "none", "purifier": "gan"}, ()),
+    ("ap", {"rt": "1", "purifier": "autoencoder"}, ()),
+    ("ap", {"rt": "1", "purifier": "gan"}, ()),
+    ("atop", {"rt": "1", "purifier": "autoencoder"}, SEEN),
+    ("atop", {"rt": "2", "purifier": "autoencoder"}, SEEN),
+    ("atop", {"rt": "1", "purifier": "gan"}, SEEN),
+    ("atop", {"rt": "2", "purifier": "gan"}, SEEN),
+    ("diffpure", {"t": "0.1"}, ()),
+    ("diffpure", {"t": "0.1", "ft": "on"}, SEEN),
+    ("diffpure", {"t": "0.1", "ft": "on", "classifier": "at-l2"}, (ThreatModel.parse("L2:1"), *SEEN)),
 ]
 
 
@@ -48,6 +60,8 @@ def validation():
 
 
 def build(name, config, validation):
+    if name == "diffpure":
+        pytest.importorskip("diffusers", reason="diffusers is not installed: pip install 'atop-bench[diffusion]'")
     return load(DEFENSES.get(name).target)(checkpoints=CHECKPOINTS, spec=validation.spec, **config)
 
 
@@ -92,7 +106,7 @@ def test_the_record_says_what_the_catalogue_says(case):
 
     assert defense.stochastic == DEFENSES.get(name).is_stochastic(config)
     assert defense.trained_on == trained_on
-    assert (defense.base is not None) == (name in ("ap", "atop"))
+    assert (defense.base is not None) == (name in ("ap", "atop", "diffpure"))
 
 
 def test_two_forwards_differ_exactly_when_the_defense_is_stochastic(case, validation):
@@ -117,6 +131,12 @@ def test_two_forwards_differ_exactly_when_the_defense_is_stochastic(case, valida
         ("atop", {"rt": "1", "ft": "clean"}, True),
         ("atop", {"rt": "1", "classifier": "at"}, False),
         ("standard", {}, True),
+        ("ap", {"purifier": "gan"}, True),
+        ("ap", {"purifier": "gan", "rt": "1"}, False),
+        ("atop", {"purifier": "autoencoder"}, True),
+        ("diffpure", {}, True),
+        ("diffpure", {"ft": "on"}, True),
+        ("diffpure", {"ft": "on", "steps": "5"}, False),
     ],
     ids=str,
 )
@@ -136,6 +156,19 @@ def test_cards_belong_to_the_data_of_the_package(validation):
         card = json.loads(path.with_suffix(".json").read_text())
 
         assert card["data"] == {"dataset": "digits", "split": "train", "digest": train.digest, "n": len(train)}
+
+
+@pytest.mark.parametrize("purifier", ["unet", "autoencoder", "gan"])
+def test_a_kind_of_purifier_is_the_network_its_name_promises(purifier):
+    """Before and after fine-tuning; and a file of a megabyte is all that any of them needs."""
+    kind, network = {"autoencoder": ("-autoencoder",) * 2, "gan": ("-gan", "-gated-inpainter")}.get(
+        purifier, ("", "-unet")
+    )
+
+    for name in (f"ap{kind}", f"atop{kind}-rt1", f"atop{kind}-rt2"):
+        card = json.loads(CHECKPOINTS[name].with_suffix(".json").read_text())
+        assert f"-{card['architecture']['name']}" == network
+        assert CHECKPOINTS[name].stat().st_size < 2**20
 
 
 EVERY = sorted(FOLDER.parent.glob("*/*.safetensors"))

@@ -45,6 +45,11 @@ def book(tmp_path, monkeypatch):
     return state
 
 
+def answer(value):
+    """Text as `behaviour.of_defense` writes it, of one part."""
+    return json.dumps({"model": {"logits": [[value, 1.0]], "gradient": [[1.0, 0.0]]}})
+
+
 def rows():
     return json.loads(vouch.GOLDEN.read_text())["units"]
 
@@ -89,6 +94,24 @@ def test_what_has_no_golden_verdicts_needs_another_version_where_its_own_code_ch
 
     book["code"]["models of nobody"], book["own"] = "and is something else", "p"
     assert vouch.vouch() == ["models of nobody: its code changed, and there are no golden verdicts of it"]
+
+
+def test_a_defense_that_is_asked_with_further_parameters_has_those_answers_noted(book):
+    """They were never promised; what was promised is compared as before, and nothing promised is nothing to compare."""
+    book["version"]["defense wall"], book["code"]["defense wall"] = 1, "w"
+    book["rows"]["defense wall"] = {"wall": answer(0.1)}
+    assert vouch.vouch() == []
+
+    book["code"]["defense wall"] = "takes a parameter"
+    book["rows"]["defense wall"] = {"wall": answer(0.1), "wall[kind=brick]": answer(0.7)}
+    assert vouch.vouch() == []
+    assert set(rows()["defense wall"]["golden"]) == {"wall", "wall[kind=brick]"}
+
+    book["code"]["defense wall"] = "and answers otherwise"
+    book["rows"]["defense wall"] = {"wall": answer(0.5), "wall[kind=brick]": answer(0.7), "wall[kind=mud]": answer(0)}
+    assert vouch.vouch() == ["defense wall: wall answers otherwise"]
+    assert set(rows()["defense wall"]["golden"]) == {"wall", "wall[kind=brick]"}
+    assert vouch._asked_before({}, {"wall": answer(0.1)}) == {"wall": answer(0.1)}
 
 
 def test_nothing_is_computed_where_nothing_changed(book):

@@ -164,3 +164,16 @@ def test_the_pixel_loss_draws_both_stages_to_the_target():
     loss = pixel_loss((torch.full_like(target, 0.25), torch.full_like(target, 0.5)), target)
 
     assert loss.item() == 0.75
+
+
+def test_the_width_of_a_discriminator_is_that_of_the_recipe():
+    """Small images need no wide one; without weight there is none at all."""
+    x = torch.rand(2, 1, 8, 8)
+
+    wide, narrow = (Adversarial.of(0.1, x, width) for width in (64, 8))
+
+    def sizes(critic):
+        return sum(parameter.numel() for parameter in critic.discriminator.parameters())
+
+    assert sizes(narrow) < sizes(wide) / 8
+    assert Adversarial.of(0.0, x, 8) is None

@@ -9,7 +9,8 @@ import pytest
 
 from bench.datasets.load import name_in_paths
 from bench.defenses.networks.by_name import CLASSIFIERS, PURIFIERS
-from bench.defenses.training.recipe import FOLDER, KINDS, read_recipe, starts_from, training_of
+from bench.defenses.training.naming import FOLDER, starts_from, training_of
+from bench.defenses.training.recipe import KINDS, PurifierRecipe, read_recipe
 from bench.defenses.transforms import TRANSFORMS
 from bench.errors import BenchError
 
@@ -46,19 +47,35 @@ def test_a_folder_of_recipes_has_the_name_that_images_are_trained_under(dataset)
         )
 
 
+@pytest.mark.parametrize("kind", ["autoencoder", "gan"])
+@pytest.mark.parametrize("dataset", ["default", "digits"])
+def test_every_kind_of_purifier_has_a_recipe_that_names_its_network(dataset, kind):
+    """Pre-training and fine-tuning, on gray images and on those in color; only `gan` has a discriminator."""
+    before, after = (read_recipe(f"{training}-{kind}", dataset, {}) for training in ("ap", "atop"))
+
+    assert isinstance(before, PurifierRecipe)
+    assert before.architecture == {"autoencoder": "autoencoder", "gan": "gated-inpainter"}[kind]
+    assert (before.gan_weight > 0) == (after.gan_weight > 0) == (kind == "gan")
+    assert starts_from(f"atop-{kind}") == ("standard", f"ap-{kind}")
+
+
 def test_every_recipe_of_a_larger_network_is_complete_and_fits_the_others():
     """`at-resnet-18` is `standard-resnet-18` but for the attack; purifiers start from what is trained before."""
     sized = sorted(path.stem for path in (FOLDER / "default").glob("*-resnet-18.toml"))
     recipes = {name: read_recipe(name, "cifar10", {}) for name in sized}
 
-    assert sized == ["ap-resnet-18", "at-resnet-18", "atop-resnet-18", "standard-resnet-18"]
+    assert sized == [
+        *("ap-resnet-18", "at-resnet-18", "atop-diffusion-resnet-18", "atop-resnet-18", "diffpure-resnet-18"),
+        "standard-resnet-18",
+    ]
     for name, recipe in recipes.items():
-        assert training_of(name) == (name.removesuffix("-resnet-18"), "-resnet-18")
+        assert training_of(name) == (name.removesuffix("-resnet-18"), "", "resnet-18")
         assert recipe.half  # a file of 22 MB instead of 45
         assert set(starts_from(name)) <= set(sized)
     standard, at = recipes["standard-resnet-18"], recipes["at-resnet-18"]
     assert (standard.architecture, standard.width) == (at.architecture, at.width) == ("preact-resnet-18", 64)
     assert starts_from("atop-resnet-18") == ("standard-resnet-18", "ap-resnet-18")
+    assert starts_from("atop-diffusion-resnet-18") == ("standard-resnet-18", "diffpure-resnet-18")
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -120,11 +137,16 @@ def test_a_wrong_override_names_the_value_and_the_remedy(changed, said):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_training_suggests_the_nearest_one():
-    """A mistyped name says what was meant."""
-    with pytest.raises(BenchError, match=r"unknown training 'atopp': did you mean atop"):
-        read_recipe("atopp", "digits", {})
-    with pytest.raises(BenchError, match=r"unknown training 'at-resnet18': did you mean at-resnet-18"):
-        read_recipe("at-resnet18", "digits", {})
-    with pytest.raises(BenchError, match=r"unknown training 'trades-resnet-18'"):
-        read_recipe("trades-resnet-18", "digits", {})
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"t": "0"}, r"t=0.0 is out of range: it must be positive"),
+        ({"t": "1.5"}, r"t=1.5 is out of range: it must be between 0 and 1"),
+        ({"denoising_steps": "0"}, r"denoising_steps=0 is out of range: it must be at least 1"),
+        ({"rt": "2"}, r"unknown parameter of training 'atop-diffusion' 'rt'"),
+    ],
+)
+def test_a_purification_that_cannot_be_is_refused(changed, said):
+    """Without noise there is nothing to fine-tune, and a diffusion model has no random transform."""
+    with pytest.raises(BenchError, match=said):
+        read_recipe("atop-diffusion", "digits", changed)

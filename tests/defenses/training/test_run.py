@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from bench.datasets.digits import digits
 from bench.defenses import atop, diffpure
@@ -126,6 +127,57 @@ def test_a_diffusion_model_is_trained_and_loads_as_a_defense(tmp_path, learned, 
     defense = diffpure.load(checkpoints={**CHECKPOINTS, "diffpure": path}, spec=validation.spec, steps="2")
     assert defense.stochastic
     assert defense.model(torch.tensor(validation.x[:4])).shape == (4, 10)
+
+
+def test_a_diffusion_model_is_fine_tuned_from_the_trained_one(tmp_path, learned, validation):
+    """`bench train atop-diffusion` goes on from `diffpure`, and its card tells the purification and the threat."""
+    pytest.importorskip("diffusers")
+    before = tiny("diffpure", tmp_path, learned, validation, width="8", epochs="1")
+    few = {"epochs": "1", "denoising_steps": "2", "steps": "1", "t": "0.2", "half": "false"}
+
+    paths = [
+        train(
+            "atop-diffusion",
+            learned,
+            validation,
+            out=tmp_path / name,
+            checkpoints={**CHECKPOINTS, "diffpure": before},
+            overrides=TINY | few | {"checkpointed": checkpointed},
+        )
+        for name, checkpointed in (("again", "true"), ("kept", "false"))
+    ]
+
+    card = json.loads(paths[0].with_suffix(".json").read_text())
+    assert paths[0].name == "atop-diffusion.safetensors"
+    assert set(card["parents"]) == {"standard", "diffpure"}
+    assert (card["recipe"]["t"], card["recipe"]["denoising_steps"]) == (0.2, 2)
+    assert card["trained_on"] == ["Linf:0.2"]
+    checkpoints = {**CHECKPOINTS, "atop-diffusion": paths[0]}
+    defense = diffpure.load(checkpoints=checkpoints, spec=validation.spec, ft="on", t="0.2", steps="2")
+    assert defense.trained_on == (LINF,)
+    assert "standard_accuracy" in defense.card.facts
+    # What the backward passes compute again is what they would have kept.
+    one, other = (load_file(path) for path in paths)
+    assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
+    first = load_file(before)
+    assert any(not torch.equal(one[key], first[key].float()) for key in one)
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "gan"])
+def test_a_kind_of_purifier_is_trained_under_its_own_name(kind, tmp_path, learned, validation):
+    """`ap-gan` and then `atop-gan`, which starts from it and from the classifier that has no suffix."""
+    first = tiny(f"ap-{kind}", tmp_path, learned, validation, epochs="1")
+    checkpoints = {**CHECKPOINTS, first.stem: first}
+    changed = TINY | {"epochs": "1", "steps": "1"}
+
+    second = train(f"atop-{kind}", learned, validation, out=tmp_path, checkpoints=checkpoints, overrides=changed)
+
+    card = json.loads(second.with_suffix(".json").read_text())
+    assert (first.name, second.name) == (f"ap-{kind}.safetensors", f"atop-{kind}-rt1.safetensors")
+    assert set(card["parents"]) == {"standard", f"ap-{kind}"}
+    found = atop.load(checkpoints={**checkpoints, second.stem: second}, spec=validation.spec, purifier=kind)
+    assert found.trained_on == (LINF,)
+    assert found.card.facts["architecture"]["name"] == {"autoencoder": "autoencoder", "gan": "gated-inpainter"}[kind]
 
 
 def test_fine_tuning_needs_the_checkpoints_it_starts_from(tmp_path, learned, validation):
