@@ -11,10 +11,13 @@ from PIL import Image
 
 from bench import api
 from bench.catalogue import study
+from bench.catalogue.selection import Selection
 from bench.catalogue.weights import shipped
 from bench.cli import main
 from bench.datasets.cifar import CIFARS
+from bench.datasets.load import load
 from bench.errors import BenchError
+from bench.harness.matrix import build
 from bench.results.calibrations import ATA
 from bench.threats import ThreatModel
 from tests.checks.published.stated import EXAMPLES, example
@@ -22,6 +25,8 @@ from tests.checks.published.stated import EXAMPLES, example
 ROOT = Path(__file__).parents[2]
 NAMED = ("atop-ablation", "atop-table-l2", "atop-table-linf", "atop-table-unseen", "pat-unseen", "quick", "uar")
 WITH_CLEAN = {shipped() / "cifar10" / f"atop-clean-rt{rt}.safetensors" for rt in ("none", "1", "2")}
+# Of every kind of purifier, of which the digits have weights.
+KINDS = ("atop-claims-autoencoder", "atop-claims-diffusion", "atop-claims-gan", "purifier-kinds")
 WITHOUT_CLEAN = "atop[ft=off,rt=1],atop[ft=off,rt=2],atop[ft=off,rt=3],atop[rt=1],atop[rt=2],atop[rt=3]"
 
 # Typed from the collection of published numbers, not from the files that are tested.
@@ -68,7 +73,7 @@ def cifar(tmp_path_factory):
 
 
 def test_these_are_the_named_studies():
-    assert set(NAMED) | {"atop-claims", "convergence", "ladder"} == set(study.names())
+    assert {*NAMED, *KINDS} | {"atop-claims", "convergence", "ladder"} == set(study.names())
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar10"])
@@ -85,6 +90,43 @@ def test_a_study_resolves_on_digits_and_on_cifar(name, dataset, cifar, tmp_path)
 
     assert found.count("run") > 0
     assert found.images == 2
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_study_of_kinds_of_purifiers_claims_only_what_it_measures(name):
+    """Every defense of a claim is run, and every protocol has an attack that it is defined for."""
+    found = study.read(name)
+    threats = tuple(map(ThreatModel.parse, ("Linf:0.2", "L2:1", "stadv:0.4")))
+    asked = Selection.of(found.options["defenses"], found.options["attacks"], threats)
+    run: dict[str, set[str]] = {}
+    for planned in build(asked, load("digits", "test", n=2)):
+        if planned.skip is None:
+            run.setdefault(planned.cell.defense.label, set()).add(planned.cell.attack.label)
+
+    assert {each for claim in found.claims for each in (claim.better, claim.worse)} == set(run)
+    for label, attacks in run.items():
+        for protocol in found.protocols:
+            assert attacks & {*protocol.attacks, *protocol.otherwise}, (label, protocol)
+
+
+def test_the_claims_of_every_kind_are_those_of_atop_claims():
+    """Another purifier, and nothing else: names, protocols and what they are tested on."""
+    usual = study.read("atop-claims")
+    for kind in KINDS[:3]:
+        found = study.read(kind)
+        assert found.protocols == usual.protocols
+        assert [(each.name, each.on) for each in found.claims] == [(each.name, each.on) for each in usual.claims]
+
+
+def test_every_kind_is_compared_before_and_after_its_fine_tuning():
+    found = study.read("purifier-kinds")
+
+    pairs = {(each.worse, each.better) for each in found.claims}
+    assert len(pairs) == 4
+    assert {(each.worse, each.better, each.on) for each in found.claims} == {
+        (*pair, on) for pair in pairs for on in ("standard", "seen", "unseen")
+    }
+    assert len(found.claims) == 12
 
 
 def values(*names):
@@ -116,7 +158,7 @@ def test_the_tables_carry_what_the_authors_and_robustbench_gave():
     expected = []
     for (purifier, dataset), numbers in AUTOATTACK.items():
         for defense, number in zip(("ap[rt=2]", "atop[rt=2]"), numbers, strict=True):
-            label = f"{defense}#autoencoder" if purifier == "AE" else defense
+            label = defense.replace("[", "[purifier=autoencoder,") if purifier == "AE" else defense
             expected.append((label, f"autoattack ({LINF})", dataset, number, 512))
     alone = "robustbench:Debenedetti2022Light_XCiT-S12[threat=Linf]"
     for label, n, pairs in ((f"atop[classifier={alone},rt=2]", None, XCIT), (alone, 10_000, XCIT_ALONE)):
