@@ -39,7 +39,7 @@ def test_a_folder_of_recipes_has_the_name_that_images_are_trained_under(dataset)
     there = {path.stem for path in (FOLDER / dataset).iterdir()}
 
     assert name_in_paths(dataset) == dataset
-    assert there >= FOUR
+    assert there >= FOUR or there >= {f"{name}-resnet-18" for name in FOUR}
     for name in there:
         assert (
             dataclasses.asdict(read_recipe(name, dataset, {})).items()
@@ -76,6 +76,19 @@ def test_every_recipe_of_a_larger_network_is_complete_and_fits_the_others():
     assert (standard.architecture, standard.width) == (at.architecture, at.width) == ("preact-resnet-18", 64)
     assert starts_from("atop-resnet-18") == ("standard-resnet-18", "ap-resnet-18")
     assert starts_from("atop-diffusion-resnet-18") == ("standard-resnet-18", "diffpure-resnet-18")
+
+
+@pytest.mark.parametrize("dataset", ["imagenette-160-resize128", "imagenette-320"])
+def test_larger_images_have_a_narrower_network_and_recipes_that_fit_each_other(dataset):
+    """A ResNet-18 of the usual width would take 16 times the operations of CIFAR's, and more at 256 pixels."""
+    standard, at, ap, atop = (
+        read_recipe(f"{name}-resnet-18", dataset, {}) for name in ("standard", "at", "ap", "atop")
+    )
+
+    assert (standard.architecture, standard.width) == (at.architecture, at.width) == ("preact-resnet-18", 32)
+    assert (standard.steps, ap.shift) == (0, atop.shift)
+    assert at.threat == atop.threat == "Linf:8/255"
+    assert all(each.half and each.amp for each in (standard, at, ap, atop))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
