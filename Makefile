@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: run test test-faults check gate baseline vouch performance weights docs gallery results clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-rehearsal
+.PHONY: run test test-faults check gate baseline vouch performance weights docs gallery results clean gpu-measure gpu-cifar10 gpu-cifar100 gpu-imagenette gpu-diffusion gpu-rehearsal
 
 # The main job on the embedded default: 4 defenses x 10 attacks on 128 real digits.
 run: $(VENV)/.installed
@@ -68,10 +68,10 @@ results: $(VENV)/.installed
 
 # On a borrowed GPU, for so many MINUTES, with nothing installed: docs/gpu.md.
 GPU = $(PYTHON) -m gpu $(subst gpu-,,$@) --minutes $(or $(MINUTES),9) $(if $(ARCHIVES),--archives $(ARCHIVES)) $(if $(OUT),--out $(OUT))
-gpu-measure gpu-cifar10 gpu-cifar100:
+gpu-measure gpu-cifar10 gpu-cifar100 gpu-imagenette gpu-diffusion:
 	$(GPU)
 
-# The same calls, tiny, on a pretended GPU: under three minutes on two cores.
+# The same calls, tiny, on a pretended GPU: under five minutes on two cores.
 gpu-rehearsal: $(VENV)/.installed-test
 	$(BIN)/python -m gpu rehearsal
 

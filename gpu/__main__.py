@@ -1,4 +1,4 @@
-"""The command line `python -m gpu measure|cifar10|cifar100|plan|unpack|rehearsal`, from the repository's root."""
+"""The command line `python -m gpu CALL`, from the repository's root; a call is `measure`, a study, `plan`, ..."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _CALLS = {
     "measure": "gpu.measure",
     "cifar10": "gpu.study",
     "cifar100": "gpu.study",
+    "imagenette": "gpu.study",
+    "diffusion": "gpu.study",
     "plan": "gpu.plan",
     "unpack": "gpu.parcel",
     "rehearsal": "gpu.rehearsal",

@@ -23,7 +23,8 @@ from bench.harness.executors import pick_device
 from gpu import parcel, plan
 from gpu.archives import lay_out
 from gpu.call import called, options
-from gpu.study import TINY, overrides, said
+from gpu.calls import CALLS
+from gpu.study import overrides, said
 from gpu.uninstalled import ROOT
 
 NETWORK = "at-resnet-18"
@@ -84,7 +85,7 @@ class Measurement:
                 parts["validation"],
                 out=self.weights / "cifar10",
                 checkpoints={},
-                overrides=overrides(NETWORK, TINY) if self.tiny else {},
+                overrides=overrides(NETWORK, CALLS["cifar10"].tiny) if self.tiny else {},
                 device=device,
                 on_progress=said,
                 command=f"bench train {NETWORK} --dataset cifar10",

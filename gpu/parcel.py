@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,18 +28,21 @@ class TooLargeError(RuntimeError):
     """Raised when the content of a parcel exceeds its bounds."""
 
 
-def pack(name: str, folders: dict[str, Path], out: Path) -> list[Path]:
+def pack(
+    name: str, folders: dict[str, Path], out: Path, *, keep: Callable[[str], bool] = lambda member: True
+) -> list[Path]:
     """Pack folders into an archive, cut into few bounded files in `out`; return these files.
 
     Args:
         name: of the archive.
         folders: folders on disk by their place in the archive, such as `{"weights/cifar10": FOLDER}`.
         out: the folder to write to, which may hold other files.
+        keep: whether a member of the archive is packed.
 
     Raises:
         TooLargeError: the content exceeds the bounds; nothing was written.
     """
-    content = _archive(folders)
+    content = _archive(folders, keep)
     parts = [content[start : start + PART] for start in range(0, len(content), PART)]
     # The log of the call is in the folder already and counts as a file.
     others = [path for path in out.glob("*") if path.is_file() and not path.name.startswith(f"{name}.zip.")]
@@ -55,16 +58,17 @@ def pack(name: str, folders: dict[str, Path], out: Path) -> list[Path]:
     return written
 
 
-def _archive(folders: dict[str, Path]) -> bytes:
+def _archive(folders: dict[str, Path], keep: Callable[[str], bool]) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
         for place, folder in folders.items():
             for path in sorted(folder.rglob("*")):
-                kept = path.is_file() and not path.name.startswith(".") and path.suffix not in _LEFT
+                member = f"{place}/{path.relative_to(folder).as_posix()}"
+                kept = path.is_file() and not path.name.startswith(".") and path.suffix not in _LEFT and keep(member)
                 # A file of tensors under results/ holds adversarial images. These are images of the dataset and stay
                 # on the machine.
                 if kept and not (place.startswith("results") and path.suffix == ".safetensors"):
-                    archive.write(path, f"{place}/{path.relative_to(folder).as_posix()}")
+                    archive.write(path, member)
     return held.getvalue()
 
 

@@ -2,9 +2,9 @@
 
     python -m gpu rehearsal
 
-Archives of a few enlarged digits stand for CIFAR. Each call runs in its own process, as on the GPU. The training
-of CIFAR-10 is killed in the middle and started again. The results must fit the bounds of a parcel and unpack into
-a repository, and the same call again must find nothing left to do.
+Archives of a few enlarged digits stand for CIFAR and Imagenette. Each call runs in its own process, as on the GPU. The
+training of CIFAR-10 is killed in the middle and started again. The results must fit the bounds of a parcel and unpack
+into a repository, and the same call again must find nothing left to do.
 """
 
 from __future__ import annotations
@@ -20,21 +20,52 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from bench.catalogue.weights import card
+from bench.datasets import imagenette
 from bench.datasets.cifar import CIFARS
 from bench.datasets.digits import digits
 from bench.defenses.weights_file import read_state
-from gpu import parcel, plan
+from gpu import parcel
+from gpu.calls import CALLS, Call, checkpoint
 from gpu.uninstalled import ROOT
 
-# Images of each class; a tenth of the training images becomes the validation split.
-TRAIN, TEST = {"cifar10": 16, "cifar100": 2}, {"cifar10": 3, "cifar100": 1}
 PRETENDING = ROOT / "gpu" / "pretending"
+
+
+@dataclass(frozen=True)
+class Archives:
+    """The archives of a dataset: what they hold, and how many images.
+
+    Attributes:
+        classes: names of their folders, in the order of the labels.
+        train: training images of each class, of which a tenth becomes the validation split.
+        test: test images of each class.
+        scale: pixels a side for each of a digit's.
+        inside: the folder that the members begin with.
+        test_folder: the folder of the test images.
+    """
+
+    classes: Sequence[str]
+    train: int
+    test: int
+    scale: int = 4
+    inside: str = ""
+    test_folder: str = "test"
+
+
+ARCHIVES = {
+    "cifar10": Archives(CIFARS["cifar10"].classes, 16, 3),
+    "cifar100": Archives(CIFARS["cifar100"].classes, 2, 1),
+    # A little larger than the images of the call, which are resized.
+    "imagenette": Archives(tuple(imagenette.CLASSES), 4, 1, 5, "imagenette2-160/", "val"),
+}
 
 
 class FailedRehearsalError(RuntimeError):
@@ -42,23 +73,23 @@ class FailedRehearsalError(RuntimeError):
 
 
 def make_archives(folder: Path, dataset: str) -> None:
-    """Write `DATASET-test.zip` and two `DATASET-train-N.zip` with enlarged, tinted digits."""
-    images = digits("train")
-    classes = CIFARS[dataset].classes
-    for split, count in (("train", TRAIN[dataset]), ("test", TEST[dataset])):
+    """Write an archive of test images and two, `DATASET-train-N.zip`, of training images: enlarged, tinted digits."""
+    images, made = digits("train"), ARCHIVES[dataset]
+    for split, count in (("train", made.train), (made.test_folder, made.test)):
         halves = (
             [f"{dataset}-{split}-{half}.zip" for half in (0, 1)] if split == "train" else [f"{dataset}-{split}.zip"]
         )
         files = [zipfile.ZipFile(folder / name, "w") for name in halves]
-        for label, name in enumerate(classes):
+        for label, name in enumerate(made.classes):
             of_digit = np.flatnonzero(images.y == label % 10)
             for number in range(count):
-                row = of_digit[(number + label // 10 * count + (50 if split == "test" else 0)) % len(of_digit)]
-                pixels = np.kron(images.x[row, 0], np.ones((4, 4), np.float32))
+                row = of_digit[(number + label // 10 * count + (0 if split == "train" else 50)) % len(of_digit)]
+                pixels = np.kron(images.x[row, 0], np.ones((made.scale, made.scale), np.float32))
                 tint = 0.3 + 0.7 * np.array([label % 3, label // 3 % 3, label // 9 % 3]) / 2
                 held = io.BytesIO()
                 Image.fromarray((255 * pixels[..., None] * tint).astype(np.uint8)).save(held, "PNG")
-                files[number % len(files)].writestr(f"{split}/{name}/{number:04d}.png", held.getvalue())
+                place = f"{made.inside}{split}/{name}/{number:04d}.png"
+                files[number % len(files)].writestr(place, held.getvalue())
         for file in files:
             file.close()
 
@@ -69,11 +100,11 @@ class Rehearsal:
     def __init__(self, folder: Path) -> None:
         self.folder, self.archives = folder, folder / "archives"
         self.archives.mkdir()
-        for dataset in CIFARS:
+        for dataset in ARCHIVES:
             make_archives(self.archives, dataset)
 
-    def command(self, call: str, minutes: float = 9) -> list[str]:
-        """Return the command of a call as on the borrowed machine, plus `--tiny`."""
+    def command(self, call: str, minutes: float = 30) -> list[str]:
+        """Return the command of a call as on the borrowed machine, plus `--tiny` and time for a busy processor."""
         work, out = self.folder / call, self.folder / f"{call}-out"
         folders = {"archives": self.archives, "work": work, "out": out}
         words = [word for key, value in folders.items() for word in (f"--{key}", str(value))]
@@ -119,42 +150,41 @@ class Rehearsal:
         if len(left) > most or max(sizes, default=0) > parcel.LARGEST:
             raise FailedRehearsalError(f"{call} left {len(left)} files of up to {max(sizes):,} bytes")
 
-    def at_home(self, dataset: str) -> Path:
+    def at_home(self, call: Call) -> Path:
         """Unpack a parcel, check that it holds the finished weights of every training, and return its verdicts.
 
         Raises:
             FailedRehearsalError: weights are unfinished, verdicts are missing, or images are included.
         """
-        home = self.folder / f"{dataset}-home"
-        parcel.unpack(self.folder / f"{dataset}-out", home)
-        for name in plan.SHARES:
-            if name == "matrix":
-                continue
-            (path,) = (home / "defenses" / "weights" / dataset).glob(f"{name}*.safetensors")
+        home = self.folder / f"{call.name}-home"
+        parcel.unpack(self.folder / f"{call.name}-out", home)
+        for name in call.trainings:
+            path = home / "defenses" / "weights" / call.folder / f"{checkpoint(name)}.safetensors"
             read_state(path)
             if "unfinished" in card(path):
                 raise FailedRehearsalError(f"{path.name} came home unfinished")
-        verdicts = home / "results" / f"{dataset}-resnet-18"
+        verdicts = home / "results" / call.results
         if not list(verdicts.rglob("*.json")) or list(verdicts.rglob("*.safetensors")):
             raise FailedRehearsalError(f"{verdicts} lacks verdicts, or holds images of the dataset")
         return verdicts
 
-    def study(self, dataset: str, *, killed: bool) -> None:
+    def study(self, name: str, *, killed: bool = False) -> None:
         """Run one study, killed and restarted if asked, then once more, when nothing may be left to do."""
+        call = CALLS[name].rehearsed()
         if killed:
-            notes = self.folder / dataset / "weights" / dataset
-            said = self.call(dataset, kill=lambda: any(notes.glob("at-*.unfinished")))
+            notes = self.folder / name / "weights" / call.folder
+            said = self.call(name, kill=lambda: any(notes.glob("at-*.unfinished")))
             if "at-resnet-18: " not in said:
-                raise FailedRehearsalError(f"{dataset} was not killed in the training of at-resnet-18")
-        said = self.call(dataset)
+                raise FailedRehearsalError(f"{name} was not killed in the training of at-resnet-18")
+        said = self.call(name)
         if killed and "standard-resnet-18: " in said:
-            raise FailedRehearsalError(f"{dataset} trained again what was finished:\n{said[:2000]}")
-        self.bounded(dataset)
-        self.at_home(dataset)
-        again = self.call(dataset)
+            raise FailedRehearsalError(f"{name} trained again what was finished:\n{said[:2000]}")
+        self.bounded(name)
+        self.at_home(call)
+        again = self.call(name)
         lines = [line for line in again.splitlines() if "to run" in line]
         if not lines or any(" 0 to run" not in line for line in lines) or "[1/" in again:
-            raise FailedRehearsalError(f"{dataset} typed again found something to do: {lines}")
+            raise FailedRehearsalError(f"{name} typed again found something to do: {lines}")
 
     def measure(self) -> None:
         """Run the measurement and check that its rows and its log are in the parcel."""
@@ -174,14 +204,16 @@ def main(words: Sequence[str]) -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         rehearsal = Rehearsal(Path(folder))
-
-        def others() -> None:
-            rehearsal.study("cifar100", killed=False)
-            rehearsal.measure()
-
+        # The longest first, so that two processors end at about the same time.
+        tasks = [
+            partial(rehearsal.study, "cifar10", killed=True),
+            *(partial(rehearsal.study, name) for name in CALLS if name != "cifar10"),
+            rehearsal.measure,
+        ]
         with ThreadPoolExecutor(2) as pool:
-            running = [pool.submit(rehearsal.study, "cifar10", killed=True), pool.submit(others)]
-            for each in running:
+            for each in [pool.submit(task) for task in tasks]:
                 each.result()
-    print(f"rehearsed measure, cifar10 (killed once) and cifar100 in {time.perf_counter() - began:.0f} s")
+    print(
+        f"rehearsed measure, cifar10 (killed once), {', '.join(list(CALLS)[1:])} in {time.perf_counter() - began:.0f} s"
+    )
     return 0

@@ -1,31 +1,34 @@
-"""Train a ResNet-18 and its purifier, and fill the matrix, in a few minutes of a GPU: docs/gpu.md.
+"""Train a defense's networks and fill its matrix, in a few minutes of a GPU: docs/gpu.md.
 
     python -m gpu cifar10 --archives FOLDER --minutes 9 --out FOLDER
 
-Finished work is kept in `build/gpu` and not repeated, so a second call continues where the first one stopped.
-Before its time is up, a call packs its weights with cards, its verdicts and its log.
+Finished work is kept in `build/gpu` and not repeated, so a second call continues where the first one stopped. On
+another machine it continues from what was unpacked into the checkout. Before its time is up, a call packs its weights
+with cards, its verdicts and its log.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
+import shutil
 import signal
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
-from bench.catalogue.weights import locate
+from bench.catalogue.training import starts_from
+from bench.catalogue.weights import card, locate
 from bench.cli import main as bench
 from bench.datasets.examples import Examples
 from bench.datasets.load import load
+from bench.defenses import diffpure
 from bench.defenses.training.budget import Budget
-from bench.defenses.training.naming import starts_from, training_of
-from bench.defenses.training.recipe import KINDS
+from bench.defenses.training.recipe import read_recipe
 from bench.defenses.training.run import train
 from bench.defenses.training.validation import TrainingProgress
 from bench.errors import BenchError
@@ -34,50 +37,8 @@ from bench.machine.system import keep_freed
 from gpu import parcel, plan
 from gpu.archives import lay_out
 from gpu.call import called, options
-
-SIZED = "[network=resnet-18]"
-ALL = ",".join(f"{name}{SIZED}" for name in ("standard", "at", "ap", "atop"))
-# The most important line comes first, because a call ends when its time is up. There are few lines, because a fresh
-# process judges the verdicts of each again. `audit` is `core` with FAB-T and Square on a tenth of the survivors, or on
-# all of them after an alarm; stochastic defenses get AutoAttack's rand version, which takes by far the longest.
-MATRIX: tuple[tuple[str, str, str], ...] = (
-    (ALL, "audit,pgd-20,apgd-ce,pgd-eot-20", "Linf:8/255"),
-    (ALL, "stadv,recolor", "stadv:0.8,recolor:0.06"),
-    (ALL, "audit,pgd-eot-20", "L2:0.5"),
-    (f"ap{SIZED},atop{SIZED}", "blind,autoattack", "Linf:8/255"),
-)
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a study: full, or so small that a CPU rehearses it in a minute.
-
-    Attributes:
-        overrides: recipe values, for the recipes that have the parameter.
-        n: test images of the matrix.
-        batch: images of a shard.
-        matrix: lines of defenses, attacks and threat models.
-        every: updates between two notes of a training.
-    """
-
-    overrides: dict[str, str]
-    n: int
-    batch: int
-    matrix: Sequence[tuple[str, str, str]]
-    every: int
-
-
-FULL = Size({}, 1000, 250, MATRIX, 500)
-TINY = Size(
-    {"width": "8", "batch_size": "16", "epochs": "9", "steps": "2", "shift": "0"},
-    8,
-    4,
-    (
-        (ALL, "screen,pgd-20[steps=2],pgd-eot-20[steps=2]", "Linf:8/255,L2:4"),
-        (ALL, "stadv[steps=2],recolor[steps=2]", "stadv:0.8,recolor:0.06"),
-    ),
-    2,
-)
+from gpu.calls import CALLS, MATRIX, Call, Line, Size, checkpoint
+from gpu.uninstalled import ROOT
 
 
 class TimeIsUp(BaseException):  # not an Exception: the harness would record it as the failure of a cell
@@ -103,21 +64,31 @@ def until(seconds: float) -> Iterator[None]:
 
 
 class Study:
-    """One call: the unfinished trainings, then the matrix, then the parcel."""
+    """One call: the unfinished trainings, then the matrix, then the parcel.
 
-    def __init__(self, dataset: str, given: argparse.Namespace) -> None:
-        self.dataset, self.device, self.out = dataset, given.device, given.out
+    Args:
+        call: what is trained and attacked.
+        given: the options of the call.
+        home: the checkout, whose weights and verdicts of earlier calls are taken as done.
+    """
+
+    def __init__(self, call: Call, given: argparse.Namespace, home: Path = ROOT) -> None:
+        self.call = call.rehearsed() if given.tiny else call
+        self.size, self.device, self.out = self.call.full, given.device, given.out
         self.clock = Budget(60 * given.minutes - plan.PACKING)
-        self.size = TINY if given.tiny else FULL
-        self.work = given.work
-        self.data, self.weights = self.work / "data", self.work / "weights"
-        self.results = self.work / "results" / f"{dataset}-resnet-18"
+        # A rehearsal is about the calls themselves, so it does everything anew.
+        self.home = None if given.tiny else home
+        self.data, self.weights = given.work / "data", given.work / "weights"
+        self.results = given.work / "results" / call.results
         self.archives = given.archives
 
     def run(self) -> int:
         """Do everything; return the exit status 0 if nothing is left to do, else 3."""
+        if "diffusers" in self.call.requires:
+            diffpure.build(diffpure.architecture(self.call.spec, diffpure.GROUPS), self.call.spec)  # or a line why not
         found = lay_out(self.archives, self.data)
         print(f"images: {', '.join(f'{count:,} {name}' for name, count in found.items()) or 'none'}")
+        self.bring()
         device, status = pick_device(self.device), 3
         keep_freed()
         try:
@@ -131,20 +102,28 @@ class Study:
             self.pack()
         return status
 
+    def bring(self) -> None:
+        """Copy verdicts of earlier calls on other machines, which were unpacked into the checkout."""
+        self.weights.mkdir(parents=True, exist_ok=True)
+        kept = self.home / "results" / self.call.results if self.home is not None else None
+        if kept is not None and kept.is_dir() and not self.results.exists():
+            shutil.copytree(kept, self.results)
+            print(f"verdicts of earlier calls: {kept}")
+
     def unfinished(self) -> list[str]:
         """Return the trainings whose weights are missing or not final."""
-        return [name for name in plan.SHARES if name != "matrix" and not self._is_final(name)]
+        return [name for name in self.call.trainings if not self._is_final(name)]
 
     def _is_final(self, name: str) -> bool:
         try:
-            card = json.loads(self._file(name).with_suffix(".json").read_text(encoding="utf-8"))
-        except OSError:
+            return "unfinished" not in card(self._file(name))
+        except BenchError:
             return False
-        return "unfinished" not in card
 
     def _file(self, name: str) -> Path:
-        written = f"{name}-rt1" if name.startswith("atop") else name
-        return self.weights / self.dataset / f"{written}.safetensors"
+        """Return the file of a training's weights: that of this machine, else that of the checkout, if there is one."""
+        own = self.weights / self.call.folder / f"{checkpoint(name)}.safetensors"
+        return own if own.is_file() or self.home is None else locate(own.stem, self.call.folder, self.weights)
 
     def train_all(self, device: str) -> None:
         """Run the unfinished trainings, each in its share of the time left."""
@@ -152,7 +131,9 @@ class Study:
         if not todo:
             return
         began = time.perf_counter()
-        parts = {split: load(self.dataset, split, data=self.data) for split in ("train", "validation", "test")}
+        parts = {split: load(self.call.dataset, split, data=self.data) for split in ("train", "validation", "test")}
+        if self.size.judged is not None:
+            parts["test"] = parts["test"].first(min(self.size.judged, len(parts["test"])))
         sizes = ", ".join(f"{len(part)} {split}" for split, part in parts.items())
         print(f"read {sizes} in {time.perf_counter() - began:.1f} s")
         for name in todo:
@@ -161,20 +142,20 @@ class Study:
                 self._train(name, parts, device)
 
     def _train(self, name: str, parts: Mapping[str, Examples], device: str) -> None:
-        later = [each for each in plan.SHARES if each == "matrix" or not self._is_final(each)]
-        seconds = plan.seconds_for(later, self.clock.left)[name]
+        later = [each for each in self.call.shares if each == MATRIX or not self._is_final(each)]
+        seconds = plan.seconds_for(self.call.shares, later, self.clock.left)[name]
         print(f"{name}: {seconds:.0f} s of {self.clock.left:.0f} s", flush=True)
         train(
             name,
             parts["train"],
             parts["validation"],
             test=parts["test"],
-            out=self.weights / self.dataset,
-            checkpoints={start: locate(start, self.dataset, self.weights) for start in starts_from(name)},
+            out=self.weights / self.call.folder,
+            checkpoints={start: self._file(start) for start in starts_from(name)},
             overrides=overrides(name, self.size),
             device=device,
             on_progress=said,
-            command=f"bench train {name} --dataset {self.dataset}",
+            command=f"bench train {name} --dataset {shlex.quote(self.call.dataset)}",
             every=self.size.every,
             budget=Budget(seconds),
         )
@@ -186,22 +167,22 @@ class Study:
             print(f"no verdicts yet: {', '.join(self.unfinished())} go on in the next call")
             return status
         with until(self.clock.left):
-            status = max(self._line(device, *line) for line in self.size.matrix)
+            status = max(self._line(device, line) for line in self.size.matrix)
         if self.results.is_dir():
             with until(5):
                 bench(["table", "--results", str(self.results)])
                 bench(["leaderboard", "--results", str(self.results), "--csv", str(self.results / "leaderboard.csv")])
         return status
 
-    def _line(self, device: str, defenses: str, attacks: str, threat: str) -> int:
+    def _line(self, device: str, line: Line) -> int:
         words = {
-            "dataset": self.dataset,
+            "dataset": self.call.dataset,
             "data": str(self.data),
             "weights": str(self.weights),
-            "defenses": defenses,
-            "attacks": attacks,
-            "threat": threat,
-            "n": str(self.size.n),
+            "defenses": line.defenses,
+            "attacks": line.attacks,
+            "threat": line.threats,
+            "n": str(line.n),
             "batch": str(self.size.batch),
             "device": device,
             "executor": "local",
@@ -210,20 +191,26 @@ class Study:
             "results": str(self.results),
         }
         command = ["run", *(word for key, value in words.items() for word in (f"--{key}", value))]
-        print(f"bench {' '.join(command)}", flush=True)
+        print(f"bench {shlex.join(command)}", flush=True)
         return bench(command)
 
     def pack(self) -> None:
-        """Write the parcel."""
-        folders = {f"weights/{self.dataset}": self.weights / self.dataset, f"results/{self.results.name}": self.results}
-        for path in parcel.pack(self.dataset, folders, self.out):
+        """Write the parcel: the weights of this call's trainings, and its verdicts."""
+        place = f"weights/{self.call.folder}"
+        own = {f"{place}/{checkpoint(name)}{end}" for name in self.call.trainings for end in (".safetensors", ".json")}
+        folders = {place: self.weights / self.call.folder, f"results/{self.results.name}": self.results}
+        # Another call may have left its weights in the same folder, and has packed them itself.
+        written = parcel.pack(
+            self.call.name, folders, self.out, keep=lambda member: member in own or not member.startswith("weights/")
+        )
+        for path in written:
             print(f"{path}  {path.stat().st_size / 2**20:.1f} MiB")
 
 
 def overrides(name: str, size: Size) -> dict[str, str]:
     """Return the recipe values that a size changes in a training."""
-    known = {field.name for field in fields(KINDS[training_of(name).training])}
-    return {key: value for key, value in size.overrides.items() if key in known}
+    known = {field.name for field in fields(read_recipe(name, "default", {}))}
+    return {key: value for key, value in (size.overrides or {}).items() if key in known}
 
 
 def said(step: TrainingProgress) -> None:
@@ -234,7 +221,7 @@ def said(step: TrainingProgress) -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run one call, whose first word is the dataset, and return its exit status."""
-    dataset, *rest = words
-    given = options(f"gpu {dataset}", __doc__).parse_args(rest)
-    return called(given, dataset, Study(dataset, given).run)
+    """Run one call, whose first word is its name, and return its exit status."""
+    name, *rest = words
+    given = options(f"gpu {name}", __doc__).parse_args(rest)
+    return called(given, name, lambda: Study(CALLS[name], given).run())

@@ -7,6 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from bench.datasets.load import load
+from bench.errors import BenchError
 from gpu import parcel
 from gpu.archives import lay_out
 from gpu.rehearsal import make_archives
@@ -115,3 +117,35 @@ def test_archives_may_come_in_several_calls(tmp_path):
 
     assert before == {"cifar10 train": 80, "cifar10 test": 30}
     assert after == without == {"cifar10 train": 160, "cifar10 test": 30}
+
+
+def test_archives_of_imagenette_name_their_own_folder(tmp_path):
+    """As they are shared: `imagenette2-160/val/WNID/IMAGE`, which `--data` finds."""
+    folder, data = tmp_path / "archives", tmp_path / "data"
+    folder.mkdir()
+    make_archives(folder, "imagenette")
+
+    assert lay_out(folder, data) == {"imagenette train": 40, "imagenette val": 10}
+    assert (data / "imagenette2-160" / "val" / "n01440764" / "0000.png").is_file()
+    assert len(load("imagenette-160[resize=32]", "test", data=data)) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("imagenette-x.zip", "elsewhere/val/n01440764/a.png"),
+        ("imagenette-x.zip", "imagenette2-160/../../a.png"),
+        ("imagenette-x.zip", "/imagenette2-160/a.png"),
+        ("cifar10-x.zip", "/etc/a.png"),
+        ("cifar10-x.zip", "test/../../a.png"),
+        ("cifar10-x.zip", "test\\..\\a.png"),
+    ],
+)
+def test_a_member_that_leaves_its_dataset_is_refused(name, member, tmp_path):
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr(member, "")
+
+    with pytest.raises(BenchError, match="does not lie in"):
+        lay_out(tmp_path, tmp_path / "deep" / "data")
+
+    assert not list(tmp_path.rglob("a.png"))
