@@ -63,7 +63,12 @@ def test_training_lowers_the_loss_and_leaves_the_network_in_eval_mode():
     )
 
     train_diffusion(
-        network, SCHEDULE, stripes, torch.zeros(256), settings, lambda done, total, parts: losses.append(parts["noise"])
+        network,
+        SCHEDULE,
+        stripes,
+        torch.zeros(256),
+        settings,
+        lambda done, total, parts, *_: losses.append(parts["noise"]),
     )
 
     assert losses[-1] < 0.7 * losses[0]
@@ -122,7 +127,7 @@ def test_fine_tuning_through_the_process_makes_the_purifier_withstand_more():
         losses = []
         recipe = replace(TUNING, classification_weight=weight)
         fine_tune_diffusion(
-            purifier, network, classifier, x, y, recipe, lambda done, total, parts, seen=losses: seen.append(parts)
+            purifier, network, classifier, x, y, recipe, lambda done, total, parts, *_, seen=losses: seen.append(parts)
         )
         after[weight], learned[weight] = lost(pipeline, x, y), losses[-1]["cross-entropy"]
         assert set(losses[0]) == {"L1", "cross-entropy"}
