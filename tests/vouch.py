@@ -105,7 +105,9 @@ def _verdicts(names: Sequence[str], jobs: int) -> dict[str, dict[str, Any]]:
     plan = [_shortened(each, examples) for each in plan if each.skip is None]
     found: dict[str, dict[str, Any]] = {name: {} for name in asked.values()}
     with TemporaryDirectory() as folder:
-        results = run(plan, examples, Store(Path(folder)), choose("auto", "cpu", jobs, len(plan)), _Quiet())
+        # One job stays in this process with its threads: beside others, two threads would wait for each other.
+        executor = choose("local" if jobs == 1 else "auto", "cpu", jobs, len(plan))
+        results = run(plan, examples, Store(Path(folder)), executor, _Quiet())
     for result in results:
         if not isinstance(result.outcome, Done):
             raise SystemExit(f"{result.cell.title} failed: {result.outcome}")

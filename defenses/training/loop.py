@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from bench.defenses.training.budget import Budget, seconds_per_update
+from bench.defenses.training.budget import seconds_per_update
 from bench.defenses.training.data import flip, shift
 from bench.defenses.training.distributed import Workers
 from bench.defenses.training.recipe import Optimization
@@ -154,9 +155,10 @@ def fit(
                 seconds = seconds_per_update(lambda _: update(first, 0.0), x.device, budget.clock)
             at.epochs = budget.epochs(seconds, per_epoch, settings.epochs)
     total = per_epoch * at.epochs
-    pace = _Pace(at.done, total, budget or Budget(math.inf))
+    pace = _Pace(at.done, total)
     while at.done < total:
-        if budget is not None and journal is not None and budget.left < 0 and at.done:
+        time_left = math.inf if budget is None else budget.left
+        if journal is not None and time_left < 0 and at.done:
             _note(journal, at, moved, x.device)
             break
         if at.done % per_epoch == 0:
@@ -170,7 +172,7 @@ def fit(
             at.sums[name] = at.sums.get(name, 0) + value.detach().float()
         if at.done % per_epoch == 0:
             workers.average_statistics(network)
-            on_epoch(at.done, total, _means(at, per_epoch), pace.left(at.done))
+            on_epoch(at.done, total, _means(at, per_epoch), min(pace.left(at.done), max(0.0, time_left)))
         if journal is not None and workers.leads and at.done % journal.every == 0 and at.done < total:
             _note(journal, at, moved, x.device)
     if average is not None:
@@ -222,20 +224,19 @@ class _Pace:
     Attributes:
         first: updates that were done before it.
         total: updates in all.
-        budget: the time of the call, and its clock.
+        clock: returns the time in seconds.
     """
 
     first: int
     total: int
-    budget: Budget
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._began = self.budget.clock()
+        self._began = self.clock()
 
     def left(self, done: int) -> float:
-        """Return the seconds until the training ends, or until the time of the call is over."""
-        passed = self.budget.clock() - self._began
-        return min(passed / (done - self.first) * (self.total - done), max(0.0, self.budget.left))
+        """Return the seconds until the training ends at this speed."""
+        return (self.clock() - self._began) / (done - self.first) * (self.total - done)
 
 
 def _means(at: _Position, per_epoch: int) -> Mapping[str, float]:
