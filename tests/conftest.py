@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from bench.types import Defense
 from tests.faults.summary import line, of_markers, summed
 
 torch.set_num_threads(1)
+# Commands that several tests start beside each other have threads of their own: one that waits shall not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Started in the background or by `nohup`, this process ignores these, and so would every command that it starts.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
