@@ -90,7 +90,10 @@ def changed(draw, document):
     """A copy of a document with one to three changes."""
     made = json.loads(json.dumps(document))
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
-        *path, last = draw(st.sampled_from(list(_places(made))))
+        places = list(_places(made))
+        if not places:
+            break  # the last thing in it was removed
+        *path, last = draw(st.sampled_from(places))
         held = made
         for name in path:
             held = held[name]

@@ -191,4 +191,6 @@ def _computed(task: Task, order: Order) -> Iterator[Message]:
         if time.monotonic() - told >= order.pause:
             yield ("passed", passed)
             passed, told = 0, time.monotonic()
+    if passed:  # a short task ends before its first message
+        yield ("passed", passed)
     yield ("ended", said)

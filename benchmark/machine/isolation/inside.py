@@ -154,7 +154,9 @@ class _News:
         self._stopped = False
 
     def stop(self) -> None:
+        """Tell what has not been told yet, and nothing from now on."""
         with self._one:
+            self._tell()
             self._stopped = True
 
     def __call__(self, count: int) -> None:
@@ -162,10 +164,14 @@ class _News:
             os._exit(0)
         with self._one:
             self._count += count
-            now = time.monotonic()
-            if not self._stopped and now - self._told >= _SECONDS_BETWEEN_NEWS:
-                try:
-                    self._pipe.send(self._count)
-                except OSError:
-                    os._exit(1)  # the driver is gone: nobody will ever read the answer
-                self._count, self._told = 0, now
+            if time.monotonic() - self._told >= _SECONDS_BETWEEN_NEWS:
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._stopped or not self._count:
+            return
+        try:
+            self._pipe.send(self._count)
+        except OSError:
+            os._exit(1)  # the driver is gone: nobody will ever read the answer
+        self._count, self._told = 0, time.monotonic()

@@ -47,6 +47,19 @@ def test_a_node_without_the_users_file_computes_what_this_machine_does(task, tmp
     assert kept.x_adv.tobytes() == expected.kept.x_adv.tobytes()
 
 
+def test_a_task_that_ends_before_its_first_message_tells_its_passes_all_the_same(task):
+    each, whole = (
+        [
+            said[1]
+            for said in ray_node.serve(order(task, {}, pause), task.shard, {}.__getitem__, list)
+            if said[0] == "passed"
+        ]
+        for pause in (0.0, 1000.0)
+    )
+
+    assert whole == [sum(each)]
+
+
 def test_other_images_than_the_runs_are_refused(task, tmp_path):
     other = digits("test").first(17).part(1, 17)
     [(what, (done, error, *_))] = ray_node.serve(order(task, {}), other, None, None)

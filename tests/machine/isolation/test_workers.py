@@ -42,7 +42,7 @@ def test_progress_is_told_while_a_call_is_under_way(workers):
 
     assert len(told) > 1
     assert {tag for tag, _ in told} == {"mine"}
-    assert sum(count for _, count in told) <= 15
+    assert sum(count for _, count in told) == 15
 
 
 def test_whoever_stops_listening_ends_the_calls_under_way(guest):
