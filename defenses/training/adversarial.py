@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bench.attacks.unforeseen.recolor import ReColor
 from bench.attacks.unforeseen.rendered import Rendered
 from bench.attacks.unforeseen.stadv import StAdv
+from bench.defenses.training.recipe import Adversary
 from bench.oracle.geometry import project, random_in_ball, steepest
 from bench.oracle.randomness import Stream
 from bench.threats import ThreatModel
@@ -65,6 +66,21 @@ def craft(
         step = step_size * float(threat.eps) * steepest(grad, threat.family)
         x_adv = project(x_adv.detach() + step, x, threat)
     return x_adv.detach()
+
+
+def crafted(model: nn.Module, x: Tensor, y: Tensor, recipe: Adversary) -> Tensor:
+    """Return the examples of a recipe's adversary on the cross-entropy: the images themselves without a step."""
+    if not recipe.steps:
+        return x
+    return craft(
+        model,
+        x,
+        y,
+        ThreatModel.parse(recipe.threat),
+        steps=recipe.steps,
+        step_size=recipe.step_size,
+        random_start=recipe.random_start,
+    )
 
 
 def _rendered(

@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.defenses.networks.denoiser import Diffusion, Schedule
-from bench.defenses.training.adversarial import craft
+from bench.defenses.training.adversarial import crafted
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import DiffusionFineTuningRecipe, Optimization
 from bench.defenses.training.resume import Journal
-from bench.threats import ThreatModel
 
 
 def train_diffusion(
@@ -93,7 +92,6 @@ def fine_tune_diffusion(
         on_epoch: called after every epoch.
         journal: notes from which a killed training resumes.
     """
-    threat = ThreatModel.parse(recipe.threat)
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through the classifier to the purifier.
     pipeline = nn.Sequential(purifier, classifier).eval()
     classifier.requires_grad_(False)
@@ -101,17 +99,7 @@ def fine_tune_diffusion(
     purifier.checkpointed = recipe.checkpointed
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        attacked = images
-        if recipe.steps:
-            attacked = craft(
-                pipeline,
-                images,
-                labels,
-                threat,
-                steps=recipe.steps,
-                step_size=recipe.step_size,
-                random_start=recipe.random_start,
-            )
+        attacked = crafted(pipeline, images, labels, recipe)
         # Fresh noise: at evaluation, too, the defense draws anew after the attack.
         purified = purifier(attacked)
         pixels = (purified - images).abs().mean()

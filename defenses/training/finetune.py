@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.defenses.purification import Purified
-from bench.defenses.training.adversarial import craft
+from bench.defenses.training.adversarial import crafted
 from bench.defenses.training.gan import Adversarial, pixel_loss, repaint_stages
 from bench.defenses.training.loop import Learned, OnEpoch, fit
 from bench.defenses.training.recipe import FineTuningRecipe
 from bench.defenses.training.resume import Journal
-from bench.threats import ThreatModel
 
 
 def fine_tune(
@@ -33,7 +32,6 @@ def fine_tune(
     journal: Journal | None = None,
 ) -> Learned:
     """Train `pipeline.purifier` in place; the classifier is frozen and in eval mode throughout."""
-    threat = ThreatModel.parse(recipe.threat)
     # Frozen by `requires_grad`, not by `no_grad`: the gradient has to pass through the classifier to the purifier.
     pipeline.eval().classifier.requires_grad_(False)
     pipeline.purifier.requires_grad_(True)
@@ -41,17 +39,7 @@ def fine_tune(
     victim = pipeline if recipe.attacked == "pipeline" else pipeline.classifier
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        attacked = images
-        if recipe.steps:
-            attacked = craft(
-                victim,
-                images,
-                labels,
-                threat,
-                steps=recipe.steps,
-                step_size=recipe.step_size,
-                random_start=recipe.random_start,
-            )
+        attacked = crafted(victim, images, labels, recipe)
         # A fresh draw of the transform: at evaluation, too, the defense draws anew after the attack.
         covered = pipeline.transform(attacked)
         stages = repaint_stages(pipeline.purifier, covered)

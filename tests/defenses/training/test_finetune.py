@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.datasets.digits import digits
-from bench.defenses.training import finetune
+from bench.defenses.training import adversarial
 from bench.defenses.training.adversarial import craft
 from bench.defenses.training.finetune import fine_tune
 from bench.defenses.training.recipe import read_recipe
@@ -69,7 +69,7 @@ def test_the_cross_entropy_has_the_weight_of_the_recipe():
 def test_the_paper_crafts_on_the_classifier_alone(attacked, same, monkeypatch):
     """Whose gradient the examples follow is a value of the recipe."""
     model, victims = pipeline("2"), []
-    monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: victims.append(victim) or x)
+    monkeypatch.setattr(adversarial, "craft", lambda victim, x, y, threat, **kwargs: victims.append(victim) or x)
     recipe = read_recipe("atop-paper", "digits", {"epochs": "1", "attacked": attacked})
 
     fine_tune(model, *batch("train", 64), recipe, lambda done, total, losses, left: None)
@@ -83,7 +83,7 @@ def test_the_pixel_loss_draws_to_the_image_the_recipe_names(target, wanted, monk
     """The paper's code repaints the adversarial image, `atop` the clean one."""
     model = pipeline("none")
     x, y = torch.full((64, 1, 8, 8), 0.75), torch.zeros(64, dtype=torch.int64)
-    monkeypatch.setattr(finetune, "craft", lambda victim, x, y, threat, **kwargs: torch.full_like(x, 0.25))
+    monkeypatch.setattr(adversarial, "craft", lambda victim, x, y, threat, **kwargs: torch.full_like(x, 0.25))
     changed = {"epochs": "60", "target": target, "classification_weight": "0", "rt": "none", "learning_rate": "1e-2"}
 
     fine_tune(model, x, y, read_recipe("atop", "digits", changed), lambda done, total, losses, left: None)
