@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def train(name: str, assignments: list[str], out: Path, **options: Any) -> int: 
         for note in filter(None, (api.order_of_classes(dataset), slow)):
             print(f"note: {note}", file=sys.stderr)
     began = time.time()
-    with keeping(lambda: _kept(out, began)), _Progress() as progress:
+    with keeping(lambda: _kept(out, name, began)), _Progress() as progress:
         path = api.train(name, recipe=recipe, out=out, watcher=progress, **options)
     if not _speaks():
         return 0
@@ -38,11 +39,16 @@ def train(name: str, assignments: list[str], out: Path, **options: Any) -> int: 
     return 0
 
 
-def _kept(out: Path, began: float) -> str:
+def _kept(out: Path, name: str, began: float) -> str:
     """Return a clause with the file from which the same command resumes, or one that says that there is none."""
-    # By time, because the folder may hold the file of another training.
-    notes = [path for path in out.glob("*/*.unfinished") if path.stat().st_mtime >= began]
-    return f"where it stood is kept in {notes[0]}" if notes else "nothing is kept yet"
+    # By name and time, because the folder may hold the files of other trainings, and they may go on beside this one.
+    own = re.compile(rf"{re.escape(name)}(-rt[^.]+)?\.[0-9a-f]+\.unfinished")
+    kept = [path for path in out.glob("*/*.unfinished") if own.fullmatch(path.name) and path.stat().st_mtime >= began]
+    return (
+        f"where it stood is kept in {max(kept, key=lambda path: path.stat().st_mtime)}"
+        if kept
+        else "nothing is kept yet"
+    )
 
 
 def _speaks() -> bool:

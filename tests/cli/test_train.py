@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from bench.cli import main
-from bench.cli.train import _Progress
+from bench.cli.train import _kept, _Progress
 from bench.defenses.training.validation import TrainingProgress
 
 ONE = ["train", "standard", "--dataset", "digits", "--set", "epochs=1", "--device", "cpu"]
@@ -29,6 +30,21 @@ def test_every_epoch_is_a_line_with_the_time_left(capsys):
     assert told.startswith("still training after 20 min: [100/400] at ")
     assert told.endswith(", about 20 min left")
     assert last.endswith(" quick robust 0.250")
+
+
+def test_a_stopped_training_names_its_own_notes(tmp_path):
+    """Also where others train into the same folder, whose notes are younger."""
+    folder = tmp_path / "cifar10"
+    folder.mkdir()
+    for age, stem in enumerate(("atop-clean-rt2.0123456789ab", "ap.0123456789ab", "atop-rt2.0123456789ab")):
+        path = folder / f"{stem}.unfinished"
+        path.touch()
+        os.utime(path, (1000.0 - age, 1000.0 - age))
+
+    assert _kept(tmp_path, "atop", 990.0).endswith("atop-rt2.0123456789ab.unfinished")
+    assert _kept(tmp_path, "ap", 990.0).endswith("ap.0123456789ab.unfinished")
+    assert _kept(tmp_path, "at", 990.0) == "nothing is kept yet"
+    assert _kept(tmp_path, "ap", 1001.0) == "nothing is kept yet"
 
 
 def test_a_note_goes_into_the_card_and_is_shown_with_it(tmp_path, monkeypatch, capsys):
