@@ -135,7 +135,7 @@ class Results(Outputs, Sequence[Result]):
         row, judged = self._row(defense, judge)
         if not attack:
             return _number(row.standard(judged), f"{defense} without attack")
-        there = (*row.attacked, *row.imported)
+        there = (*row.attacked, *row.known_draws, *row.imported)
         columns = [each for each in there if each.attack == attack and threat in ("", str(each.threat))]
         if not columns:
             raise unknown("attack of these results", attack, dict.fromkeys(each.attack for each in there))

@@ -135,6 +135,8 @@ class AttackRef:
         stages: for a cascade, the attacks it runs one after the other (`bench.harness.cascade`).
         reserve: for a cascade, the attacks it runs only after an alarm, or on a sample.
         audited: the share of the survivors that the reserve is tried on in any case.
+        known_draws: whether it attacks each evaluation draw on its own and knows the random numbers of it
+            (`bench.harness.known_draws`); no such column is comparable with others.
         answers: for a user's attack, what it proposes on a fixed classifier (`bench.catalogue.behaviour`).
         brought: as for a defense.
         broken: as for a defense.
@@ -153,6 +155,7 @@ class AttackRef:
     stages: tuple[AttackRef, ...] = ()
     reserve: tuple[AttackRef, ...] = ()
     audited: float = 0.0
+    known_draws: bool = False
     answers: str = field(default="", compare=False, repr=False)
     brought: tuple[str, ...] = field(default=(), compare=False)
     broken: str = field(default="", compare=False)
@@ -172,6 +175,8 @@ class AttackRef:
             told["brought"] = list(self.brought)
         if self.surrogate is not None:
             told["surrogate"] = self.surrogate.to_json()
+        if self.known_draws:
+            told["known_draws"] = True
         for name in ("stages", "reserve"):
             if getattr(self, name):
                 told[name] = [stage.to_json() for stage in getattr(self, name)]

@@ -65,6 +65,8 @@ class AttackEntry:
             no target, and its cell is derived from theirs.
         reserve: for a cascade, the parts it runs only after an alarm, or on a sample, by kind of defense.
         audited: the share of the survivors that the reserve is tried on in any case.
+        known_draws: whether it attacks each evaluation draw on its own and knows the random numbers of it, as a column
+            that enters no worst case; only for an attack with `parts`.
         only_named: left out of `all`.
         powerless: datasets on which the undefended model survives it at the usual bound, and how often.
         version: raised when its verdicts change, whatever the reason (`bench.catalogue.versions`).
@@ -88,6 +90,7 @@ class AttackEntry:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reserve: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     audited: float = 0.0
+    known_draws: bool = False
     only_named: bool = False
     powerless: Mapping[str, str] = field(default_factory=dict)
     version: int = 1

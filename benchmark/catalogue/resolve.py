@@ -172,6 +172,7 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
         backwards=backwards,
         eot=found.eot,
         needs=found.needs,
+        known_draws=found.known_draws,
     )
     return found, _transferring(ref, dataset, weights) if found.needs == SOURCE else ref
 
@@ -300,13 +301,16 @@ def composite(
         config={part.label: dict(part.config) for part in (*parts, *reserve)},
         forwards=sum(part.forwards for part in (*parts, *reserve)),
         backwards=sum(part.backwards for part in (*parts, *reserve)),
-        eot=max(part.eot for part in parts),
+        # A defense in a known draw is deterministic: its parts average over nothing.
+        eot=1 if found.known_draws else max(part.eot for part in parts),
         stages=tuple(parts),
         reserve=tuple(reserve),
         audited=found.audited,
+        known_draws=found.known_draws,
     )
     return whole, parts
 
 
 def _policy(found: AttackEntry) -> tuple[object, ...]:
-    return ("reserve", found.audited) if found.reserve else ()
+    known = ("known draws",) if found.known_draws else ()
+    return (*known, *(("reserve", found.audited) if found.reserve else ()))

@@ -91,11 +91,16 @@ def evaluate(
     require_eval_mode(model)
     x = torch.from_numpy(shard.x).to(device)
     y = torch.from_numpy(shard.y).to(device)
+    cascade = attack if isinstance(attack, Cascade) else Cascade([Stage(cell.attack, attack)])
     with preserved_generators(), exact_float32():
         if cell.threat.is_shift:
             return _shifted(cell, model, attack, shard, x, y)
+        if cell.attack.known_draws:
+            # Not at the top: it is built on this module.
+            from bench.harness.known_draws import evaluate_known_draws
+
+            return evaluate_known_draws(cell, defense, cascade, shard, x, y, on_pass)
         run = _Shard(cell, defense, shard, x, y, on_pass, search_models)
-        cascade = attack if isinstance(attack, Cascade) else Cascade([Stage(cell.attack, attack)])
         sampled, escalated = cascade.run(run)
         evidence = run.evidence(sampled, escalated)
         if traits_of(attack).measures:
@@ -162,7 +167,7 @@ class _Shard:
             every=_patience(self._search_models, stage, cell.threat),
         )
         try:
-            proposed = _propose(stage.attack, oracle, x, y, cell.threat, stream)
+            proposed = propose(stage.attack, oracle, x, y, cell.threat, stream)
         except NoGradient as error:
             if stage.ref.label == cell.attack.label:
                 raise
@@ -293,7 +298,7 @@ def _kept(x_adv: Tensor, clean: Tensor, adversarial: Tensor) -> Kept:
     return Kept(x_adv.cpu().numpy(), clean.cpu().numpy(), adversarial.cpu().numpy())
 
 
-def _propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:
+def propose(attack: Attack, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, stream: Stream) -> Tensor:
     """Run the attack and check its proposal against the threat model."""
     # Copies, because an attack that changes its input in place would move the reference of the check.
     given, labels = x.clone(), y.clone()

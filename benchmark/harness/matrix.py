@@ -104,8 +104,9 @@ def _composite(cell: Cell, entry: AttackEntry, spec: ImageSpec) -> Planned:
         lambda part: cell.threat.family in part.families and _undefined(part, cell.defense, cell.threat, spec) is None,
         cell.threat.family,
     )
-    # With a reserve the parts depend on what the earlier ones found, so they cannot be computed apart.
-    derived = () if entry.reserve else tuple(replace(cell, attack=part) for part in parts)
+    # With a reserve the parts depend on what the earlier ones found, so they cannot be computed apart; and alone they
+    # know no draws.
+    derived = () if entry.reserve or entry.known_draws else tuple(replace(cell, attack=part) for part in parts)
     return Planned(replace(cell, attack=whole), parts=derived)
 
 

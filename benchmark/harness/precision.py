@@ -68,8 +68,7 @@ def settled(
     """
     cells: dict[str, list[Cell]] = {}
     for each in plan:
-        # Without an attack there is no search to speed up.
-        if each.skip is None and not each.cell.threat.is_shift:
+        if each.skip is None and not _as_given(each.cell):
             cells.setdefault(each.cell.defense.label, []).extend(each.parts or (each.cell,))
     how: dict[str, SearchFormats] = {}
     met: list[tuple[DefenseRef, Slice, SearchFormats, str]] = []
@@ -90,10 +89,16 @@ def settled(
         return replace(cell, precision=str(how.get(cell.defense.label, SearchFormats())))
 
     found = [
-        each if each.cell.threat.is_shift else replace(each, cell=over(each.cell), parts=tuple(map(over, each.parts)))
+        each if _as_given(each.cell) else replace(each, cell=over(each.cell), parts=tuple(map(over, each.parts)))
         for each in plan
     ]
     return Settled(found, how, tuple(met))
+
+
+def _as_given(cell: Cell) -> bool:
+    """Return whether no query of a cell may be answered in another format than that of the defense as given."""
+    # Without an attack there is no search to speed up; and in another format a seed stands for other random numbers.
+    return cell.threat.is_shift or cell.attack.known_draws
 
 
 def _settled(defense: DefenseRef, examples: Examples, device: str, threads: int, wanted: str) -> SearchFormats:

@@ -52,6 +52,11 @@ class Place:
         return bool(self.columns) and self.columns[0].imported
 
     @property
+    def known_draws(self) -> bool:
+        """Return whether it is of an attack that knew the draws of the evaluation, which no other column allows."""
+        return bool(self.columns) and self.columns[0].known_draws
+
+    @property
     def shifted(self) -> bool:
         """Return whether it is of corruptions, which have no adversary."""
         return bool(self.columns) and self.columns[0].threat.is_shift
@@ -125,6 +130,10 @@ def places(row: DefenseRow, imported: Sequence[Column] = ()) -> tuple[Place, ...
         Place(STANDARD, (STANDARD,)),
         *(Place(column.attack, (column.attack, str(column.threat)), (column,)) for column in attacked),
         *(Place(f"worst-{which}", ("worst", which), which=which) for which in WORST_CASES if attacked),
+        *(
+            Place(column.attack, (column.attack, str(column.threat), "draws known"), (column,))
+            for column in row.known_draws
+        ),
         *(Place(column.attack, (column.attack, str(column.threat)), (column,)) for column in imported),
         *(Place("best-known", ("best known", str(threat)), known=threat) for threat in known),
         *(Place(name, (name, CORRUPTION), tuple(columns)) for name, columns in shifts.items()),

@@ -67,8 +67,12 @@ def curves(results: Iterable[Result], points: int = POINTS) -> list[Curve]:
     same columns.
     """
     results = list(results)
-    # An archive of others under several eps is no sweep of one attack.
-    done = [each for each in results if isinstance(each.outcome, Done) and each.cell.attack.access != ACCESS]
+    # An archive of others under several eps is no sweep of one attack; one that knew the draws has no peers.
+    done = [
+        each
+        for each in results
+        if isinstance(each.outcome, Done) and each.cell.attack.access != ACCESS and not each.cell.attack.known_draws
+    ]
     blocked = {_row(result.cell) for result in results if result.blocked}
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in done:

@@ -98,14 +98,16 @@ def _score(row: DefenseRow, label: str, attack: str) -> tuple[str, Score]:
 
 def _column(row: DefenseRow, text: str) -> Column:
     name, threat = text, ""
-    names = list(dict.fromkeys(each.attack for each in row.columns))
+    # Under known draws an accuracy is no promise to anybody: it holds no floor.
+    every = [each for each in row.columns if not each.known_draws]
+    names = list(dict.fromkeys(each.attack for each in every))
     if text not in names:
         # A name may hold `@` itself, so the whole is looked for first.
         name, at, threat = text.rpartition("@")
         name, threat = (name, str(ThreatModel.parse(threat))) if at else (text, "")
     if name not in names:
         raise unknown("attack of these results", name, [*names, STANDARD, *_WORST])
-    columns = [each for each in row.columns if each.attack == name]
+    columns = [each for each in every if each.attack == name]
     threats = [str(each.threat) for each in columns]
     if threat and threat not in threats:
         raise unknown(f"threat of {name} in these results", threat, threats)

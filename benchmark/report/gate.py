@@ -116,6 +116,7 @@ class _Findings:
         baseline, candidate = (
             [each for each in side if each.cell.attack.access != ACCESS] for side in (baseline, candidate)
         )
+        baseline, candidate = self._of_usual_attackers(baseline, candidate)
         if archives:
             self.notes[_named(archives, " of archives of others", "is not gated", "are not gated")] = None
         before, after = _by_place(baseline, "baseline"), _by_place(candidate, "candidate")
@@ -136,6 +137,13 @@ class _Findings:
             titles = [after[place].cell.title for place in extra]
             verbs = ("has no baseline and is not gated", "have no baseline and are not gated")
             self.notes[_named(titles, " of the candidate", *verbs)] = None
+
+    def _of_usual_attackers(self, *sides: Sequence[Result]) -> list[list[Result]]:
+        """Return the cells of each side without those of attackers who knew the draws of the evaluation."""
+        informed = [each.cell.title for side in sides for each in side if each.cell.attack.known_draws]
+        if informed:
+            self.notes[_named(informed, " whose draws were known", "is not gated", "are not gated")] = None
+        return [[each for each in side if not each.cell.attack.known_draws] for side in sides]
 
     def require_finished(self, candidate: Sequence[Result]) -> None:
         """Count cells of the candidate that failed or are missing as absent, unless a row says so already."""

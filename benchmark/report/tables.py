@@ -52,6 +52,11 @@ _ABOUT_KNOWN = (
     "best known: per example the worst over the attacks here and the archives of others (import:NAME) under that "
     "threat. Archives are made against one defense, so they are in no other worst case and in no rank."
 )
+_ABOUT_KNOWN_DRAWS = (
+    "draws known: each evaluation draw is attacked on its own by somebody who knows its random numbers (DW-box, "
+    "arXiv:2404.14309), which no real attacker does. It is what a defense owes to anything but randomness: not "
+    "comparable with the other columns, in no worst case, rank, claim or gate."
+)
 _ABOUT_FAILED = "FAIL: the cell broke and counts as nothing; the next run tries it again."
 _ABOUT_BLOCKED = "BLOCK: a check forbids a number here; see the lines that begin with a !."
 _ABOUT_MISSING = "...: not computed yet, or never asked of this defense."
@@ -163,6 +168,8 @@ def _group(place: Place, rows: Sequence[DefenseRow]) -> str:
         return "worst case"
     if place.known is not None or place.imported:
         return "archives"
+    if place.known_draws:
+        return "draws known"
     if place.attacked is None:
         return "corruptions" if place.shifted else ""
     return "seen" if any(place.seen(row) for row in rows) else "unseen"
@@ -275,6 +282,7 @@ def _notes(
     cells = [cell for line in lines for cell in line[1:]]
     texts = {cell.text for cell in cells}
     notes = [_ABOUT_KNOWN] if any(row.imported for row in rows) else []
+    notes += [_ABOUT_KNOWN_DRAWS] if any(row.known_draws for row in rows) else []
     notes += [_ABOUT_SHIFTS] if any(row.corruptions for row in rows) else []
     notes += [_ABOUT_DRAWS] if any(row.draws > 1 for row in rows) else []
     notes += [_ABOUT_SEEN] if any(cell.seen for cell in cells) else []

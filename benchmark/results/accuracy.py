@@ -74,11 +74,13 @@ class Column:
 
     Attributes:
         imported: whether it is an archive of adversarial examples that others made against one defense.
+        known_draws: whether the attack knew the random numbers of the evaluation (`bench.harness.known_draws`).
     """
 
     attack: str
     threat: ThreatModel
     imported: bool = False
+    known_draws: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,13 +232,19 @@ class DefenseRow:
 
     @property
     def attacked(self) -> tuple[Column, ...]:
-        """Return the columns of attacks that were run here."""
-        return tuple(column for column in self.columns if not column.threat.is_shift and not column.imported)
+        """Return the columns of attacks that were run here, and knew no draws of the evaluation."""
+        apart = {*self.imported, *self.known_draws}
+        return tuple(column for column in self.columns if not column.threat.is_shift and column not in apart)
 
     @property
     def imported(self) -> tuple[Column, ...]:
         """Return the columns of archives that others made against this defense."""
         return tuple(column for column in self.columns if column.imported)
+
+    @property
+    def known_draws(self) -> tuple[Column, ...]:
+        """Return the columns of attacks that knew the draws of the evaluation: a stronger attacker than the others."""
+        return tuple(column for column in self.columns if column.known_draws)
 
     @property
     def corruptions(self) -> dict[str, list[Column]]:
@@ -305,7 +313,8 @@ def defense_rows(results: Sequence[Result]) -> list[DefenseRow]:
     digests: dict[tuple[Slice, str], str] = {}
     for result in results:
         cell = result.cell
-        column = Column(cell.attack.label, cell.threat, cell.attack.access == ACCESS)
+        imported, known_draws = cell.attack.access == ACCESS, cell.attack.known_draws
+        column = Column(cell.attack.label, cell.threat, imported, known_draws)
         # Columns of the whole slice, so that a defense without a result for one shows a gap instead of a shorter row.
         columns.setdefault(cell.slice, {})[column] = None
         # Draws are part of the place, because counts out of different numbers cannot share a minimum.

@@ -117,6 +117,8 @@ class Cell:
     def passes(self, n: int | None = None) -> int:
         """Return the most passes that `n` of its examples take, by default all; a backward counts as two forwards."""
         draws = self.attack.eot if self.defense.stochastic else 1
+        if self.attack.known_draws:  # each draw is attacked on its own, as a deterministic defense
+            draws = self.draws
         return (self.slice.n if n is None else n) * draws * (self.attack.forwards + 2 * self.attack.backwards)
 
     @property

@@ -64,7 +64,9 @@ def left_out(kept: Sequence[Result], results: Sequence[Result]) -> int:
     there = {
         result.cell.column
         for result in results
-        if _row(result) in rows and not result.cell.threat.is_shift and not isinstance(result.outcome, Skipped)
+        if _row(result) in rows
+        # What enters no worst case is missing in none.
+        and not (result.cell.threat.is_shift or result.cell.attack.known_draws or isinstance(result.outcome, Skipped))
     }
     return len(there - {result.cell.column for result in kept})
 

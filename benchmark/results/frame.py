@@ -67,7 +67,7 @@ NUMBERS = frozenset(
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Return one line per defense, judge and column: standard, attacks, worst cases, archives, corruptions.
+    """Return one line per defense, judge and column: standard, attacks, worst cases, known draws, archives, shifts.
 
     Numbers are text of fixed format: accuracies in percent with two decimals. The order of the lines
     depends on the results themselves, not on the order in which they are given.
@@ -80,6 +80,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, str]]:
             lines.append(_line(row, judge, "standard", row.standard(judge)))
             lines += [_attack_line(row, judge, column) for column in row.attacked]
             lines += [_worst_line(row, judge, which, places) for which in WORST_CASES]
+            lines += [_attack_line(row, judge, column) | {"column": "known-draws"} for column in row.known_draws]
             lines += _archive_lines(row, judge)
             lines += _shift_lines(row, judge)
     return lines

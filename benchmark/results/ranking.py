@@ -106,8 +106,11 @@ def _over_common(rows_: Sequence[DefenseRow]) -> list[DefenseRow]:
     defense with few attacks does not reduce the others to these. A requested cell that failed or is not
     finished stays, because an attack that crashes must rank nobody higher.
     """
-    # Without archives of others, which are made against one defense.
-    rows_ = [replace(row, columns=tuple(each for each in row.columns if not each.imported)) for row in rows_]
+    # Without archives of others, which are made against one defense, and without attackers who knew the draws.
+    apart = {row_id(row): {*row.imported, *row.known_draws} for row in rows_}
+    rows_ = [
+        replace(row, columns=tuple(each for each in row.columns if each not in apart[row_id(row)])) for row in rows_
+    ]
     asked = [frozenset(column for column in row.columns if column in row.results) for row in rows_]
     # The candidates: what any two defenses share (one with itself, too), and what all share.
     shared = {one & other for one in asked for other in asked} | {frozenset.intersection(*asked)} if asked else set()

@@ -123,3 +123,13 @@ def test_an_unknown_precision_is_one_line(tmp_path, capsys):
     assert main(["run", "--precision", "float16", "--results", str(tmp_path / "r")]) == 2
     assert "--precision 'float16' is unknown: give float32 or auto" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_known_draws_are_asked_of_the_defense_as_given(tmp_path, timed):
+    """In another format the same seed stands for other numbers, which nobody would know."""
+    plan, examples = planned("atop", "pgd-eot-20,known-draws")
+
+    found = settled(plan, examples, Store(tmp_path), precision="float32")
+
+    formats = {each.cell.attack.label: each.cell.precision for each in found.plan}
+    assert formats == {"pgd-eot-20": "float32 / 160 rows", "known-draws": "float32"}

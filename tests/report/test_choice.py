@@ -10,8 +10,11 @@ from bench.errors import BenchError
 from bench.report.choice import chosen, places
 from bench.report.tables import make_table
 from bench.results.accuracy import defense_rows
+from bench.results.finding import Finding
+from bench.results.frame import rows
 from bench.results.outcome import Evidence, Failed
 from bench.threats import ThreatModel
+from tests.report.informed import both
 from tests.report.simulated import L2, LINF, done, matrix, result
 
 ATTACKS = ("pgd-20", "apgd-ce[steps=5,n_restarts=2]")
@@ -142,3 +145,25 @@ def test_no_column_has_a_best_whose_attack_found_no_gradient():
 
     assert [[cell.best for cell in row[2:]] for row in table.rows] == [[False] * 2, [True] * 2, [False] * 2]
     assert [[cell.bound for cell in row[2:]] for row in table.rows] == [[True] * 2, [False] * 2, [False] * 2]
+
+
+def test_an_attack_that_knew_the_draws_stands_behind_the_worst_cases_and_is_explained():
+    """Its header says it, and so does a note that no comparison is meant; without such a column there is no note."""
+    table = make_table(both())
+
+    assert table.header[-1] == ("known-draws", "Linf:8/255", "draws known")
+    assert table.groups[-1] == "draws known"
+    assert [cell.text for cell in table.rows[0][-3:]] == ["62.5", "62.5", "15.6"]
+    assert any(
+        "not comparable with the other columns, in no worst case, rank, claim or gate" in note for note in table.notes
+    )
+    assert not any("draws known" in note for note in make_table(both()[:1]).notes)
+    assert [place.name for place in chosen(places(defense_rows(both())[0]), "known-draws")] == ["known-draws"]
+
+
+def test_a_blocked_defense_has_no_number_under_known_draws_either():
+    blocks = (Finding("A13", "block", "-", "-", "A13: no"),)
+    results = both(findings=blocks)
+
+    assert {cell.text for cell in make_table(results, strict=True).rows[0][2:]} == {"BLOCK"}
+    assert not [line for line in rows(results) if line["accuracy"]]

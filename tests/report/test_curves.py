@@ -145,3 +145,11 @@ def test_a_size_at_which_parts_of_the_attack_found_no_gradient_is_an_upper_bound
     (line,) = [line for line in render(found).splitlines() if "autoattack" in line]
     assert line.split()[2:] == ["100.0", "50.0", "<=", "100.0"]
     assert any("only an upper bound" in text for text in texts(draw(found)))
+
+
+def test_an_attack_that_knew_the_draws_is_no_curve():
+    sweep = [result("known-draws", f"Linf:{eps}", held) for eps, held in (("0.1", [1, 1]), ("0.2", [1, 0]))]
+    known = [replace(one, cell=replace(one.cell, attack=replace(one.cell.attack, known_draws=True))) for one in sweep]
+
+    assert curves(known) == []
+    assert len(curves(sweep)) == 1

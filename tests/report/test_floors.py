@@ -209,3 +209,11 @@ def test_an_attack_whose_parts_found_no_gradient_keeps_no_floor(floor):
     (row,) = held(floor, lost)
     assert (row.verdict, row.accuracy) == ("absent", None)
     assert row.reason == "an upper bound: there is no gradient for apgd-ce, fab-t"
+
+
+def test_an_attack_that_knew_the_draws_holds_no_floor():
+    known = result(50, attack="known-draws", draws=10)
+    known = replace(known, cell=replace(known.cell, attack=replace(known.cell.attack, known_draws=True)))
+
+    with pytest.raises(BenchError, match="unknown attack of these results 'known-draws'"):
+        held("at/known-draws=0.4", result(60, draws=10), known)

@@ -682,3 +682,14 @@ def test_a_blocked_cell_that_was_never_computed_fails_with_the_message_of_the_ch
 
     assert report.exit_code == 3
     assert report.absent == ("other x new (Linf:0.2): blocked in the candidate: S01: NaN logits",)
+
+
+def test_an_attack_that_knew_the_draws_is_not_gated():
+    """Whatever happens to its number, the gate is green, and says that it did not look."""
+    before, after = (_changed(_result(_done(k), attack="known-draws"), "attack", known_draws=True) for k in (300, 0))
+
+    report = compare([*_run(300), before], [*_run(300), after])
+
+    assert report.exit_code == 0
+    assert report.notes == ("1 cell whose draws were known is not gated: at x known-draws (Linf:0.2)",)
+    assert compare([before], [after]).exit_code != 0, "a baseline without another cell holds nothing"

@@ -256,3 +256,19 @@ def test_one_label_for_two_defenses_is_refused():
 
     with pytest.raises(BenchError, match="'at' stands for two different ones"):
         defense_rows(results)
+
+
+def test_an_attack_that_knew_the_draws_is_a_column_and_in_no_worst_case():
+    """It breaks every example; what nobody could know still counts, and the column alone says what was known."""
+    stochastic = _defense(stochastic=True)
+    usual = _result("a", LINF, _done([10, 8], draws=10), defense=stochastic, draws=10, n=2)
+    known = _result("known-draws", LINF, _done([0, 0], draws=10), defense=stochastic, draws=10, n=2)
+    known = replace(known, cell=replace(known.cell, attack=replace(known.cell.attack, known_draws=True)))
+    row = _row(usual, known)
+
+    assert [column.attack for column in row.attacked] == ["a"]
+    assert [column.attack for column in row.known_draws] == ["known-draws"]
+    assert {row.worst(which, MEAN).accuracy.value for which in ("seen", "all")} == {0.9}
+    assert row.lowest(MEAN).accuracy.value == 0.9
+    assert row.score(row.known_draws[0], MEAN).accuracy.value == 0.0
+    assert _row(known).worst("all", MEAN).state == "skipped"

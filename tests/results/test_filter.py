@@ -12,7 +12,7 @@ from bench.catalogue.refs import AttackRef, DefenseRef
 from bench.cli import main
 from bench.errors import BenchError
 from bench.results.cell import Cell, Result, Slice
-from bench.results.filter import Filter
+from bench.results.filter import Filter, left_out
 from bench.results.finding import Finding
 from bench.results.outcome import Done, Verdicts
 from bench.results.ranking import ranks
@@ -118,3 +118,12 @@ def test_what_blocks_a_defense_stays_when_its_threat_model_is_left_out():
         ("at", None),
     ]
     assert Filter(threat="L2").chosen(stored) == stored[1:]
+
+
+def test_an_attack_that_knew_the_draws_is_missing_in_no_worst_case():
+    done = Done(Verdicts(1, np.ones(4, np.uint8), np.ones(4, np.uint8)))
+    usual, known = (replace(result("at", name, "Linf:0.2"), outcome=done) for name in ("pgd-20", "known-draws"))
+    known = replace(known, cell=replace(known.cell, attack=replace(known.cell.attack, known_draws=True)))
+
+    assert left_out([usual], [usual, known]) == 0
+    assert left_out([known], [usual, known]) == 1

@@ -205,3 +205,23 @@ def test_a_worst_case_of_other_columns_is_not_paid_twice():
     assert paid(whole) == ["20.0", "10.0", "3.75"]
     assert paid(one, two, alone) == ["35.0", "17.5", "5.75"]
     assert paid(one, two, slower) == ["40.0", "20.0", "8.75"]
+
+
+def test_an_attack_that_knew_the_draws_has_lines_of_its_own_kind(results):
+    """Whoever filters attacks by `column` does not get it, and the worst cases are as without it."""
+    known = _result(
+        "ap", "known-draws", LINF, _done([2, 0, 0, 0], clean=[10, 10, 9, 0], draws=10), draws=10, trained_on=()
+    )
+    known = replace(known, cell=replace(known.cell, attack=replace(known.cell.attack, known_draws=True)))
+
+    lines = rows([*results, known])
+
+    informed = [line for line in lines if line["column"] == "known-draws"]
+    assert [(line["judged"], line["attack"], line["accuracy"]) for line in informed if line["defense"] == "ap"] == [
+        ("mean-of-10", "known-draws", "5.00"),
+        ("worst-of-10", "known-draws", "0.00"),
+        ("majority-of-10", "known-draws", "0.00"),
+        ("5-resubmission", "known-draws", "0.00"),
+    ]
+    kept = [line for line in lines if line["column"] != "known-draws"]
+    assert kept == rows(results)

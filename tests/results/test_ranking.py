@@ -172,3 +172,15 @@ def test_a_defense_of_which_parts_of_an_attack_found_no_gradient_has_no_rank():
         "partial",
         "an upper bound: there is no gradient for apgd-ce",
     )
+
+
+def test_an_attack_that_knew_the_draws_ranks_nobody():
+    """Two of three defenses have the column: ranks, accuracies and what they are over stay as they were."""
+    ranks = [_result(name, "pgd-20", LINF, _prefix(k), n=200) for name, k in (("a", 160), ("b", 120), ("c", 80))]
+    known = [_result(name, "known-draws", LINF, _prefix(k), n=200) for name, k in (("a", 1), ("b", 100))]
+    known = [replace(one, cell=replace(one.cell, attack=replace(one.cell.attack, known_draws=True))) for one in known]
+
+    with_them = [(each.row.defense.label, each.rank, each.accuracy, each.own) for each in ranking([*ranks, *known])]
+
+    assert with_them == [(each.row.defense.label, each.rank, each.accuracy, each.own) for each in ranking(ranks)]
+    assert render_ranking([*ranks, *known]) == render_ranking(ranks)

@@ -131,6 +131,17 @@ ENTRIES: tuple[AttackEntry, ...] = (
         only_named=True,
     ),
     AttackEntry(
+        "known-draws",
+        "",
+        "2404.14309",
+        "apgd-ce and apgd-dlr on each evaluation draw, its random numbers known (DW-box); in no worst case",
+        _LP,
+        parts={"stochastic": ("apgd-ce", "apgd-dlr")},
+        not_for={"deterministic": "it has no draws to know: use apgd-ce,apgd-dlr"},
+        known_draws=True,
+        only_named=True,
+    ),
+    AttackEntry(
         "autoattack-ref",
         "bench.attacks.adapters.pyautoattack:AutoAttack",
         "2003.01690",

@@ -66,7 +66,7 @@ def plan(planned: Sequence[Planned], examples: Examples, *, share: float | None 
     """
     by_group: dict[Key, dict[str, Cell]] = {}
     for each in planned:
-        if each.wanted and each.cell.threat.is_lp:
+        if each.wanted and each.cell.threat.is_lp and not each.cell.attack.known_draws:
             leaves = {cell.attack.label: cell for cell in each.parts or (each.cell,)}
             by_group.setdefault(group_of(each.cell), {}).update(leaves)
     found = []
@@ -170,7 +170,8 @@ def groups(
     cells: dict[Key, dict[str, Cell]] = {}
     asked: dict[Key, dict[str, AttackRef]] = {}
     for each in planned:
-        if not each.wanted or each.cell.threat.is_shift:
+        # An attacker who knows the draws is stronger than all others, whom the checks compare.
+        if not each.wanted or each.cell.threat.is_shift or each.cell.attack.known_draws:
             continue
         key = group_of(each.cell)
         cells.setdefault(key, {}).update({cell.attack.label: cell for cell in (each.cell, *each.parts)})

@@ -19,8 +19,8 @@ from bench.results.accuracy import defense_rows
 from bench.results.cell import Result
 from bench.results.judging import Accuracy
 
-# Rows of one cell: an attack, an archive of others, or a corruption, which no adversary chose.
-_CELLS = ("attack", "import", "corruption")
+# Rows of one cell: an attack, one that knew the draws, an archive of others, or a corruption, which no adversary chose.
+_CELLS = ("attack", "known-draws", "import", "corruption")
 _EXPORTS = re.compile(r"export\s*\{([^{}]*)\}\s*;?")
 _ITABLE = re.compile(r"([\w$]+)\s+as\s+ITable\b")
 

@@ -25,10 +25,11 @@ RAMPS = {"light": ((246, 247, 245), (118, 179, 221)), "dark": ((29, 33, 37), (24
 _SEEN = "seen by some"
 _UNSEEN = "unseen by all"
 _WORST = "worst case"
+_KNOWN_DRAWS = "draws known: not comparable"
 _OTHERS = "archives of others"
 _SHIFTED = "no adversary"
 # Worst cases beside standard accuracy, where a phone shows them without scrolling: they are what the rest comes to.
-_GROUPS = ("", _WORST, _SEEN, _UNSEEN, _OTHERS, _SHIFTED)
+_GROUPS = ("", _WORST, _SEEN, _UNSEEN, _KNOWN_DRAWS, _OTHERS, _SHIFTED)
 
 _FOOTNOTE = re.compile(r"\[\d+\] ")
 _WORDS = {"failed": "FAIL", "blocked": "BLOCK", "skipped": "–"}
@@ -95,8 +96,8 @@ class Matrix:
     """The matrix of one set of images.
 
     Attributes:
-        groups: standard accuracy, worst cases, seen, unseen, archives of others, corruptions; those without columns
-            are left out.
+        groups: standard accuracy, worst cases, seen, unseen, known draws, archives of others, corruptions; those
+            without columns are left out.
         lines: from top to bottom.
         footnotes: reasons, by number from 1.
         notes: what else the reader has to know.
@@ -149,6 +150,8 @@ def _group(place: Place, rows: Sequence[DefenseRow]) -> str:
         return _WORST
     if place.known is not None or place.imported:
         return _OTHERS
+    if place.known_draws:
+        return _KNOWN_DRAWS
     if place.shifted:
         return _SHIFTED
     if place.attacked is None:

@@ -14,8 +14,8 @@ _ROW, _HEAD = 82.0, 66.0
 _BOLD = 1.16
 # The kinds of columns in their order, and those of them whose columns belong to a threat model.
 _WORST = "worst case"
-_GROUPS = ("", "seen", "unseen", _WORST, "corruptions", "archives")
-_THREATENED = ("", "seen", "unseen", "archives")
+_GROUPS = ("", "seen", "unseen", _WORST, "draws known", "corruptions", "archives")
+_THREATENED = ("", "seen", "unseen", "draws known", "archives")
 
 Cell = tuple[Piece, Piece | None]
 
@@ -33,7 +33,7 @@ class Head:
     """What stands above a column.
 
     Attributes:
-        group: seen, unseen, worst case, corruptions or archives.
+        group: seen, unseen, worst case, draws known, corruptions or archives.
         threat: its threat model, shared with its neighbors; empty if it has none.
         name: of the attack, on one or more lines.
     """

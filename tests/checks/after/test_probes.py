@@ -12,6 +12,7 @@ from bench.checks.after import probes
 from bench.checks.after.group import BLACK_BOX
 from bench.datasets.digits import digits
 from bench.harness.matrix import build
+from bench.results.store import Store
 from bench.threats import ThreatModel
 from tests.checks.broken import BROKEN
 
@@ -101,3 +102,16 @@ class TestProbes:
 
         assert probes.plan(moved, examples, share=None) == []
         assert probes.plan([replace(each, blocked=True) for each in plan], examples, share=None) == []
+
+
+def test_no_check_compares_an_attack_that_knew_the_draws_with_the_others(tmp_path):
+    """It costs more than all others together, and yet no probe more is paid for; and it is in no group."""
+    usual, examples = planned()
+    more, _ = planned(attacks="fgsm,pgd-20,pgd-eot-20,known-draws")
+    store = Store(tmp_path)
+
+    assert [probe.cell.key for probe in probes.plan(more, examples)] == [
+        probe.cell.key for probe in probes.plan(usual, examples)
+    ]
+    (group,) = probes.groups(more, [], store, store, 10)
+    assert [attack.label for attack in group.asked] == ["fgsm", "pgd-20", "pgd-eot-20"]

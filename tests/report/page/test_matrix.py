@@ -8,6 +8,7 @@ import pytest
 from bench.datasets.imported import ACCESS
 from bench.report.page.matrix import LEVELS, RAMPS, level, matrix, shades
 from bench.threats import ThreatModel
+from tests.report.informed import both
 from tests.report.page.simulated import L2, LINF, cells, done, result
 
 # The colors of text in the cells, as in style.css.
@@ -131,3 +132,13 @@ def test_text_can_be_read_on_every_shade(mode):
 
 def test_levels_span_the_ramp():
     assert [level(share) for share in (0.0, 0.024, 0.026, 0.5, 1.0)] == [0, 0, 1, 10, 20]
+
+
+def test_an_attack_that_knew_the_draws_stands_apart_and_says_why():
+    found = matrix(tuple(both()))
+
+    assert [(group.title, group.columns) for group in found.groups[-1:]] == [
+        ("draws known: not comparable", (("known-draws", "Linf:8/255"),))
+    ]
+    assert found.lines[0].entries[-1].text == "15.6"
+    assert any(note.startswith("draws known: each evaluation draw is attacked on its own") for note in found.notes)
