@@ -55,3 +55,27 @@ def test_the_interval_counts_examples_not_draws():
     assert accuracy.n == 4
     assert accuracy.interval == wilson(2.1, 4)
     assert accuracy.judged == "mean-of-10"
+
+
+@pytest.mark.parametrize("draws", [6, 10, 40])
+@pytest.mark.parametrize("chance", [0.0, 0.03, 0.5, 0.8, 0.99, 1.0])
+def test_mean_and_resubmission_are_unbiased_whatever_the_chance(draws, chance):
+    """Averaged over all outcomes of N draws they are p and p^5. As N + 1 counts are complete, no other estimate is."""
+    counts = np.arange(draws + 1, dtype=np.uint8)
+    chances = [math.comb(draws, k) * chance**k * (1 - chance) ** (draws - k) for k in range(draws + 1)]
+    mean, *_, resubmission = judges(stochastic=True, draws=draws)
+
+    assert mean.scores(counts) @ np.array(chances) == pytest.approx(chance)
+    assert resubmission.scores(counts) @ np.array(chances) == pytest.approx(chance**5)
+
+
+def test_over_fixed_examples_the_judges_estimate_what_they_are_named_for():
+    """4,000 evaluations of 8 examples with known chances: within four standard errors of what is true."""
+    chances = np.array([0.02, 0.2, 0.5, 0.6, 0.8, 0.9, 0.97, 1.0])
+    counts = np.random.default_rng(0).binomial(10, chances, (4000, 8)).astype(np.uint8)
+    majority = [sum(math.comb(10, k) * p**k * (1 - p) ** (10 - k) for k in range(6, 11)) for p in chances]
+    true = {"mean": chances, "resubmission": chances**5, "worst": chances**10, "majority": np.array(majority)}
+
+    for judge in judges(stochastic=True, draws=10):
+        values = np.array([accuracy_of(each, judge).value for each in counts])
+        assert abs(values.mean() - true[judge.rule].mean()) < 4 * values.std() / len(values) ** 0.5
