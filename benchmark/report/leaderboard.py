@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.report.columns import draw_listing, prose, screen_width
 from bench.report.comparison import resolution
+from bench.report.draws import verdicts_of
 from bench.report.tables import part_of
 from bench.results.accuracy import defense_rows
 from bench.results.cell import Result, Slice
@@ -28,6 +29,7 @@ def render_ranking(results: Sequence[Result], without: int = 0) -> str:
     """
     width = screen_width()
     blocks: dict[tuple[Slice, int], list[tuple[str, ...]]] = {}
+    draws: dict[tuple[Slice, int], list[str]] = {}
     for item in ranking(results):
         row, accuracy = item.row, item.accuracy
         low, high = accuracy.interval
@@ -36,6 +38,7 @@ def render_ranking(results: Sequence[Result], without: int = 0) -> str:
         lower = f", {100 * item.own.value:.1f} under what others lack" if item.own.value < accuracy.value else ""
         line = (str(item.rank or "-"), value, accuracy.judged, f"{row.defense.label}{lower}{_known(item)}")
         blocks.setdefault((row.slice, row.seed), []).append(line)
+        draws.setdefault((row.slice, row.seed), []).extend(filter(None, [verdicts_of(row)]))
     # Blocked defenses are shown, without a number, so that nobody takes them for forgotten.
     for row in defense_rows(in_order(results)):
         if row.blocks:
@@ -45,7 +48,11 @@ def render_ranking(results: Sequence[Result], without: int = 0) -> str:
     for (part, seed), block in blocks.items():
         lines += [prose(f"{part.dataset} {part.split}, n={part.n}, seed {seed}", width)]
         lines += [draw_listing(_HEADER, block, width, right=(0, 1))]
-        notes = [*left_out(results, part, seed), *([resolution(part.n)] if len(block) > 1 else [])]
+        notes = [
+            *draws.get((part, seed), ()),
+            *left_out(results, part, seed),
+            *([resolution(part.n)] if len(block) > 1 else []),
+        ]
         lines += [*(prose(line, width) for line in notes), ""]
     told = [part_of(without)] if without else []
     return "\n".join([*lines, *(prose(line, width) for line in (*told, ABOUT_RANKS))])

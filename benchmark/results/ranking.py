@@ -178,6 +178,8 @@ def ranks(results: Sequence[Result]) -> list[dict[str, Any]]:
             **_place(item.row),
             "rank": item.rank,
             "judged": item.accuracy.judged,
+            "draws": item.row.draws,
+            "standard": _standard(item.row),
             "accuracy": 100 * item.accuracy.value,
             "low": 100 * item.accuracy.interval[0],
             "high": 100 * item.accuracy.interval[1],
@@ -191,6 +193,12 @@ def ranks(results: Sequence[Result]) -> list[dict[str, Any]]:
     ]
     blocked = [row for row in defense_rows(in_order(results)) if row.blocks]
     return [*found, *({**_place(row), "rank": None, "accuracy": None, "blocked": list(row.blocks)} for row in blocked)]
+
+
+def _standard(row: DefenseRow) -> float | None:
+    """Return the standard accuracy by the judge that ranks, in percent."""
+    accuracy = row.standard(row.judges[0]).accuracy
+    return None if accuracy is None else 100 * accuracy.value
 
 
 def _place(row: DefenseRow) -> dict[str, Any]:

@@ -55,11 +55,14 @@ def test_ranks_can_be_read_on_a_screen(results):
     """One block per slice and seed, bounds marked and unranked."""
     text = render_ranking(results)
 
-    assert text.split("\n")[:5] == [
+    assert text.split("\n")[:6] == [
         "digits test, n=4, seed 0",
         "rank   worst case over all  judged",
         "   1      37.5 [9.2, 78.1]  mean-of-10      ap",
         "   -  <= 50.0 [15.0, 85.0]  deterministic   at",
+        "ap: 10 evaluation draws decide each image: mean-of-10 37.5 (72.5 without attack), worst-of-10 25.0 "
+        "(50.0 without attack), majority-of-10 25.0 (75.0 without attack), 5-resubmission (estimated from 10) 25.1 "
+        "(62.5 without attack)",
         "n=4: too few images to separate any two defenses (paired test, alpha 0.05)",
     ]
     assert " ".join(text.split()).endswith("were never asked for.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench.report.draws import verdicts_of
 from bench.report.leaderboard import left_out
 from bench.report.page.matrix import interval
 from bench.report.plain import flat
@@ -53,11 +54,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Standings:
-    """The leaderboard of one set of images, best first, and what it leaves out."""
+    """The leaderboard of one set of images, best first, and what it leaves out.
+
+    Attributes:
+        draws: a line for each stochastic defense: every judge of it, and how many draws decide.
+    """
 
     places: tuple[Place, ...]
     over: tuple[str, ...]
     left_out: tuple[str, ...]
+    draws: tuple[str, ...] = ()
 
 
 def standings(results: Sequence[Result]) -> Standings:
@@ -74,7 +80,8 @@ def standings(results: Sequence[Result]) -> Standings:
     ranked = next((item.row for item in found if item.rank), None)
     over = tuple(f"{column.attack} ({column.threat})" for column in ranked.attacked) if ranked else ()
     cell = results[0].cell
-    return Standings(tuple(places), over, tuple(map(flat, left_out(results, cell.slice, cell.seed))))
+    draws = tuple(filter(None, (verdicts_of(item.row) for item in found)))
+    return Standings(tuple(places), over, tuple(map(flat, left_out(results, cell.slice, cell.seed))), draws)
 
 
 def _place(item: Ranked, shared: int, *, heads: bool) -> Place:

@@ -55,3 +55,10 @@ def test_what_archives_of_others_leave_is_said_and_ranks_nobody():
     (place,) = standings((result("at", "pgd-20", LINF, done([1, 1, 1, 0])), archive)).places
 
     assert (place.rank, place.value, place.known) == (1, "75.0", "50.0, by import:theirs")
+
+
+def test_the_draws_of_a_stochastic_defense_are_told_with_every_judge():
+    found = standings(cells())
+
+    assert [line.partition(":")[0] for line in found.draws] == ["ap"]
+    assert "5-resubmission (estimated from 10)" in found.draws[0]
