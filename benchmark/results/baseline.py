@@ -21,6 +21,7 @@ from bench.errors import BenchError
 from bench.results.cell import Result
 from bench.results.documents import read
 from bench.results.outcome import Failed
+from bench.results.places import below
 
 # A file of a cell, by the first 16 digits of its key: finished, a shard of it, or the error of a failed one.
 _OF_A_CELL = re.compile(r"^(?!checks\.|examples\.).+\.(?P<key>[0-9a-f]{16})(?P<more>\.shard-\d+|\.failed)?\.json$")
@@ -59,10 +60,10 @@ def documents(root: Path, results: Sequence[Result]) -> list[Path]:
             if row["key"][:16] in keys:  # the parts of a worst case are cells that the table may not show
                 keys |= {key[:16] for key in row.get("parts", ())}
     found = []
-    for path in sorted(root.rglob("[!.]*.json")):
+    for path in below(root):
         place = path.relative_to(root)
         match = _OF_A_CELL.match(path.name)
-        if path.name.startswith(".") or "locks" in place.parts:
+        if path.suffix != ".json" or path.name.startswith(".") or "locks" in place.parts:
             continue
         if match and not set(place.parts[:-1]) & set(_OTHERS):
             whole = match["more"] in (None, ".failed")
@@ -140,7 +141,7 @@ def _foreign(baseline: Path) -> list[Path]:
     """Return files that no run wrote: a README, a table, a claim."""
     if not baseline.is_dir():
         return []
-    files = [path for path in sorted(baseline.rglob("*")) if path.is_file() and not path.name.startswith(".tmp-")]
+    files = [path for path in below(baseline) if path.is_file() and not path.name.startswith(".tmp-")]
     beside = [path for path in files if path.parent == baseline and path.name != "matrix.json"]
     inside = [path for path in files if path.suffix not in _OURS and "locks" not in path.relative_to(baseline).parts]
     return sorted({*beside, *inside})
@@ -157,7 +158,7 @@ def _sync(folder: Path) -> None:
     """Bring the names in a folder and below to the disk."""
     folder.mkdir(exist_ok=True)
     if os.name == "posix":
-        for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        for place in (folder, *(path for path in below(folder) if path.is_dir())):
             descriptor = os.open(place, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

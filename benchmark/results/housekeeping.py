@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.results.documents import read, read_images
 from bench.results.inventory import outcome_of
+from bench.results.places import below
 from bench.results.shapes import damaged as damaged_as
 
 # A file of a cell: `<attack>.<key>.json`, its shards, the error of a failed one, its images.
@@ -85,8 +86,7 @@ def damaged(root: Path) -> list[str]:
 
 def documents(root: Path) -> list[Path]:
     """Return the documents of a folder, and the files of images beside them."""
-    found = (*root.rglob("[!.]*.json"), *root.rglob("*.safetensors"))
-    return sorted(path for path in found if not path.name.startswith("."))
+    return [path for path in below(root) if path.suffix in (".json", ".safetensors") and not path.name.startswith(".")]
 
 
 def strays(root: Path) -> list[Path]:
@@ -94,7 +94,7 @@ def strays(root: Path) -> list[Path]:
 
     Cells of format 1 are kept, because runs of that format do not name the parts of a cell.
     """
-    there = sorted(root.rglob("*"))
+    there = below(root)
     # Only now: a run says what it asks for before it writes a cell, so whatever was there is named by now.
     named = {key for document in _asked(root) for row in document["cells"] for key in _keys(row)}
     left = (path for path in there if path.name.startswith(".tmp-") or path.parent.name == "locks")

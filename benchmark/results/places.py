@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,13 @@ from bench.catalogue.refs import DefenseRef
 from bench.datasets.imported import ACCESS
 from bench.results.cell import Cell, Slice
 from bench.threats import ThreatModel
+
+
+def below(folder: Path) -> list[Path]:
+    """Return every file and folder below `folder`, sorted; a folder that its run removes meanwhile counts as empty."""
+    # Not Path.rglob: before Python 3.13 it raises where a folder vanishes between its listing and its reading.
+    walked = ((Path(place), names + files) for place, names, files in os.walk(folder))
+    return sorted(place / name for place, names in walked for name in names)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,9 @@ def _rows_of(told: Mapping[str, Any]) -> list[tuple[tuple[str, int], tuple[int, 
 def rows(results: Path, size: int = SIZE) -> dict[tuple[str, int], tuple[int, int]]:
     """Every stored verdict, by key and number of the image: read by other means than the store's own."""
     found = {}
-    for path in sorted(results.rglob("*.json")):
+    # os.walk, because a run that is watched removes folders, and Path.rglob raises where one vanishes under it.
+    walked = (Path(place) / name for place, _, names in os.walk(results) for name in names)
+    for path in sorted(path for path in walked if path.suffix == ".json"):
         parts = path.name.split(".")
         if path.name.startswith(".") or path.parent.name in ("runs", "plans", "preflight", "recognized"):
             continue

@@ -1,13 +1,15 @@
 """Where a results folder keeps what: paths that every file system takes, and that keep different things apart."""
 
+import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.datasets.imported import ACCESS
-from bench.results.places import Places, digest_of, slug
+from bench.results.places import Places, below, digest_of, slug
 from tests.harness.test_agenda import task
 
 ROOT = Path("r")
@@ -54,3 +56,26 @@ def test_other_images_and_other_formats_have_places_of_their_own():
 def test_digests_depend_on_every_part_and_on_their_borders():
     assert digest_of("ab", "c") != digest_of("a", "bc")
     assert len(digest_of(1)) == 16
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_counts_as_empty(tmp_path, monkeypatch):
+    """A run removes its locks, and shards of finished cells, while another command looks."""
+    for name in ("a/cell.json", "locks/one", "z.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    scan = os.scandir
+
+    def vanishing(path):
+        if not isinstance(path, int) and Path(path).name == "locks":
+            shutil.rmtree(path, ignore_errors=True)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    # What was listed before it vanished may be told; what is inside may not.
+    assert [path.relative_to(tmp_path).as_posix() for path in below(tmp_path)] == [
+        "a",
+        "a/cell.json",
+        "locks",
+        "z.json",
+    ]
+    assert not (tmp_path / "locks").exists()
