@@ -6,6 +6,7 @@ The constants are those of section 3 of the paper.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class DenseState(State):
     halved: Tensor  # whether the last checkpoint halved the step
 
     @classmethod
-    def at(cls, rows: Tensor, x: Tensor, y: Tensor, target: Tensor, start: Tensor, eps: float) -> DenseState:
+    def at(cls, rows: Tensor, x: Tensor, y: Tensor, target: Tensor, start: Tensor, eps: float) -> Self:
         lowest = torch.full((len(rows),), -torch.inf, device=x.device)
         return cls(
             rows,

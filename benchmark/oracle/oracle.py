@@ -149,6 +149,37 @@ class Oracle:
         within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
         return [self._expected(x, y, loss, rows, eot, within) for loss in losses]
 
+    def gradient_of_each(
+        self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int, inside: Tensor | None = None
+    ) -> tuple[Gradient, Gradient]:
+        """Return the answer of each draw of one query, and what `gradient` returns: their mean, successes confirmed.
+
+        For methods that choose among draws. Arguments and passes are those of `gradient`; memory for the
+        gradients grows with `eot`. Every field of the first answer is `[draws, B, ...]`, and its `success` is 0 or 1.
+        """
+        if not self.stochastic:
+            reply = self.gradient(x, y, loss, rows, inside=inside)
+            return Gradient(*(field[None] for field in reply)), reply
+        if self.access != "gradient":
+            raise PermissionError(f"this attack is registered as {self.access}-based and asked for a gradient")
+        parts = [self._apart(x.detach(), y, loss, rows, some) for some in self._portions(eot, len(x))]
+        every = Gradient(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
+        within = torch.ones_like(rows, dtype=torch.bool) if inside is None else inside
+        mean = Gradient(*(field.mean(0) for field in every))
+        return every, self._weighed(mean, x, y, rows, eot, within)
+
+    def _apart(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, some: int) -> Gradient:
+        """Query a stochastic defense in one forward of `some` draws; a copy of the images for each keeps them apart."""
+        copies, whose, labels = x.repeat(some, 1, 1, 1).requires_grad_(), rows.repeat(some), y.repeat(some)
+        with torch.enable_grad(), differentiable():
+            logits = self._forward(copies, whose, fast=True)
+            values = each_draw(loss, logits.view(some, len(x), logits.shape[1]), y).flatten()
+            grad = self._backward(values, copies, whose)
+        logits = logits.detach()
+        wrong, soft = misclassified(logits, labels).float(), margin(logits, labels).sigmoid()
+        answers = (values.detach(), grad, logits, wrong, soft)
+        return Gradient(*(each.view(some, len(x), *each.shape[1:]) for each in answers))
+
     def _single(
         self, x: Tensor, y: Tensor, losses: Sequence[Loss], rows: Tensor, within: Tensor | None
     ) -> list[Gradient]:
@@ -166,7 +197,10 @@ class Oracle:
 
     def _expected(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int, within: Tensor) -> Gradient:
         """Query a stochastic defense, and confirm its successes where there are enough draws to suspect any."""
-        reply = self._averaged(x, y, loss, rows, eot)
+        return self._weighed(self._averaged(x, y, loss, rows, eot), x, y, rows, eot, within)
+
+    def _weighed(self, reply: Gradient, x: Tensor, y: Tensor, rows: Tensor, eot: int, within: Tensor) -> Gradient:
+        """Return an answer of `eot` draws, its successes confirmed where there are enough draws to suspect any."""
         if eot < EVIDENCE_DRAWS:
             return reply
         reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))

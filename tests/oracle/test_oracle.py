@@ -91,6 +91,77 @@ def test_eot_averages_gradients_of_independent_draws():
     assert torch.allclose(answer.grad.flatten(1)[:, 0], torch.ones(3), atol=0.08)
 
 
+class Scaled(nn.Module):
+    """Linear, times a random number per image."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = Linear()
+
+    def forward(self, x):
+        return self.linear(x) * (1 + torch.rand(len(x), 1))
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 12, 100])
+def test_draws_apart_are_those_of_the_mean(x, rows_at_once):
+    """The same query of two oracles: the mean of its draws is what the other calls the answer, and costs the same."""
+    y, rows = torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6)
+    apart, together = (
+        Oracle(Defense(Scaled(), stochastic=True), 6, rows_at_once=rows_at_once, scope=("s",)) for _ in range(2)
+    )
+
+    every, mean = apart.gradient_of_each(x, y, cross_entropy, rows, eot=5)
+    expected = together.gradient(x, y, cross_entropy, rows, eot=5)
+
+    assert every.grad.shape == (5, *x.shape)
+    assert every.logits.shape == (5, 6, 3)
+    for drawn, field, its in zip(every, mean, expected, strict=True):
+        assert torch.allclose(drawn.mean(0), its, atol=1e-6)
+        assert torch.allclose(field, its, atol=1e-6)
+    # Each draw scales the logits by a number of its own, which its gradient, and no other, follows.
+    linear = Linear()
+    for draw in range(5):
+        scale = (every.logits[draw] / linear(x)).detach().mean(1)
+        at = x.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(cross_entropy(linear(at) * scale[:, None], y).sum(), at)
+        assert torch.allclose(every.grad[draw], grad, atol=1e-5)
+    assert apart.forwards.tolist() == together.forwards.tolist() == [5] * 6
+    assert apart.backwards.tolist() == together.backwards.tolist() == [5] * 6
+
+
+def test_draws_apart_are_evidence_as_the_mean_is():
+    """Ten wrong draws are confirmed by fifty more before the example is closed, and a right one leaves it open."""
+    x = torch.tensor([1.0, 0.5]).view(2, 1, 1, 1).expand(2, 1, 1, 2).contiguous()
+    y, rows = torch.zeros(2, dtype=torch.int64), torch.arange(2)
+    oracle = Oracle(Defense(Coin(), stochastic=True), 2)
+
+    every, mean = oracle.gradient_of_each(x, y, cross_entropy, rows, eot=EVIDENCE_DRAWS)
+
+    assert every.success[:, 0].tolist() == [1] * EVIDENCE_DRAWS
+    assert mean.success[0] == 1
+    assert oracle.open(rows).tolist() == [1]
+    assert oracle.forwards.tolist() == [60, 10]
+
+
+def test_a_deterministic_defense_has_one_draw(x):
+    y, rows = torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6)
+    oracle = Oracle(Defense(Linear()), 6)
+
+    every, mean = oracle.gradient_of_each(x, y, cross_entropy, rows, eot=7)
+
+    assert every.grad.shape == (1, *x.shape)
+    assert torch.equal(every.grad[0], mean.grad)
+    assert oracle.forwards.tolist() == oracle.backwards.tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("stochastic", [True, False])
+def test_draws_apart_need_the_right_to_a_gradient(x, stochastic):
+    oracle = Oracle(Defense(Scaled(), stochastic=stochastic), 6, access="score")
+
+    with pytest.raises(PermissionError, match="score-based and asked for a gradient"):
+        oracle.gradient_of_each(x, torch.zeros(6, dtype=torch.int64), cross_entropy, torch.arange(6), eot=2)
+
+
 def test_every_pass_is_booked_on_its_own_example(x):
     oracle = Oracle(Defense(Linear()), 6)
     y = torch.zeros(2, dtype=torch.int64)

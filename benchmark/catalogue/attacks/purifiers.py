@@ -1,4 +1,4 @@
-"""Attacks on purifiers: they attack a part of the defense, or replace its gradient by a surrogate's."""
+"""Attacks on purifiers: on a part of the defense, with a surrogate's gradient, or on the draws that break together."""
 
 from __future__ import annotations
 
@@ -57,6 +57,19 @@ ENTRIES: tuple[AttackEntry, ...] = (
         # The draws are those of the source: if it is stochastic, `resolve` multiplies the cost by them.
         config={"source": "standard", "eot": _EOT},
         needs="source",
+        only_named=True,
+    ),
+    AttackEntry(
+        "diffhammer",
+        "bench.attacks.purifiers.diffhammer:DiffHammer",
+        "NeurIPS 2024 (DiffHammer)",
+        "3 x 50 steps of Auto-PGD along the gradients of the draws, of 10, that EM finds to share a weakness",
+        ("Linf", "L2"),
+        forwards=153,
+        backwards=153,
+        config={"eot": 10},
+        eot=10,
+        not_for={"deterministic": "it chooses among the draws of a stochastic defense: use apgd-ce"},
         only_named=True,
     ),
 )
