@@ -6,6 +6,8 @@ a constant to the logits changes nothing.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,6 +46,33 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return F.softplus(odds) + _SLOPE * odds
 
 
+def probability_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the best wrong probability minus the true one, plus a thousandth of its log-odds, which never go flat.
+
+    The difference L (Xie et al., arXiv:2411.15210) is in [-1, 1], and where the softmax is
+    saturated float32 makes its gradient exactly zero: an attack would stand still, and the defense look robust. The
+    log-odds log((1 + L) / (1 - L)) are a strictly increasing function of L, so, as in `cross_entropy`, the sum has
+    the same maximizers and for each example the same direction of the gradient, but keeps a slope. With r the sum of
+    the other probabilities, they are log((2 p_wrong + r) / (2 p_true + r)), and need no probability.
+    """
+    logits = _centered(logits)
+    true = torch.zeros_like(logits).scatter(1, y[:, None], math.log(2))
+    best = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(1, keepdim=True)
+    wrong = torch.zeros_like(logits).scatter(1, best, math.log(2))
+    above = (logits + wrong).scatter(1, y[:, None], -torch.inf).logsumexp(1)
+    below = (logits + true).scatter(1, best, -torch.inf).logsumexp(1)
+    odds = above - below
+    return (odds / 2).tanh() + _SLOPE * odds
+
+
+def best_wrong_probability(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the largest probability of a wrong class, plus a thousandth of its log-odds (`probability_margin`)."""
+    logits = _centered(logits)
+    best = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(1)
+    odds = _of(logits, best) - logits.scatter(1, best[:, None], -torch.inf).logsumexp(1)
+    return odds.sigmoid() + _SLOPE * odds
+
+
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Return the difference of logits ratio (Croce and Hein, arXiv:2003.01690, equation 6), at most 1.
 
@@ -57,7 +86,7 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
 
 
 # Untargeted losses by the names that attacks accept; a targeted one also needs a class per example.
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr, "pm": probability_margin}
 
 
 def dlr_targeted(target: Tensor) -> Loss:

@@ -57,7 +57,7 @@ class PGD:
             plain PGD.
         random_start: start at a random point of the ball instead of at the image.
         n_restarts: independent runs; a later one attacks the examples that the earlier ones left.
-        loss: `"ce"` (cross-entropy), `"margin"` or `"dlr"`.
+        loss: `"ce"` (cross-entropy), `"margin"`, `"dlr"` or `"pm"` (of probabilities).
     """
 
     steps: int = 20

@@ -2,13 +2,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.attacks.losses import cross_entropy, dlr, dlr_targeted, margin
+from bench.attacks.losses import (
+    best_wrong_probability,
+    cross_entropy,
+    dlr,
+    dlr_targeted,
+    margin,
+    probability_margin,
+)
 
 LOSSES = {
+    "best_wrong_probability": best_wrong_probability,
     "cross_entropy": cross_entropy,
     "dlr": dlr,
     "dlr_targeted": dlr_targeted(torch.tensor([1, 1])),
     "margin": margin,
+    "probability_margin": probability_margin,
 }
 
 
@@ -63,6 +72,77 @@ def test_the_cross_entropy_keeps_a_slope_where_the_textbook_one_is_flat():
 
     assert textbook.abs().max() == 0
     assert ours[0, 1] > 0 > ours[0, 0]
+
+
+def textbook(logits, y):
+    """The best wrong probability and the true one, from a softmax in float64."""
+    p = logits.double().softmax(1)
+    true = p.gather(1, y[:, None]).squeeze(1)
+    return p.scatter(1, y[:, None], -1).amax(1), true
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_probability_margin_is_within_a_thousandth_of_its_log_odds(classes):
+    """L + 0.001 log((1 + L) / (1 - L)), with L the difference of two softmax probabilities (arXiv:2411.15210)."""
+    generator = torch.Generator().manual_seed(classes)
+    logits, y = 3 * torch.randn(64, classes, generator=generator), torch.arange(64) % classes
+    wrong, true = textbook(logits, y)
+    difference = wrong - true
+
+    value = probability_margin(logits, y).double()
+
+    assert torch.allclose(value, difference + 1e-3 * ((1 + difference) / (1 - difference)).log(), atol=1e-6)
+
+
+def test_the_best_wrong_probability_is_within_a_thousandth_of_its_log_odds(logits, y):
+    wrong, _ = textbook(logits, y)
+
+    value = best_wrong_probability(logits, y).double()
+
+    assert torch.allclose(value, wrong + 1e-3 * (wrong / (1 - wrong)).log(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "of"),
+    [
+        (probability_margin, lambda wrong, true: wrong - true),
+        (best_wrong_probability, lambda wrong, _: wrong),
+        (cross_entropy, lambda _, true: -true),
+    ],
+)
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_losses_of_probabilities_have_the_directions_of_the_textbook_gradients(loss, of, size):
+    """Also where nearly all probability is on one class, which only float64 can still differentiate.
+
+    The direction of the cross-entropy's is that of minus the true probability, too.
+    """
+    generator = torch.Generator().manual_seed(1)
+    logits = (size * torch.randn(64, 10, generator=generator)).requires_grad_()
+    y = torch.arange(64) % 10
+
+    (ours,) = torch.autograd.grad(loss(logits, y).sum(), logits)
+    exact = logits.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(of(*textbook(exact, y)).sum(), exact)
+
+    # Below, rounding to 1e-16 would show in the direction of the textbook's, too.
+    plain = expected.norm(dim=1) > 1e-10
+    assert plain.sum() > 10
+    assert torch.allclose(F.normalize(ours.double(), dim=1)[plain], F.normalize(expected, dim=1)[plain], atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", [probability_margin, best_wrong_probability])
+@pytest.mark.parametrize("gap", [20.0, 300.0, 3000.0])
+def test_losses_of_probabilities_keep_a_slope_where_the_softmax_is_saturated(loss, gap):
+    """At a gap of 300 float32 makes the gradient of the probabilities exactly zero; ours leads to the nearest class."""
+    logits, y = torch.tensor([[gap, 1.0, 0.0], [0.0, gap, -gap]], requires_grad=True), torch.tensor([0, 0])
+
+    (ours,) = torch.autograd.grad(loss(logits, y).sum(), logits)
+    p = logits.softmax(1)
+    (flat,) = torch.autograd.grad((p[:, 1] - p[:, 0]).sum(), logits)
+
+    assert gap == 20 or flat.abs().max() == 0
+    assert (ours[:, 1] > 1e-4).all()
+    assert ours.isfinite().all()
 
 
 @pytest.mark.parametrize("name", LOSSES)

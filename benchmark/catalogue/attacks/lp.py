@@ -140,4 +140,16 @@ ENTRIES: tuple[AttackEntry, ...] = (
         not_for={"stochastic": _NINE_TARGETS},
         only_named=True,
     ),
+    AttackEntry(
+        "pma",
+        "bench.attacks.lp.pma:PMA",
+        "2411.15210",
+        "2 x 100 steps on the probability margin, the first half of each on one of its two terms",
+        ("Linf", "L2"),
+        forwards=202,
+        backwards=202,
+        config={"eot": _EOT},
+        eot=_EOT,
+        only_named=True,
+    ),
 )

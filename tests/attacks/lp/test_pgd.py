@@ -11,7 +11,7 @@ from bench.catalogue.registry import load
 from bench.errors import BenchError
 
 
-@pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "pm"])
 def test_a_step_follows_the_gradient_of_the_named_loss(launch, halfspace, images, loss):
     """From the image, with one step of the whole radius: the corner the gradient points at, no other."""
     model, x = halfspace(classes=5, scale=2), images(8)
@@ -32,7 +32,7 @@ def test_a_step_follows_the_gradient_of_the_named_loss(launch, halfspace, images
 @pytest.mark.parametrize("attack", [PGD, APGD])
 def test_an_unknown_loss_is_refused_with_those_there_are(attack):
     """One line that names the value and what may stand in its place."""
-    with pytest.raises(BenchError, match="unknown loss 'hinge': known are ce, dlr, margin"):
+    with pytest.raises(BenchError, match="unknown loss 'hinge': known are ce, dlr, margin, pm"):
         attack(loss="hinge")
 
 
