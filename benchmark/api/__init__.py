@@ -26,6 +26,7 @@ _HOME = {
     "load": "api.stored",
     "gate": "api.stored",
     "compare": "api.stored",
+    "compare_attacks": "api.stored",
     "history": "api.stages",
     "require_baseline": "api.stored",
     "require_promises": "api.stored",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from bench.api.share import run_share as run_share
     from bench.api.stages import history as history
     from bench.api.stored import compare as compare
+    from bench.api.stored import compare_attacks as compare_attacks
     from bench.api.stored import finished as finished
     from bench.api.stored import gate as gate
     from bench.api.stored import load as load

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bench.report.comparison import Comparison
     from bench.report.gate_report import GateReport
     from bench.report.ladder import Ladder
+    from bench.report.optimality import AttackComparison
 
 Names = str | Sequence[str]
 
@@ -215,6 +216,12 @@ class Results(Outputs, Sequence[Result]):
         from bench.api.stored import compare
 
         return compare(self, a, b, other=other)
+
+    def compare_attacks(self) -> AttackComparison:
+        """Compare the attacks on each defense with the best of all, image by image, as `bench.api.compare_attacks`."""
+        from bench.api.stored import compare_attacks
+
+        return compare_attacks(self)
 
     def groups(self) -> list[Results]:
         """Return the results of each table: by dataset, split, number of images and seed."""

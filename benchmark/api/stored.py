@@ -18,6 +18,7 @@ from bench.results.store import Store
 if TYPE_CHECKING:
     from bench.report.comparison import Comparison
     from bench.report.gate_report import GateReport
+    from bench.report.optimality import AttackComparison
     from bench.results.cell import Cell
     from bench.results.housekeeping import RunRecord
     from bench.results.merging import Merged
@@ -121,6 +122,24 @@ def compare(results: Results | Folder, a: str, b: str = "", *, other: Results | 
     one = results if isinstance(results, Results) else load(results)
     two = one if other is None else other if isinstance(other, Results) else load(other)
     return compare(one.cells, a, two.cells, b or a)
+
+
+@checked
+def compare_attacks(results: Results | Folder) -> AttackComparison:
+    """Compare the attacks on each defense: how near each comes to the best of all, image by image, and its passes.
+
+    Args:
+        results: the results, or the folder they lie in; `Results.only` chooses among them.
+
+    Returns:
+        The rows, `table(style)` and `to_json()`.
+
+    Raises:
+        BenchError: no attack was run.
+    """
+    from bench.report.optimality import compare_attacks
+
+    return compare_attacks((results if isinstance(results, Results) else load(results)).cells)
 
 
 def require_promises(alpha: float, min_effect: float, must_detect: float, **_: object) -> None:

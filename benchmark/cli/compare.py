@@ -1,4 +1,4 @@
-"""The command that compares two defenses."""
+"""The commands that compare two defenses, and attacks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def require_pair(**options: object) -> None:
 def compare(results: Results, a: str, b: str, other: Results | None, style: str, *, as_json: bool = False) -> int:
     """Print the comparison of two defenses."""
     found = api.compare(results, a, b, other=other)
+    if as_json:
+        print(json_text(found.to_json()))
+    else:
+        print(found.table(style, width=screen_width(PAGE)))
+    return 0
+
+
+def attacks(results: Results, style: str, *, as_json: bool = False) -> int:
+    """Print the comparison of the attacks."""
+    found = api.compare_attacks(results)
     if as_json:
         print(json_text(found.to_json()))
     else:

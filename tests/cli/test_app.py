@@ -120,6 +120,7 @@ WRONG = {
     "compare at": "'at' cannot be compared with itself: bench compare A B, or bench compare A --with FOLDER",
     "compare at at": "'at' cannot be compared with itself",
     "compare at ap --format pdf": "--format 'pdf' is unknown",
+    "compare-attacks --format pdf": "--format 'pdf' is unknown",
     "compare at --with nowhere --results empty": "no results in 'empty'",
     "leaderboard --results empty": "no results in 'empty'",
     "leaderboard --csv file/a.csv": "--csv 'file/a.csv': 'file' is a file: name another folder",

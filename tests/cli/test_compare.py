@@ -46,6 +46,30 @@ def test_one_defense_of_two_folders_is_compared_with_itself(capsys):
     assert out.count("(resolved: ") == 6
 
 
+def test_attacks_are_compared_with_the_best_of_all(capsys):
+    """Accuracies as published; nothing breaks an image of `at` that the composite, with its own parts, does not."""
+    assert bench("compare-attacks", "--results", CIFAR, "--defenses", "at,atop", "--threat", "Linf", "--json") == 0
+
+    told = {(row["defense"], row["attack"]): row for row in json.loads(capsys.readouterr().out)}
+    at, atop = accuracies("at", "deterministic"), accuracies("atop", "mean-of-10")
+    for (defense, attack), row in told.items():
+        published = {"at": at, "atop": atop}.get(defense, {})
+        if (attack, row["threat"]) in published:
+            assert 100 * row["accuracy"] == pytest.approx(published[attack, row["threat"]], abs=0.0051)
+    # Of deterministic verdicts the share follows from three published accuracies.
+    standard, best = at["standard", ""], at["autoattack", "Linf:8/255"]
+    expected = (standard - at["pgd-20", "Linf:8/255"]) / (standard - best)
+    assert told["at", "autoattack"]["optimality"] == 1
+    assert told["at", "pgd-20"]["optimality"] == pytest.approx(expected, abs=2e-3)
+    assert told["atop", "pgd-20"]["optimality"] < told["atop", "pgd-eot-20"]["optimality"] < 1
+
+
+def test_the_comparison_of_attacks_is_a_table_in_every_format(capsys):
+    for style, mark in (("screen", "optimality"), ("markdown", "| attack"), ("latex", r"\begin{tabular}")):
+        assert bench("compare-attacks", "--results", CIFAR, "--threat", "Linf", "--format", style) == 0
+        assert mark in capsys.readouterr().out
+
+
 def test_a_table_takes_columns_on_the_screen_and_for_a_paper(capsys):
     chosen = ("--results", CIFAR, "--columns", "standard,autoattack@Linf,worst-all", "--no-intervals")
     assert bench("table", *chosen) == 0

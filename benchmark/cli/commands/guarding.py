@@ -1,4 +1,4 @@
-"""Commands that hold results against others: gate, baseline, compare and history."""
+"""Commands that hold results against others: gate, baseline, compare, compare-attacks and history."""
 
 from __future__ import annotations
 
@@ -123,6 +123,27 @@ def compare(
 
     # `reading` has made results of the folder.
     return compare(results, a, b, cast("Results | None", baseline), format, as_json=json)
+
+
+def _sound_style(**options: Any) -> None:  # noqa: ANN401  (those of the command)
+    from bench.cli.report import require_style
+
+    require_style(str(options["format"]))
+
+
+@app.command("compare-attacks")
+@partial(reading, require=_sound_style)
+def compare_attacks(
+    results: Results,
+    format: Annotated[  # noqa: A002
+        str, typer.Option(autocompletion=completing("format"), help="screen, grid, markdown or latex.")
+    ] = "screen",
+    json: AsJson = False,
+) -> int:
+    """Compare attacks: how near each comes to the best of all, image by image, what it alone finds, and its passes."""
+    from bench.cli.compare import attacks
+
+    return attacks(results, format, as_json=json)
 
 
 @app.command()
