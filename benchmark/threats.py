@@ -1,7 +1,7 @@
 """Threat models: their families, what eps measures in each, and how large it usually is.
 
-The Lp norms measure a distance between images in [0, 1]. Every other family bounds the variables from
-which its examples are rendered, in a unit of its own.
+The Lp norms measure a distance between images in [0, 1], and L0 counts the pixels that differ. Every other
+family bounds the variables from which its examples are rendered, in a unit of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from fractions import Fraction
 
 from bench.errors import BenchError, unknown
 
+# The norms whose balls most attacks know, because one can walk in them along a gradient.
 LP_FAMILIES = ("Linf", "L2", "L1")
+
+# The number of pixels that differ, whatever their channels: not a norm, but a distance like the others.
+SPARSE = "L0"
+
+# The families whose distance can be measured between any two images; elsewhere an attack brings a proof.
+MEASURED = (*LP_FAMILIES, SPARSE)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ FAMILIES: Mapping[str, Family] = {
         Family("Linf", "largest change of a value", ("0.2", "8/255", "4/255")),
         Family("L2", "root of the summed squared changes", ("1", "0.5", "3")),
         Family("L1", "sum of the absolute changes", ("5", "12", "255")),
+        Family(SPARSE, "pixels changed, each in all its channels and by any amount", ("4", "20", "200")),
         Family("stadv", "pixels a pixel is moved by, along either axis", ("0.4", "0.8", "5.6")),
         Family("elastic", "pixels, before smoothing, a pixel is moved by, along either axis", ("0.35", "0.25", "2")),
         Family("affine", "change of an entry of the 2 x 3 matrix on [-1, 1]", ("0.2", "0.2", "0.1")),
@@ -124,7 +132,8 @@ class ThreatModel:
 
     @property
     def is_lp(self) -> bool:
-        return self.family in LP_FAMILIES
+        """Return whether two images show how far apart they are: in an Lp norm, or L0."""
+        return self.family in MEASURED
 
     @property
     def is_shift(self) -> bool:
@@ -161,6 +170,8 @@ def parse_eps(text: str, family: str) -> Fraction:
         ) from None
     if eps < SMALLEST_EPS:
         raise BenchError(f"eps {text!r} must be at least 1e-6: anything smaller is below float32 resolution")
+    if family == SPARSE and eps.denominator != 1:
+        raise BenchError(f"eps {text!r} is no number of pixels: L0 takes whole numbers, such as L0:4")
     if family == "Linf" and eps > 1:
         guess = f": did you mean {show_fraction(eps)}/255?" if eps <= 255 and eps.denominator == 1 else ""
         raise BenchError(f"eps {text!r} exceeds the [0, 1] box of Linf{guess or ': it must be at most 1'}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from bench.errors import BenchError, Terminated, one_line, unknown
-from bench.threats import LP_FAMILIES
+from bench.threats import MEASURED
 from bench.types import ImageSpec
 
 
@@ -97,8 +97,8 @@ class AttackEntry:
 
     @property
     def group(self) -> str:
-        """Return `lp` if it is bounded in an Lp norm, else `non-lp`."""
-        return "lp" if set(self.families) & set(LP_FAMILIES) else "non-lp"
+        """Return `lp` if it is bounded in an Lp norm or L0, else `non-lp`."""
+        return "lp" if set(self.families) & set(MEASURED) else "non-lp"
 
     def refuses(self, kind: str, family: str, spec: ImageSpec) -> str | None:
         """Return why it is not defined for such images, threat family and kind of defense; `None` if it is."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.errors import BenchError
 from bench.machine.system import in_order, write_whole
-from bench.threats import LP_FAMILIES, ThreatModel
+from bench.threats import MEASURED, ThreatModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ class Imported:
     source: str = ""
     covers: int = 0
 
-    families: ClassVar[tuple[str, ...]] = LP_FAMILIES
+    families: ClassVar[tuple[str, ...]] = MEASURED
     forwards: ClassVar[int] = 0
     precision: ClassVar[Precision] = "as given"
     exempt: ClassVar[str] = "an archive holds examples of its own images only"

@@ -30,7 +30,7 @@ from bench.oracle.geometry import norm
 from bench.oracle.oracle import Oracle
 from bench.oracle.randomness import Stream, preserved_generators, seed_everything
 from bench.oracle.variants import placed
-from bench.threats import FAMILIES, LP_FAMILIES, ThreatModel
+from bench.threats import FAMILIES, LP_FAMILIES, SPARSE, ThreatModel
 from bench.types import Defense, ImageSpec
 
 IMAGES = 8
@@ -166,7 +166,11 @@ def problem(spec: ImageSpec, threat: ThreatModel, nearer: int = 1) -> Problem:
     usual = float(ThreatModel.parse(f"{threat.family}:{FAMILIES[threat.family].usual(spec.shape)}").eps)
     near = _reach(share * min(usual, float(threat.eps)), threat.family) / nearer
     # The weighted sum grows fastest along the dual norm of the weights.
-    dual = {"Linf": weight.sum(), "L2": weight.norm(), "L1": weight.max()}.get(threat.family, weight.sum())
+    # In L0, where one pixel is enough, `near` is what its channels have to change by.
+    pixel = weight.sum(0).max()
+    dual = {"Linf": weight.sum(), "L2": weight.norm(), "L1": weight.max(), SPARSE: pixel}.get(
+        threat.family, weight.sum()
+    )
     texture = _TEXTURE * (Stream.of([f"ability-{row}" for row in range(IMAGES)]).uniform(*spec.shape).double() - 0.5)
     lacking = -near * dual - (texture * weight).flatten(1).sum(1)
     x = _GRAY + texture + (lacking / weight.sum()).view(-1, 1, 1, 1)
@@ -250,7 +254,8 @@ def _moves_others(bench: _Bench, on: Problem) -> bool:
 
 
 def _message(bench: _Bench, on: Problem, found: _Tried) -> str:
-    enough = f" that {bench.threat.family} {on.near:.2g} is enough for" if bench.threat.is_lp else ""
+    distance = "one pixel" if bench.threat.family == SPARSE else f"{bench.threat.family} {on.near:.2g}"
+    enough = f" that {distance} is enough for" if bench.threat.is_lp else ""
     images = f"of {IMAGES} images of a linear classifier{enough}"
     does = f"breaks 0 {images}" if found.moved else f"hands in as they were {IMAGES} {images}"
     mine = "" if bench.is_trusted else ", or let it say why it is exempt (docs/attacks.md)"

@@ -9,6 +9,7 @@ from bench.catalogue.request import Request
 from bench.catalogue.resolve import attack
 from bench.catalogue.study import CONTROL, Study
 from bench.results.cell import Cell, Planned
+from bench.threats import LP_FAMILIES
 
 
 def controls(plan: Sequence[Planned], study: Study) -> list[Cell]:
@@ -18,7 +19,11 @@ def controls(plan: Sequence[Planned], study: Study) -> list[Cell]:
     for planned in plan:
         cell = planned.cell
         for variant in study.beside:
-            if variant in cell.defense.offers and cell.threat.is_lp and not (planned.blocked or planned.broken):
+            if (
+                variant in cell.defense.offers
+                and cell.threat.family in LP_FAMILIES
+                and not (planned.blocked or planned.broken)
+            ):
                 beside = control(cell, variant)
                 found[beside.key] = beside
     return list(found.values())

@@ -20,7 +20,7 @@ from bench.datasets.foreign import Foreign
 from bench.datasets.imported import digest_of
 from bench.errors import BenchError
 from bench.harness.nearness import candidates, nearer_elsewhere
-from bench.threats import LP_FAMILIES, ThreatModel
+from bench.threats import MEASURED, ThreatModel
 from bench.types import ImageSpec
 
 # Clean images of an archive are those of the dataset up to rounding, far below one step of 255.
@@ -61,7 +61,7 @@ def require_provable(threat: ThreatModel) -> None:
     if not threat.is_lp:
         raise BenchError(
             f"V07: an archive brings no proof that its examples are within {threat}: give one of "
-            f"{', '.join(LP_FAMILIES)}, whose distances can be measured"
+            f"{', '.join(MEASURED)}, whose distances can be measured"
         )
 
 

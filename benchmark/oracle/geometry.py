@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.threats import LP_FAMILIES, ThreatModel
+from bench.threats import LP_FAMILIES, MEASURED, SPARSE, ThreatModel
 
 
 def per_row(values: Tensor, like: Tensor) -> Tensor:
@@ -14,7 +14,9 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
 
 
 def norm(delta: Tensor, family: str) -> Tensor:
-    """Return the Lp norm of each row, `[B]`, in the dtype of `delta`."""
+    """Return the Lp norm of each row, or in L0 the number of its pixels `[B, C, ...]` that are not zero, `[B]`."""
+    if family == SPARSE:
+        return (delta != 0).any(1).flatten(1).sum(1).to(delta.dtype)
     flat = delta.flatten(1)
     if family == "Linf":
         return flat.abs().amax(1)
@@ -22,11 +24,11 @@ def norm(delta: Tensor, family: str) -> Tensor:
         return flat.square().sum(1).sqrt()
     if family == "L1":
         return flat.abs().sum(1)
-    raise ValueError(f"{family!r} is not one of {', '.join(LP_FAMILIES)}")
+    raise ValueError(f"{family!r} is not one of {', '.join(MEASURED)}")
 
 
 def distance(x_adv: Tensor, x: Tensor, family: str) -> Tensor:
-    """Return the Lp distance of each row in float64, `[B]`."""
+    """Return the Lp or L0 distance of each row in float64, `[B]`."""
     return norm(x_adv.double() - x.double(), family)
 
 
@@ -36,6 +38,7 @@ def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     For Linf and L1 the result is the nearest point of both: in L1 they are taken together, because the
     budget that a clamp to the box sets free belongs to the other pixels (Croce and Hein, ICML 2021,
     arXiv:2103.01208, section 3). For L2 it is the nearest point of the ball, then of the box.
+    In L0 it is nearest in L2, and all other pixels are those of `x`, bit by bit.
     The box comes last; it never leads out of the ball, because `x` is in the box.
     """
     eps = float(threat.eps)
@@ -50,7 +53,34 @@ def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
         return (x + delta * (_inside(eps, delta[0].numel() ** 0.5) / length).clamp_max(1)).clamp_(0, 1)
     if threat.family == "L1":
         return _onto_l1_ball_in_box(x_adv, x, _inside(eps, delta[0].numel()))
-    raise ValueError(f"{threat} has no projection here: only {', '.join(LP_FAMILIES)}")
+    if threat.family == SPARSE:
+        return keep_pixels(x_adv.clamp(0, 1), x, _saved(x_adv, x), int(threat.eps))
+    raise ValueError(f"{threat} has no projection here: only {', '.join(MEASURED)}")
+
+
+def _saved(x_adv: Tensor, x: Tensor) -> Tensor:
+    """Return by how much a pixel is nearer to `x_adv` in the box than at `x`, squared, `[B, H, W]`.
+
+    The pixels of which it is largest are those of the projection (Croce and Hein, arXiv:1909.05040, section 3.1).
+    """
+    delta = x_adv - x
+    return (delta.square() - (x_adv - x_adv.clamp(0, 1)).square()).sum(1)
+
+
+def keep_pixels(x_adv: Tensor, x: Tensor, score: Tensor, count: int) -> Tensor:
+    """Return `x` with `count` pixels of `x_adv` per row, those of the largest `score`.
+
+    Args:
+        x_adv: images `[B, C, H, W]`.
+        x: images of that shape.
+        score: `[B, H, W]`; the first of equal pixels is kept.
+        count: at least 1.
+    """
+    flat = score.flatten(1)
+    # Stable, so that equal scores, as zeros are, come in the same order on every machine.
+    chosen = flat.argsort(dim=1, descending=True, stable=True)[:, :count]
+    kept = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, value=True)
+    return torch.where(kept.view_as(score)[:, None], x_adv, x)
 
 
 def onto_ball(delta: Tensor, eps: float, family: str) -> Tensor:

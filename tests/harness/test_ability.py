@@ -118,6 +118,21 @@ class TestTheProblem:
         assert long_.max() <= 1
         assert distance(long_, given.x, family).max() <= float(threat.eps) / 3
 
+    @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+    def test_in_l0_the_pixel_in_the_middle_is_enough(self, spec):
+        """Its channels have to move by what `near` says; any other pixel, moved to the edge, breaks nothing."""
+        given = problem(spec, usual("L0", spec))
+        plane = Plane(given, spec.classes)
+        middle = torch.zeros(spec.shape)
+        middle[:, spec.shape[1] // 2, spec.shape[2] // 2] = 1
+        other = torch.zeros(spec.shape)
+        other[:, 0, 0] = 1
+
+        assert (plane(given.x + 0.99 * given.near * middle).argmax(1) == 1).all()
+        assert (plane(given.x + 1.01 * given.near * middle).argmax(1) == 0).all()
+        assert (plane(given.x + given.near * other).argmax(1) == 1).all()
+        assert (given.x + 1.01 * given.near * middle).max() <= 1
+
     @pytest.mark.parametrize("family", ["Linf", "L2", "L1"])
     def test_no_point_as_near_is_nearer(self, family):
         """Of many random points at that distance none is adversarial."""

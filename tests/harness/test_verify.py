@@ -35,6 +35,17 @@ def beyond(family, excess=1e-4):
     return attack
 
 
+def one_pixel_more(x, eps, generator):
+    """Of one image a pixel more than allowed, by the least that float32 knows, in one channel."""
+    x_adv = x.clone()
+    pixels = torch.randperm(x[0, 0].numel(), generator=generator)[: int(eps) + 1]
+    held = x_adv.view(*x.shape[:2], -1)[0, 0]
+    held[pixels] = torch.where(
+        held[pixels] > 0, torch.nextafter(held[pixels], torch.zeros(())), torch.nextafter(held[pixels], torch.ones(()))
+    )
+    return x_adv
+
+
 def outside(value):
     def attack(x, eps, generator):
         x_adv = x.clone()
@@ -61,6 +72,7 @@ KINDS = {
     "Linf distance": ("Linf:8/255", beyond("Linf")),
     "L2 distance": ("L2:0.5", beyond("L2")),
     "L1 distance": ("L1:5", beyond("L1")),
+    "L0 distance": ("L0:4", one_pixel_more),
     "below black": ("Linf:8/255", outside(-1e-7)),
     "above white": ("Linf:8/255", outside(1 + 2e-7)),
     "not a number": ("Linf:8/255", outside(torch.nan)),
@@ -148,5 +160,16 @@ def test_what_keeps_to_the_bounds_passes(text):
         return inside(x, float(threat.eps), torch.Generator().manual_seed(0))
 
     found, _ = judged(attack, threat, examples(0))
+
+    assert found.verdicts.adversarial.tolist() == [1] * 6
+
+
+def test_all_the_pixels_that_l0_allows_pass_at_any_color():
+    def attack(oracle, x, y, threat, *, stream):
+        x_adv = x.clone()
+        x_adv.flatten(2)[:, :, :4] = (x_adv.flatten(2)[:, :, :4] < 0.5).float()
+        return x_adv
+
+    found, _ = judged(attack, ThreatModel.parse("L0:4"), examples(0))
 
     assert found.verdicts.adversarial.tolist() == [1] * 6

@@ -1,6 +1,7 @@
 """Projection, distance and steepest direction against their definitions."""
 
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from bench.oracle.geometry import distance, fill, norm, project, random_in_ball, steepest
+from bench.oracle.geometry import distance, fill, keep_pixels, norm, project, random_in_ball, steepest
 from bench.threats import ThreatModel
 
 NORMS = {"Linf": torch.inf, "L2": 2, "L1": 1}
@@ -176,3 +177,40 @@ def test_fill_spends_nothing_on_pixels_without_a_gradient():
     step = fill(grad, torch.full((1, 1, 2, 2), 0.5), 3)
 
     assert step.flatten().tolist() == [0, 0, 0.5, 0]
+
+
+def test_l0_counts_pixels_and_not_values():
+    """Both channels of one pixel, one channel of another; zeros of either sign and a NaN."""
+    delta = torch.zeros(2, 2, 3, 3)
+    delta[0, :, 0, 0] = 1
+    delta[0, 1, 2, 2] = -1e-30
+    delta[1, 0, 1, 1] = -0.0
+    delta[1, 0, 1, 2] = torch.nan
+
+    assert norm(delta, "L0").tolist() == [2, 1]
+    assert distance(delta, torch.zeros_like(delta), "L0").dtype == torch.float64
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 12])
+def test_the_l0_projection_is_the_nearest_of_all_choices_of_pixels(count):
+    """Against every subset of 9 pixels; those left out are the image's own bit by bit."""
+    x = images(0, 8).mul(1.4).sub(0.2).clamp(0, 1)
+    far = images(1, 8) * 4 - 1.5
+
+    near = project(far, x, ThreatModel("L0", Fraction(count)))
+
+    box = far.clamp(0, 1)
+    kept = torch.tensor([[place in some for place in range(9)] for some in combinations(range(9), min(count, 9))])
+    choices = torch.where(kept.view(-1, 1, 1, 3, 3), box, x)
+    least = (choices - far).square().flatten(2).sum(2).amin(0)
+    assert torch.allclose((near - far).square().flatten(1).sum(1), least, rtol=1e-5)
+    assert norm(near - x, "L0").max() <= count
+    assert ((near == x) | (near == box)).all()
+
+
+def test_of_equal_pixels_the_first_are_kept():
+    x, x_adv = torch.zeros(1, 1, 2, 3), torch.ones(1, 1, 2, 3)
+
+    kept = keep_pixels(x_adv, x, torch.zeros(1, 2, 3), 4)
+
+    assert kept.flatten().tolist() == [1, 1, 1, 1, 0, 0]

@@ -20,7 +20,7 @@ NO_TEST = {
     ),
     **dict.fromkeys(
         [f"catalogue/attacks/{name}.py" for name in ("decision", "ensembles", "lp", "minimum_norm", "perceptual")]
-        + [f"catalogue/attacks/{name}.py" for name in ("purifiers", "score", "unforeseen")],
+        + [f"catalogue/attacks/{name}.py" for name in ("purifiers", "score", "sparse", "unforeseen")],
         "data: the contracts run over every entry",
     ),
 }

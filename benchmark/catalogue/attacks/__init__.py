@@ -5,12 +5,22 @@ The order of the entries is the order of columns and lists.
 
 from __future__ import annotations
 
-from bench.catalogue.attacks import decision, ensembles, lp, minimum_norm, perceptual, purifiers, score, unforeseen
+from bench.catalogue.attacks import (
+    decision,
+    ensembles,
+    lp,
+    minimum_norm,
+    perceptual,
+    purifiers,
+    score,
+    sparse,
+    unforeseen,
+)
 from bench.catalogue.registry import AttackEntry, Registry
 
 ATTACKS: Registry[AttackEntry] = Registry("attack", "bench.attacks")
 
-for _kind in (lp, minimum_norm, score, decision, purifiers, ensembles, unforeseen, perceptual):
+for _kind in (lp, minimum_norm, score, decision, sparse, purifiers, ensembles, unforeseen, perceptual):
     for _entry in _kind.ENTRIES:
         ATTACKS.add(_entry)
 

@@ -19,7 +19,7 @@ from bench.datasets.examples import Examples
 from bench.results.cell import Cell, Planned, Slice
 from bench.results.outcome import Done, Verdicts
 from bench.results.store import Store
-from bench.threats import ThreatModel
+from bench.threats import LP_FAMILIES, ThreatModel
 
 IMAGES = 32
 # Every query of a stochastic defense takes 20 draws.
@@ -66,7 +66,7 @@ def plan(planned: Sequence[Planned], examples: Examples, *, share: float | None 
     """
     by_group: dict[Key, dict[str, Cell]] = {}
     for each in planned:
-        if each.wanted and each.cell.threat.is_lp and not each.cell.attack.known_draws:
+        if each.wanted and each.cell.threat.family in LP_FAMILIES and not each.cell.attack.known_draws:
             leaves = {cell.attack.label: cell for cell in each.parts or (each.cell,)}
             by_group.setdefault(group_of(each.cell), {}).update(leaves)
     found = []

@@ -14,7 +14,7 @@ from bench.checks.contracts.trial import OVERLAID, Proposal, Trial, noise, predi
 from bench.harness.verify import Violation, verify
 from bench.oracle.attack import misunderstood
 from bench.oracle.geometry import distance
-from bench.threats import FAMILIES, ThreatModel
+from bench.threats import FAMILIES, SPARSE, ThreatModel
 
 SHAPES = {"gray 8x8": (1, 8, 8), "RGB 32x32": (3, 32, 32), "RGB 40x24": (3, 40, 24), "RGB 224x224": (3, 224, 224)}
 _LARGE_SIDE = 100
@@ -178,7 +178,7 @@ def stays_wrong(trial: Trial) -> str:
     x = noise(4, shape, seed=4)
     y = (predicted(model, x) + 1) % 10
 
-    proposal = propose(trial, model, x, y, ThreatModel.parse(f"{trial.family}:1e-5"))
+    proposal = propose(trial, model, x, y, ThreatModel.parse(f"{trial.family}:{1 if trial.family == SPARSE else 1e-5}"))
 
     mended = int((predicted(model, proposal.x_adv) == y).sum())
     if mended:

@@ -11,7 +11,7 @@ from bench.checks.contracts.models import NoisyHalfspace, tinted_digits, undefen
 from bench.checks.contracts.trial import OVERLAID, Trial, images, predicted, propose
 from bench.harness.ability import require_able
 from bench.harness.verify import Violation
-from bench.threats import FAMILIES, ThreatModel
+from bench.threats import FAMILIES, SPARSE, ThreatModel
 from bench.types import ImageSpec
 
 # Passes of a cell that `able` stands for: what an attack may ask there grows with them.
@@ -76,6 +76,8 @@ def tiny_eps(trial: Trial) -> str:
     """With a budget of a millionth the verdicts are the clean ones."""
     if trial.family in OVERLAID:
         raise Inapplicable("its rings or shapes are there whatever eps is")
+    if trial.family == SPARSE:
+        raise Inapplicable("one pixel is the least")
     if trial.candidate.slow_adapter:
         raise Inapplicable(_BY_PARTS)
     model, x, y = trial.trained(8)

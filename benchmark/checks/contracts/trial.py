@@ -17,7 +17,7 @@ from bench.checks.contracts.models import BehindPurifier, Classified, Halfspace,
 from bench.oracle.attack import Attack, Traits, proves, traits_of
 from bench.oracle.oracle import Oracle
 from bench.oracle.randomness import Stream
-from bench.threats import FAMILIES, ThreatModel
+from bench.threats import FAMILIES, SPARSE, ThreatModel
 from bench.types import Defense
 
 # Each family at a size that breaks some of the examples of `robust_digits`, and leaves some.
@@ -140,7 +140,7 @@ class Trial:
 
     @property
     def tiny(self) -> ThreatModel:
-        return ThreatModel.parse(f"{self.family}:1e-6")
+        return ThreatModel.parse(f"{self.family}:{1 if self.family == SPARSE else 1e-6}")
 
     @property
     def small_shape(self) -> tuple[int, int, int]:

@@ -155,7 +155,7 @@ def threat(text: str) -> Piece:
     except BenchError:
         return plain(text)
     size = show_fraction(model.eps)
-    norms = {"Linf": r"\ell_\infty", "L2": r"\ell_2", "L1": r"\ell_1"}
+    norms = {"Linf": r"\ell_\infty", "L2": r"\ell_2", "L1": r"\ell_1", "L0": r"\ell_0"}
     if model.family in norms:
         return Piece(f"${norms[model.family]}$, ${size}$", 13 + 6.2 + measured(size))
     return Piece(f"{escaped(model.family)} ${size}$", measured(f"{model.family} {size}"))
