@@ -22,6 +22,8 @@ from bench.oracle.attack import Attack
 # Beyond this gap the float32 softmax of the true class is exactly 1, since exp(-17) < 2^-24: the gradient of a loss on
 # probabilities vanishes.
 _SATURATED = 17.0
+# One-sided, at 1 % by chance.
+_SURE = 2.33
 # The smallest sample: no break among fewer examples would be hardly any evidence.
 _LEAST = 8
 
@@ -49,6 +51,12 @@ class Attacked(Protocol):
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return `gap`, `slope` and `certain` of `masked`: the least gap and slope over image and proposal."""
 
+    def misled(self, rows: Tensor) -> bool:
+        """Return whether the gradients of a stochastic defense do not foretell how its answers change."""
+
+    def held(self, rows: Tensor) -> Tensor:
+        """Return the share of right draws of each example where it stands now, in draws that chose nothing, `[B]`."""
+
     def draw(self, rows: Tensor) -> Tensor:
         """Draw a uniform random number for each example, a pure function of the example."""
 
@@ -70,8 +78,8 @@ class Cascade:
     def run(self, shard: Attacked) -> tuple[int, int]:
         """Attack a shard; return on how many examples the reserve ran as a sample, and on how many after an alarm.
 
-        The alarm is a masked gradient among the survivors, or a break in the sample. A stage that needs a
-        gradient where there is none is left out, and the shard records that.
+        The alarm is a masked gradient among the survivors, gradients that foretell nothing, or a break in the
+        sample. A stage that needs a gradient where there is none is left out, and the shard records that.
 
         Raises:
             NoGradient: no stage could run.
@@ -83,15 +91,16 @@ class Cascade:
             shard.require_attacked()
             return 0, 0
         # Before the sample: a masked gradient needs the whole reserve anyway.
-        alarm = masked(*shard.gaps(left))
+        alarm = masked(*shard.gaps(left)) or shard.misled(left)
         sample = left[:0]
         if self.audited and not alarm:
             size = min(len(left), max(_LEAST, math.ceil(self.audited * len(left))))
             # In the order of the shard, as the rows of every batch are.
             sample = left[shard.draw(left).argsort()[:size].sort().values]
+            before = shard.held(sample)
             for stage in self.reserve:
                 shard.attack(stage, _within(shard.standing(), sample))
-            alarm = len(_within(shard.standing(), sample)) < len(sample)
+            alarm = fell(before, shard.held(sample))
         if not alarm:
             return len(sample), 0
         # The reserve has run on the sample already.
@@ -121,6 +130,23 @@ def masked(gap: Tensor, slope: Tensor, certain: Tensor) -> bool:
         certain: which examples are flat because they are certain (`bench.harness.certain`), bool `[B]`.
     """
     return bool((((slope == 0) | ~slope.isfinite() | (gap > _SATURATED)) & ~certain).any())
+
+
+def fell(before: Tensor, after: Tensor) -> bool:
+    """Return whether fewer draws of a sample are right than before, beyond what chance would do.
+
+    Without randomness one example is enough. The draws of a stochastic defense differ each time: there the fall has to
+    exceed `_SURE` standard errors of the paired difference.
+
+    Args:
+        before: shares of right draws, `[B]`.
+        after: the same examples later, `[B]`.
+    """
+    fall = (before - after).double()
+    if bool(((before == before.round()) & (after == after.round())).all()):
+        return bool((fall > 0).any())
+    error = fall.std() / math.sqrt(len(fall))
+    return bool(fall.mean() > _SURE * error)
 
 
 def _within(rows: Tensor, some: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bench.datasets.examples import Examples
 from bench.errors import NoGradient, StageError, one_line
+from bench.harness import foretold
 from bench.harness.cascade import Cascade, Stage
 from bench.harness.certain import certain
 from bench.harness.conversion import SearchModels
@@ -102,6 +103,7 @@ def evaluate(
             return evaluate_known_draws(cell, defense, cascade, shard, x, y, on_pass)
         run = _Shard(cell, defense, shard, x, y, on_pass, search_models)
         sampled, escalated = cascade.run(run)
+        run.settle()
         evidence = run.evidence(sampled, escalated)
         if traits_of(attack).measures:
             evidence = replace(evidence, distances=_distances(x, run.x_adv, run.clean, run.adversarial, cell.threat))
@@ -137,6 +139,8 @@ class _Shard:
         self.adversarial, self.x_adv = self.clean.clone(), x.clone()
         self.answered = torch.stack([judged.answered, judged.answered])
         self._judged = torch.zeros_like(y, dtype=torch.bool)
+        self._attacked_by: set[str] = set()
+        self._looks = 0
         self._silent = 0
         self._nonfinite = torch.zeros_like(y, dtype=torch.bool)
         self._borderline = torch.zeros_like(y, dtype=torch.bool)
@@ -178,6 +182,7 @@ class _Shard:
                 raise
             raise StageError(f"{stage.ref.label}: {one_line(error)}") from error
         judged = judge(self._defense.model, proposed, y, cell.draws, (*self._scope, "judge"))
+        self._attacked_by.add(stage.ref.label)
         self._book(stage.ref.label, oracle, rows, int((judged.correct == 0).sum()))
         held = torch.where(self._judged[rows], self.adversarial[rows], cell.draws)
         self._judged[rows] = True
@@ -211,6 +216,39 @@ class _Shard:
         flat = torch.stack([slope == 0 for slope in slopes])
         # An example is certain if its gradient is zero somewhere, and honestly so wherever it is zero.
         return gap, torch.stack(slopes).amin(0), flat.any(0) & (~flat | torch.stack(sure)).all(0)
+
+    def misled(self, rows: Tensor) -> bool:
+        if not self._defense.stochastic or self._unable:
+            return False
+        oracle = Oracle(self._defense, len(rows), scope=(*self._scope, "foretold"), on_pass=self._on_pass)
+        ids = [self._shard.ids[row] for row in rows.tolist()]
+        stream = Stream.of(ids, self._cell.seed, self._shard.dataset, "foretold", device=rows.device)
+        channels, *size = self._x.shape[1:]
+        noise = 2 * stream.uniform(foretold.DIRECTIONS * channels, *size) - 1
+        every = torch.arange(len(rows), device=rows.device)
+        # At the images themselves: where an attack has been, it went by the gradient that is in question.
+        agreed = foretold.agreement(oracle, self._x[rows], self._y[rows], every, noise)
+        self._book("guard", oracle, rows, 0)
+        return foretold.misled(agreed)
+
+    def held(self, rows: Tensor) -> Tensor:
+        if not self._defense.stochastic:
+            return (self.adversarial[rows] > 0).float()
+        self._looks += 1
+        scope = (*self._scope, "held", self._looks)
+        judged = judge(self._defense.model, self.x_adv[rows], self._y[rows], self._cell.draws, scope)
+        return judged.correct / self._cell.draws
+
+    def settle(self) -> None:
+        """Judge afresh what several attacks of a stochastic defense left: those draws had a say in which was chosen."""
+        if not self._defense.stochastic or len(self._attacked_by) < 2:
+            return
+        rows = self._judged.nonzero().squeeze(1)
+        judged = judge(
+            self._defense.model, self.x_adv[rows], self._y[rows], self._cell.draws, (*self._scope, "settled")
+        )
+        self.adversarial[rows] = judged.correct
+        self.answered[1, rows] = judged.answered
 
     def _certain(self, oracle: Oracle, rows: Tensor, at: Tensor, grad: Tensor) -> Tensor:
         """Return which examples have a zero gradient at `at` because nothing within the threat changes the answer."""

@@ -181,6 +181,12 @@ class _OneDraw:
     def gaps(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raise NotImplementedError("no attack under known draws has a reserve")
 
+    def misled(self, rows: Tensor) -> bool:
+        raise NotImplementedError("no attack under known draws has a reserve")
+
+    def held(self, rows: Tensor) -> Tensor:
+        raise NotImplementedError("no attack under known draws has a sample")
+
     def draw(self, rows: Tensor) -> Tensor:
         raise NotImplementedError("no attack under known draws has a sample")
 

@@ -8,7 +8,8 @@ here, so no attack has a loop over draws of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from bench.oracle.answers import Gradient, Loss, each_draw, margin, misclassifie
 from bench.oracle.confirmation import Successes
 from bench.oracle.ledger import Known, Passes
 from bench.oracle.randomness import seed_everything
-from bench.oracle.variants import SAME_ANSWERS, variant
+from bench.oracle.variants import SAME_ANSWERS, offered, variant
 from bench.types import Defense
 
 # A stochastic defense must be wrong in all of at least this many draws of one query before an example
@@ -109,6 +110,56 @@ class Oracle:
         if self._labels is None:
             return self._forward(x, rows)
         return self._successes.corrected(self._forward(x, rows, fast=True), x, self._labels[rows], rows, inside)[0]
+
+    @torch.no_grad()
+    def compared(self, points: Sequence[Tensor], y: Tensor, loss: Loss, rows: Tensor, *, eot: int) -> Tensor:
+        """Return the mean loss at several points of each example in the same draws, `[points, B]`: score-based access.
+
+        The difference of two points is then free of most of the noise of either (common random numbers), as far as
+        the defense draws as many numbers whatever the image. Nothing is judged, and nothing retired.
+
+        Args:
+            points: several times images `[B, C, H, W]`.
+            y: labels `[B]`.
+            loss: per-example loss.
+            rows: the indices of these examples, `[B]`.
+            eot: draws to average over where the defense is stochastic.
+        """
+        if self.access == "decision":
+            raise PermissionError("this attack is registered as decision-based and asked for logits")
+        return torch.stack([self._mean(loss, point, y, rows, eot) for point in points])
+
+    def _mean(self, loss: Loss, x: Tensor, y: Tensor, rows: Tensor, eot: int) -> Tensor:
+        with self.rewound():
+            drawn = [each_draw(loss, self._draw(x, rows, some), y) for some in self._portions(self.draws(eot), len(x))]
+        return torch.cat(drawn).mean(0)
+
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        """Let the queries after this block begin with the draws of those within, if they are as many and as large."""
+        calls = self._calls
+        try:
+            yield
+        finally:
+            self._calls = calls
+
+    @torch.no_grad()
+    def wrong_draws(self, x: Tensor, y: Tensor, rows: Tensor, *, eot: int) -> Tensor:
+        """Return the share of wrong draws `[B]`, and retire what is wrong in all of them and in those that confirm it.
+
+        Without a gradient, for attacks that ask for evidence now and then.
+        """
+        if not self.stochastic:
+            logits = self.logits(x, rows, y=y)
+            return misclassified(logits, y).float()
+        drawn = torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))])
+        success = torch.stack([misclassified(logits, y) for logits in drawn]).float().mean(0)
+        if eot >= EVIDENCE_DRAWS:
+            within = torch.ones_like(rows, dtype=torch.bool)
+            success = self._confirmed(x, y, rows, success, eot, within)
+            if self._successes.known is not None:
+                self._known.add(rows[success == 1])
+        return success
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -288,6 +339,11 @@ class Oracle:
             "this defense is stochastic, and so are distances between its activations: "
             "declare Defense.base, the classifier behind the purifier"
         )
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants that `through` offers, in the order of `bench.oracle.variants.VARIANTS`."""
+        return offered(self._defense)
 
     def through(self, name: str) -> Oracle:
         """Return an oracle of a variant of the defense (`bench.oracle.variants`) with the same examples and ledger.

@@ -14,8 +14,9 @@ from bench.checks.contracts.trial import Trial, registered
 # An entry without a target is the worst case of other entries, which are checked themselves.
 ENTRIES = [entry for entry in ATTACKS if entry.target]
 # Descents that stall are given up, which on a plane is soon; of many short runs, each ends with a point that takes a
-# gradient only where the defense is stochastic. The others take nearly what they declare.
-GIVES_UP = {"cw-l2": 0.1, "pgd-l0": 0.8}
+# gradient only where the defense is stochastic. across-draws leaves out its second trajectory where nearly every draw
+# is right after the first. The others take nearly what they declare.
+GIVES_UP = {"cw-l2": 0.1, "pgd-l0": 0.8, "across-draws": 0.35}
 
 
 def cases():

@@ -8,17 +8,21 @@ from torch import nn
 
 from bench.catalogue import resolve
 from bench.catalogue.loading import load_defense
-from bench.catalogue.refs import AttackRef
-from bench.catalogue.request import parse_list
+from bench.catalogue.refs import AttackRef, DefenseRef
+from bench.catalogue.request import Request, parse_list
 from bench.catalogue.selection import Selection
+from bench.datasets.examples import Examples
 from bench.datasets.load import load
 from bench.harness import matrix
-from bench.harness.cascade import Cascade, Stage, attack_of, masked
+from bench.harness.cascade import Cascade, Stage, attack_of, fell, masked
 from bench.harness.evaluate import evaluate
 from bench.harness.task import Task, compute
+from bench.oracle.geometry import project
+from bench.results.cell import Cell, Slice
 from bench.results.outcome import worst_case
 from bench.threats import ThreatModel
-from bench.types import Defense
+from bench.types import Defense, ImageSpec
+from tests.harness.test_foretold import HalfDetached
 
 LINF = ThreatModel.parse("Linf:0.2")
 
@@ -31,6 +35,7 @@ class Shard:
     gap: float = 1.0
     slope: float = 1.0
     certain: bool = False
+    astray: bool = False
     left: list[int] = field(default_factory=lambda: list(range(100)))
     runs: list[tuple[str, list[int]]] = field(default_factory=list)
 
@@ -44,6 +49,12 @@ class Shard:
     def gaps(self, rows):
         sure = torch.full((len(rows),), self.certain)
         return torch.full((len(rows),), self.gap), torch.full((len(rows),), self.slope), sure
+
+    def misled(self, rows):
+        return self.astray
+
+    def held(self, rows):
+        return torch.isin(rows, self.standing()).float()
 
     def require_attacked(self):
         pass
@@ -70,7 +81,7 @@ def test_each_attack_gets_what_the_ones_before_it_left():
     assert told == (0, 0)
 
 
-@pytest.mark.parametrize("kind", [{"gap": 20.0}, {"slope": 0.0}, {"slope": float("nan")}], ids=str)
+@pytest.mark.parametrize("kind", [{"gap": 20.0}, {"slope": 0.0}, {"slope": float("nan")}, {"astray": True}], ids=str)
 def test_a_masked_gradient_calls_the_reserve_on_every_survivor(kind):
     """A gradient of zero, none at all, or a softmax that is one: what searches by gradient saw nothing."""
     shard = Shard({"one": set(range(60)), "two": set(), "late": {99}}, **kind)
@@ -226,3 +237,51 @@ def test_a_defense_that_hides_its_gradient_meets_the_whole_of_autoattack(name, d
     honest, _ = evaluate(cell, load_defense(cell.defense, examples.spec), attack_of(cell.attack), examples)
     assert honest.evidence.escalated == 0
     assert "square[queries=40]" not in honest.ledger.components
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "alarm"),
+    [
+        ([1.0, 1.0, 0.0], [1.0, 0.0, 0.0], True),  # without randomness one example is enough
+        ([1.0, 1.0, 0.0], [1.0, 1.0, 0.0], False),
+        ([0.9, 0.5, 0.7, 0.3], [0.8, 0.6, 0.6, 0.4], False),  # up and down
+        ([0.9, 0.8, 0.7, 0.9], [0.6, 0.4, 0.5, 0.5], True),
+        ([0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.9], False),
+    ],
+)
+def test_a_sample_fell_if_it_did_beyond_chance(before, after, alarm):
+    assert fell(torch.tensor(before), torch.tensor(after)) is alarm
+
+
+def test_a_fall_by_chance_is_rarely_an_alarm():
+    """Two independent looks at the same images: about 1 % of the samples, and not 3 %."""
+    generator = torch.Generator().manual_seed(0)
+    rate = torch.rand(2000, 16, generator=generator)
+    looks = [torch.binomial(torch.full_like(rate, 10.0), rate, generator=generator) / 10 for _ in range(2)]
+
+    assert sum(fell(*pair) for pair in zip(*looks, strict=True)) / 2000 < 0.03
+
+
+@pytest.mark.parametrize("preset", ["screen", "core", "audit"])
+def test_a_stochastic_defense_with_half_a_gradient_raises_the_alarm(preset, halfspace, images):
+    """The gradient knows half of the pixels; the truth under the best attack is known in closed form."""
+    base, x, threat = halfspace(), images(48), ThreatModel.parse("Linf:0.03")
+    y = base(x).argmax(1)
+    uphill = (base.weight[1 - y] - base.weight[y]).detach().view_as(x).sign()
+    model = HalfDetached(base, 0.5).eval()
+    ref = chosen(preset, stochastic=True)
+    examples = Examples("toy", "test", [f"toy-{i}" for i in range(48)], x.numpy(), y.numpy(), ImageSpec((1, 8, 8), 2))
+    cell = Cell(DefenseRef("d", "d", "d", stochastic=True), ref, threat, Slice("toy", "test", 48, "x"), 0, 10, 48)
+
+    found, _ = evaluate(cell, Defense(model, stochastic=True), attack_of(ref), examples)
+
+    worst = project(x + float(threat.eps) * uphill, x, threat)
+    truth = torch.stack([model(worst).argmax(1) == y for _ in range(200)]).float().mean()
+    assert found.evidence.escalated > 0
+    assert abs(found.verdicts.adversarial.mean() / 10 - truth) < 0.03
+
+
+def chosen(preset, stochastic):
+    """The reference of a cascade, as `bench run` resolves it."""
+    kind = "stochastic" if stochastic else "deterministic"
+    return resolve.composite(Request(preset, {}), kind, lambda each: kind not in each.not_for, "Linf")[0]

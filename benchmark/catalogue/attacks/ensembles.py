@@ -23,7 +23,8 @@ _STANDARD = {
 _SCREEN = "malt[targets=1,steps=20]"
 _CORE = (_SCREEN, "malt", "apgd-ce")
 _REST = ("fab-t", "square")
-_SINGLE = {"stochastic": "it trusts single answers: use autoattack"}
+# On stochastic defenses AutoAttack has no such members: the search there averages over its steps, not within each.
+_FULL_STRENGTH = ("pgd-eot-200", "square-eot")
 
 ENTRIES: tuple[AttackEntry, ...] = (
     AttackEntry(
@@ -50,34 +51,31 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "screen",
         "",
         "2407.02240",
-        "a first look: 20 steps towards the nearest class (MALT); AutoAttack where gradients are masked",
+        "a first look: 20 steps towards the nearest class (MALT), or 100 single draws; more where gradients are masked",
         _LP,
-        parts={"deterministic": (_SCREEN,)},
-        reserve=_STANDARD,
-        not_for=_SINGLE,
+        parts={"deterministic": (_SCREEN,), "stochastic": ("across-draws[budget=100,n_restarts=1,momentum=0.9]",)},
+        reserve={**_STANDARD, "stochastic": ("across-draws", "square-eot")},
         only_named=True,
     ),
     AttackEntry(
         "core",
         "",
         "2407.02240",
-        "AutoAttack's attacks by gradient, 9 x 100 and 100 steps, MALT first; the rest where gradients are masked",
+        "attacks by gradient (AutoAttack's, MALT first, or across-draws); the rest where gradients are masked",
         _LP,
-        parts={"deterministic": _CORE},
-        reserve={"deterministic": _REST},
-        not_for=_SINGLE,
+        parts={"deterministic": _CORE, "stochastic": ("across-draws",)},
+        reserve={"deterministic": _REST, "stochastic": ("square-eot",)},
         only_named=True,
     ),
     AttackEntry(
         "audit",
         "",
         "2407.02240",
-        "core, and FAB-T and Square on a tenth of the survivors; on all of them once one breaks or is masked",
+        "core, and the strongest others on a tenth of the survivors; on all of them once that breaks more or is masked",
         _LP,
-        parts={"deterministic": _CORE},
-        reserve={"deterministic": _REST},
+        parts={"deterministic": _CORE, "stochastic": ("across-draws",)},
+        reserve={"deterministic": _REST, "stochastic": _FULL_STRENGTH},
         audited=0.1,
-        not_for=_SINGLE,
         only_named=True,
     ),
     AttackEntry(

@@ -1,0 +1,229 @@
+"""Gradient ascent that averages over the draws of a stochastic defense across its steps, not within each of them.
+
+Expectation over transformation (EOT; Athalye et al., ICML 2018, arXiv:1802.00420) averages the gradient over 20
+draws before every step. But consecutive steps are close to each other, so the momentum of single draws averages
+over the last 1 / (1 - momentum) of them as well, and each step costs one draw instead of 20. It is what momentum
+does in stochastic optimization, with a step size that decays so that the noise does, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench.attacks.search import Unbroken, direction, require_at_least, require_family, sparse_step
+from bench.errors import BenchError
+from bench.oracle.answers import margin
+from bench.oracle.direct import on_models
+from bench.oracle.geometry import per_row, project, random_in_ball
+from bench.oracle.oracle import EVIDENCE_DRAWS, Oracle
+from bench.oracle.randomness import Stream
+from bench.threats import LP_FAMILIES, ThreatModel
+
+# The step size falls geometrically from the first of these shares of eps to the second.
+_FIRST, _LAST = 0.25, 0.01
+# The weight of the margin beside its sigmoid: where the sigmoid is flat in float32, the loss keeps a slope.
+_SLOPE = 1e-3
+# An example whose gradients agree in sign with their mean in fewer entries than this share takes more draws for each.
+# Pure noise gives one half.
+_SETTLED = 0.51
+_MOST = 16
+# Steps between two looks at which examples need more draws, and which may be broken.
+_LOOK = 20
+# Above this share of wrong draws of late an example is asked for evidence.
+_NEARLY_ALL = 0.95
+# Below this error, and as near to one, another trajectory has little to win.
+_SETTLED_ERROR = 0.02
+# Steps along either gradient before one is chosen, and draws in which points are compared. BPDA's has to raise the
+# error by so much more, where the true one raises it by next to nothing.
+_TRIAL, _COMPARED = 5, 10
+_CLEARLY, _NOTHING = 0.1, 0.01
+# Weight of the past in the running means along a trajectory.
+_FADING = 0.9
+# Entries that a step in L1 moves, for each unit of eps, as in `PGD`.
+_ENTRIES_PER_EPS = 4
+
+
+def error_rate(logits: Tensor, y: Tensor) -> Tensor:
+    """Return sigmoid(margin), a smooth error: its mean over the draws is near the share of wrong ones.
+
+    A draw counts by how near it is to the boundary. One that is wrong by far, or right by far, has no say in the
+    direction of the step: cross-entropy would follow the draws that are furthest from being wrong.
+    """
+    value = margin(logits, y)
+    return value.sigmoid() + _SLOPE * value
+
+
+@dataclass(frozen=True)
+class AcrossDraws:
+    """PGD on single draws with momentum across them.
+
+    1. A trajectory begins at a random point of the ball. Where the defense declares a BPDA variant
+       (`bench.oracle.variants`), a few steps along either gradient are compared in the same draws. Where the true
+       one gains nothing and the stand-in's does, the example goes on along the stand-in's.
+    2. It ascends `error_rate` in steps that decay geometrically. Every example has the same budget of draws. One whose
+       gradients have no more in common with their mean than noise would have takes more draws per gradient and
+       fewer steps.
+    3. Every few steps an example that was wrong in nearly all draws of late is asked for evidence: once
+       `EVIDENCE_DRAWS` draws and those that confirm them are all wrong, it is dropped.
+    4. A later trajectory is for the examples that are neither broken nor right in nearly every draw. The ends are
+       compared in the same draws, which the judge never sees.
+
+    Attributes:
+        budget: draws of gradients for each example and trajectory.
+        draws: draws per gradient at the beginning.
+        momentum: weight of the past in the mean of gradients that gives the direction.
+        n_restarts: trajectories.
+    """
+
+    budget: int = 150
+    draws: int = 1
+    momentum: float = 0.95
+    n_restarts: int = 2
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "budget", "draws", "n_restarts")
+        if not 0 <= self.momentum < 1:
+            raise BenchError(f"AcrossDraws: momentum={self.momentum} must be from 0 to below 1")
+
+    @on_models
+    def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
+        require_family(self, threat, LP_FAMILIES)
+        rows = torch.arange(len(x), device=x.device)
+        held = x.clone()
+        for restart in range(self.n_restarts):
+            rows = oracle.open(rows)
+            if not len(rows):
+                break
+            uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
+            start = random_in_ball(x[rows], uniform, threat)
+            found = self._ascend(oracle, x[rows], y[rows], start, threat, rows)
+            held[rows], error = _better(oracle, [found, held[rows]] if restart else [found], y[rows], rows)
+            rows = rows[(error > _SETTLED_ERROR) & (error < 1 - _SETTLED_ERROR)]
+        return held
+
+    def _ascend(self, oracle: Oracle, x: Tensor, y: Tensor, start: Tensor, threat: ThreatModel, rows: Tensor) -> Tensor:
+        """Return the last point of one trajectory of each example, `[B, C, H, W]`."""
+        state = State.at(rows, x, y, start, self.draws)
+        if "bpda" in oracle.variants:
+            self._choose_gradient(oracle, state, threat)
+        reached = start.clone()
+        place = torch.empty(oracle.passes.size, dtype=torch.int64, device=x.device)
+        place[rows] = torch.arange(len(rows), device=x.device)
+        queries = 0
+        while len(state):
+            self._step(oracle, state, threat)
+            reached[place[state.rows]] = state.x_adv
+            queries += 1
+            if queries % _LOOK == 0:
+                state.ask_for_more()
+                _ask_for_evidence(oracle, state)
+            state.keep(state.spent < self.budget)
+        return reached
+
+    def _step(self, oracle: Oracle, state: State, threat: ThreatModel) -> None:
+        """Move each example once along the mean of its gradients so far."""
+        done = (state.spent / max(self.budget - 1, 1)).clamp(max=1)
+        grad, wrong = torch.empty_like(state.x), torch.empty_like(state.wrong)
+        for draws in torch.unique(state.draws).tolist():
+            for stand_in in (False, True):
+                some = ((state.draws == draws) & (state.stand_in == stand_in)).nonzero().squeeze(1)
+                if not len(some):
+                    continue
+                asked = oracle.through("bpda") if stand_in else oracle
+                reply = asked.gradient(state.x_adv[some], state.y[some], error_rate, state.rows[some], eot=draws)
+                grad[some], wrong[some] = reply.grad, reply.success
+        state.learn(grad, wrong, self.momentum)
+        state.move(threat, _FIRST * (_LAST / _FIRST) ** done)
+
+    def _choose_gradient(self, oracle: Oracle, state: State, threat: ThreatModel) -> None:
+        """Try a few steps along either gradient; each example goes on along the better one, from where it led."""
+        start, other = state.x_adv, replace(state, stand_in=torch.ones_like(state.stand_in))
+        for trial in (state, other):
+            for _ in range(_TRIAL):
+                self._step(oracle, trial, threat)
+        points = [start, state.x_adv, other.x_adv]
+        before, true, its = oracle.compared(points, state.y, error_rate, state.rows, eot=_COMPARED)
+        # A stand-in is often faster in the first steps of an honest gradient, and then leads less far.
+        state.stand_in = (its > true + _CLEARLY) & (true < before + _NOTHING)
+        for name in ("x_adv", "velocity", "agreement", "wrong"):
+            own, tried = getattr(state, name), getattr(other, name)
+            setattr(state, name, torch.where(per_row(state.stand_in, own), tried, own))
+
+
+@dataclass
+class State(Unbroken):
+    """The examples of a trajectory.
+
+    Attributes:
+        velocity: the running mean of the gradients, `[B, C, H, W]`.
+        draws: draws per gradient, int64 `[B]`.
+        spent: draws so far, int64 `[B]`.
+        agreement: a running mean of the share of entries whose sign the velocity foretold, `[B]`.
+        wrong: a running mean of the share of wrong draws, `[B]`.
+        stand_in: whether the gradient is that of the BPDA variant, bool `[B]`.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_adv: Tensor
+    velocity: Tensor
+    draws: Tensor
+    spent: Tensor
+    agreement: Tensor
+    wrong: Tensor
+    stand_in: Tensor
+
+    @classmethod
+    def at(cls, rows: Tensor, x: Tensor, y: Tensor, start: Tensor, draws: int) -> State:
+        """Begin at `start`, along the true gradient, with `draws` draws for each."""
+        nothing = x.new_zeros(len(rows))
+        draws_each, none = torch.full_like(rows, draws), torch.zeros_like(rows)
+        true = torch.zeros_like(rows, dtype=torch.bool)
+        return cls(rows, x, y, start, torch.zeros_like(x), draws_each, none, nothing + 1, nothing, true)
+
+    def learn(self, grad: Tensor, wrong: Tensor, momentum: float) -> None:
+        """Take in an answer: gradients `[B, C, H, W]` and shares of wrong draws `[B]`."""
+        grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
+        same = (grad.sign() == self.velocity.sign()).flatten(1).float().mean(1)
+        new = self.spent == 0
+        self.agreement = torch.where(new, 1, _FADING * self.agreement + (1 - _FADING) * same)
+        self.wrong = torch.where(new, wrong, _FADING * self.wrong + (1 - _FADING) * wrong)
+        self.velocity = momentum * self.velocity + (1 - momentum) * grad
+        self.spent = self.spent + self.draws
+
+    def move(self, threat: ThreatModel, length: Tensor) -> None:
+        """Step `length` `[B]`, in units of eps, along the velocity, and back into the ball."""
+        far = length * float(threat.eps)
+        if threat.family == "L1":
+            count = torch.full_like(self.rows, max(round(_ENTRIES_PER_EPS * float(threat.eps)), 1))
+            step = sparse_step(self.velocity, self.x_adv, count, far, grade=1.0)
+        else:
+            step = per_row(far, self.x) * direction(self.velocity, threat.family)
+        self.x_adv = project(self.x_adv + step, self.x, threat)
+
+    def ask_for_more(self) -> None:
+        """Double the draws per gradient where the signs of the gradients are not settled."""
+        unsettled = self.agreement < _SETTLED
+        self.draws = torch.where(unsettled, (2 * self.draws).clamp(max=_MOST), self.draws)
+        # A fresh look at the new draws.
+        self.agreement = torch.where(unsettled, 1, self.agreement)
+
+
+def _ask_for_evidence(oracle: Oracle, state: State) -> None:
+    """Let the oracle judge examples that were wrong in nearly all draws of late, and drop those it calls broken."""
+    some = (state.wrong > _NEARLY_ALL).nonzero().squeeze(1)
+    if len(some):
+        oracle.wrong_draws(state.x_adv[some], state.y[some], state.rows[some], eot=EVIDENCE_DRAWS)
+        state.drop_broken(oracle)
+
+
+def _better(oracle: Oracle, points: Sequence[Tensor], y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each example the one of several points with the highest error in the same draws, and that error."""
+    errors = oracle.compared(points, y, error_rate, rows, eot=_COMPARED)
+    best = errors.argmax(0)
+    chosen = torch.stack(list(points)).gather(0, best.view(1, -1, 1, 1, 1).expand(1, *points[0].shape))[0]
+    return chosen, errors.amax(0)
