@@ -50,8 +50,7 @@ class PMA:
     eot: int = 1
 
     def __post_init__(self) -> None:
-        require_at_least(self, 2, "steps")
-        require_at_least(self, 1, "n_restarts", "eot")
+        require_at_least(self, 1, "steps", "n_restarts", "eot")
 
     @on_models
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:

@@ -82,8 +82,8 @@ def test_its_loss_is_a_name_for_other_attacks():
 
 
 def test_a_run_needs_a_step_for_each_half():
-    with pytest.raises(BenchError, match="PMA: steps=1 must be at least 2"):
-        PMA(steps=1)
+    with pytest.raises(BenchError, match="PMA: steps=0 must be at least 1"):
+        PMA(steps=0)
 
 
 def test_a_family_of_another_kind_is_refused(launch, halfspace, images):
