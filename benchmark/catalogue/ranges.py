@@ -48,8 +48,9 @@ def require(name: str, key: str, value: object, default: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     wrong = _wrong(key, value, default)
-    # Those of other libraries have units of their own.
-    if not wrong and key == "step_size" and ":" not in name and value > _LONGEST_STEP:
+    # Those of other libraries, and of L0, whose eps is a number of pixels, have units of their own.
+    in_eps = ":" not in name and not (isinstance(default, float) and default > _LONGEST_STEP)
+    if not wrong and key == "step_size" and in_eps and value > _LONGEST_STEP:
         wrong = f"is in units of eps and must be at most {_LONGEST_STEP}"
     if wrong:
         usual = "" if default is None else f"; it is {default} where it is left out"
