@@ -20,6 +20,11 @@ from bench.oracle.oracle import EVIDENCE_DRAWS, Oracle
 from bench.threats import ThreatModel
 
 _FADING = 0.8  # weight of the past in the running mean of a stochastic score
+# Entries that a step in L1 moves. From the middle of the box a unit of eps takes two entries to the
+# edge. On the robust CIFAR-10 network at eps 3 to 24, 20 steps with 2.5 to 6 entries per unit
+# differed little, and with 10 entries or one they reached less; on linear models, 4 reach 99 %.
+_ENTRIES_PER_EPS = 4
+_GRADE = 1.0  # of its `sparse_step`: the projection of a long gradient step
 _ALMOST = 0.99  # share of the strongest gradient left out that a sparse step subtracts from the others
 
 
@@ -51,14 +56,15 @@ def direction(grad: Tensor, family: str) -> Tensor:
     of 1e-23, which a confident model gives, are zero in float32. Entries that are not finite
     count as zero. In Linf only the signs count, whatever the scale.
     """
-    return steepest(_finite(grad) if family == "Linf" else _to_scale(grad), family)
+    return steepest(_finite(grad) if family == "Linf" else to_scale(grad), family)
 
 
 def _finite(grad: Tensor) -> Tensor:
     return torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _to_scale(grad: Tensor) -> Tensor:
+def to_scale(grad: Tensor) -> Tensor:
+    """Return each row with a largest absolute entry of one; entries that are not finite count as zero."""
     grad = _finite(grad)
     largest = per_row(grad.flatten(1).abs().amax(1), grad)
     return grad / torch.where(largest > 0, largest, 1)
@@ -81,7 +87,7 @@ def sparse_step(grad: Tensor, x: Tensor, count: Tensor, length: Tensor, *, grade
             that of the strongest entry left out; near 0 all entries move alike, and 1 is the
             projection of a long gradient step.
     """
-    grad = _to_scale(grad)
+    grad = to_scale(grad)
     strength, at = grad.flatten(1).abs(), x.flatten(1)
     movable = torch.where(grad.flatten(1) > 0, at < 1, at > 0)
     count = count.clamp(max=strength.shape[1] - 1)
@@ -92,6 +98,18 @@ def sparse_step(grad: Tensor, x: Tensor, count: Tensor, length: Tensor, *, grade
     moved = (weight * movable).sum(1)
     scale = torch.where(moved > 0, length / moved.clamp_min(torch.finfo(moved.dtype).tiny), 0)
     return grad.sign() * (weight * scale[:, None]).view_as(grad)
+
+
+def step_along(velocity: Tensor, x: Tensor, threat: ThreatModel, length: Tensor) -> Tensor:
+    """Return a step of length `length` `[B]`, in the norm of the threat model, from `x` along `velocity`, `[B, ...]`.
+
+    In L1 it moves only the strongest pixels, in proportion to `threat.eps`.
+    """
+    if threat.family != "L1":
+        return per_row(length, x) * direction(velocity, threat.family)
+    entries = max(round(_ENTRIES_PER_EPS * float(threat.eps)), 1)
+    count = torch.full_like(length, entries, dtype=torch.int64)
+    return sparse_step(velocity, x, count, length, grade=_GRADE)
 
 
 class Best:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bench.attacks.losses import LOSSES
-from bench.attacks.search import Best, Unbroken, at_last, require_at_least, require_family, require_loss
+from bench.attacks.search import Best, Unbroken, at_last, require_at_least, require_family, require_loss, to_scale
 from bench.errors import BenchError
 from bench.oracle.direct import on_models
-from bench.oracle.geometry import per_row, project
+from bench.oracle.geometry import project
 from bench.oracle.oracle import Oracle
 from bench.oracle.randomness import Stream
 from bench.threats import SPARSE, ThreatModel
@@ -42,7 +42,7 @@ class PGDL0:
         step_size: length of the first step along the pixel of the largest gradient, in pixel values.
         eot: draws per gradient of a stochastic defense.
         n_restarts: independent runs; a later one attacks the examples that the earlier ones left.
-        loss: `"ce"`, `"margin"` or `"dlr"`.
+        loss: as in `PGD`.
     """
 
     families: ClassVar[tuple[str, ...]] = (SPARSE,)
@@ -81,16 +81,9 @@ class PGDL0:
             reply = oracle.gradient(state.x_adv, state.y, loss, state.rows, eot=self.eot)
             best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
             length = self.step_size * _LAST ** (step / self.steps)
-            state.x_adv = project(state.x_adv + length * _to_scale(reply.grad), state.x, threat)
+            state.x_adv = project(state.x_adv + length * to_scale(reply.grad), state.x, threat)
             state.drop_broken(oracle)
             if not len(state):
                 return
         reply = at_last(oracle, state.x_adv, state.y, loss, state.rows, eot=self.eot)
         best.update(oracle, state.x_adv, state.rows, reply, eot=self.eot)
-
-
-def _to_scale(grad: Tensor) -> Tensor:
-    """Return each row with a largest absolute entry of one; entries that are not finite count as zero."""
-    grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
-    largest = per_row(grad.flatten(1).abs().amax(1), grad)
-    return grad / torch.where(largest > 0, largest, 1)

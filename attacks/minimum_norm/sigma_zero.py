@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.attacks.losses import margin
 from bench.attacks.minimum_norm.base import MinimumNorm, Nearest
-from bench.attacks.search import Unbroken, require_at_least
+from bench.attacks.search import Unbroken, require_at_least, to_scale
 from bench.errors import BenchError
 from bench.oracle.geometry import per_row
 from bench.oracle.oracle import Oracle
@@ -85,9 +85,7 @@ class SigmaZero(MinimumNorm):
     def _step(self, state: _State, grad: Tensor, rate: float, step: int) -> None:
         """Take step number `step`, counted from 0, of Adam, and stay in the box."""
         grad = torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
-        grad = grad - count_slope(state.delta, self.sigma)
-        largest = per_row(grad.flatten(1).abs().amax(1), grad)
-        grad = grad / torch.where(largest > 0, largest, 1)
+        grad = to_scale(grad - count_slope(state.delta, self.sigma))
         first, second = _DECAYS
         state.mean = first * state.mean + (1 - first) * grad
         state.square = second * state.square + (1 - second) * grad.square()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bench.attacks.search import Unbroken, direction, require_at_least, require_family, sparse_step
+from bench.attacks.search import Unbroken, require_at_least, require_family, step_along
 from bench.errors import BenchError
 from bench.oracle.answers import margin
 from bench.oracle.direct import on_models
@@ -43,8 +43,6 @@ _TRIAL, _COMPARED = 5, 10
 _CLEARLY, _NOTHING = 0.1, 0.01
 # Weight of the past in the running means along a trajectory.
 _FADING = 0.9
-# Entries that a step in L1 moves, for each unit of eps, as in `PGD`.
-_ENTRIES_PER_EPS = 4
 
 
 def error_rate(logits: Tensor, y: Tensor) -> Tensor:
@@ -94,28 +92,36 @@ class AcrossDraws:
         require_family(self, threat, LP_FAMILIES)
         rows = torch.arange(len(x), device=x.device)
         held = x.clone()
+        # One oracle for all steps: each new one would begin with the same draws again.
+        sources = (oracle, oracle.through("bpda")) if "bpda" in oracle.variants else (oracle,)
         for restart in range(self.n_restarts):
             rows = oracle.open(rows)
             if not len(rows):
                 break
             uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
             start = random_in_ball(x[rows], uniform, threat)
-            found = self._ascend(oracle, x[rows], y[rows], start, threat, rows)
+            found = self._ascend(sources, x[rows], y[rows], start, threat, rows)
             held[rows], error = _better(oracle, [found, held[rows]] if restart else [found], y[rows], rows)
             rows = rows[(error > _SETTLED_ERROR) & (error < 1 - _SETTLED_ERROR)]
         return held
 
-    def _ascend(self, oracle: Oracle, x: Tensor, y: Tensor, start: Tensor, threat: ThreatModel, rows: Tensor) -> Tensor:
-        """Return the last point of one trajectory of each example, `[B, C, H, W]`."""
+    def _ascend(
+        self, sources: Sequence[Oracle], x: Tensor, y: Tensor, start: Tensor, threat: ThreatModel, rows: Tensor
+    ) -> Tensor:
+        """Return the last point of one trajectory of each example, `[B, C, H, W]`.
+
+        `sources` gives the true gradient, and if there are two, the stand-in's.
+        """
+        oracle = sources[0]
         state = State.at(rows, x, y, start, self.draws)
-        if "bpda" in oracle.variants:
-            self._choose_gradient(oracle, state, threat)
+        if len(sources) > 1:
+            self._choose_gradient(sources, state, threat)
         reached = start.clone()
         place = torch.empty(oracle.passes.size, dtype=torch.int64, device=x.device)
         place[rows] = torch.arange(len(rows), device=x.device)
         queries = 0
         while len(state):
-            self._step(oracle, state, threat)
+            self._step(sources, state, threat)
             reached[place[state.rows]] = state.x_adv
             queries += 1
             if queries % _LOOK == 0:
@@ -124,29 +130,28 @@ class AcrossDraws:
             state.keep(state.spent < self.budget)
         return reached
 
-    def _step(self, oracle: Oracle, state: State, threat: ThreatModel) -> None:
+    def _step(self, sources: Sequence[Oracle], state: State, threat: ThreatModel) -> None:
         """Move each example once along the mean of its gradients so far."""
         done = (state.spent / max(self.budget - 1, 1)).clamp(max=1)
         grad, wrong = torch.empty_like(state.x), torch.empty_like(state.wrong)
         for draws in torch.unique(state.draws).tolist():
-            for stand_in in (False, True):
-                some = ((state.draws == draws) & (state.stand_in == stand_in)).nonzero().squeeze(1)
+            for stand_in, oracle in enumerate(sources):
+                some = ((state.draws == draws) & (state.stand_in == bool(stand_in))).nonzero().squeeze(1)
                 if not len(some):
                     continue
-                asked = oracle.through("bpda") if stand_in else oracle
-                reply = asked.gradient(state.x_adv[some], state.y[some], error_rate, state.rows[some], eot=draws)
+                reply = oracle.gradient(state.x_adv[some], state.y[some], error_rate, state.rows[some], eot=draws)
                 grad[some], wrong[some] = reply.grad, reply.success
         state.learn(grad, wrong, self.momentum)
         state.move(threat, _FIRST * (_LAST / _FIRST) ** done)
 
-    def _choose_gradient(self, oracle: Oracle, state: State, threat: ThreatModel) -> None:
+    def _choose_gradient(self, sources: Sequence[Oracle], state: State, threat: ThreatModel) -> None:
         """Try a few steps along either gradient; each example goes on along the better one, from where it led."""
         start, other = state.x_adv, replace(state, stand_in=torch.ones_like(state.stand_in))
         for trial in (state, other):
             for _ in range(_TRIAL):
-                self._step(oracle, trial, threat)
+                self._step(sources, trial, threat)
         points = [start, state.x_adv, other.x_adv]
-        before, true, its = oracle.compared(points, state.y, error_rate, state.rows, eot=_COMPARED)
+        before, true, its = sources[0].compared(points, state.y, error_rate, state.rows, eot=_COMPARED)
         # A stand-in is often faster in the first steps of an honest gradient, and then leads less far.
         state.stand_in = (its > true + _CLEARLY) & (true < before + _NOTHING)
         for name in ("x_adv", "velocity", "agreement", "wrong"):
@@ -197,12 +202,7 @@ class State(Unbroken):
 
     def move(self, threat: ThreatModel, length: Tensor) -> None:
         """Step `length` `[B]`, in units of eps, along the velocity, and back into the ball."""
-        far = length * float(threat.eps)
-        if threat.family == "L1":
-            count = torch.full_like(self.rows, max(round(_ENTRIES_PER_EPS * float(threat.eps)), 1))
-            step = sparse_step(self.velocity, self.x_adv, count, far, grade=1.0)
-        else:
-            step = per_row(far, self.x) * direction(self.velocity, threat.family)
+        step = step_along(self.velocity, self.x_adv, threat, length * float(threat.eps))
         self.x_adv = project(self.x_adv + step, self.x, threat)
 
     def ask_for_more(self) -> None:

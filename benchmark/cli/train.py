@@ -44,11 +44,9 @@ def _kept(out: Path, name: str, began: float) -> str:
     # By name and time, because the folder may hold the files of other trainings, and they may go on beside this one.
     own = re.compile(rf"{re.escape(name)}(-rt[^.]+)?\.[0-9a-f]+\.unfinished")
     kept = [path for path in out.glob("*/*.unfinished") if own.fullmatch(path.name) and path.stat().st_mtime >= began]
-    return (
-        f"where it stood is kept in {max(kept, key=lambda path: path.stat().st_mtime)}"
-        if kept
-        else "nothing is kept yet"
-    )
+    if not kept:
+        return "nothing is kept yet"
+    return f"where it stood is kept in {max(kept, key=lambda path: path.stat().st_mtime)}"
 
 
 def _speaks() -> bool:

@@ -21,7 +21,7 @@ from bench.harness.cascade import Cascade, Stage
 from bench.harness.certain import certain
 from bench.harness.conversion import SearchModels
 from bench.harness.verify import Violation, verify
-from bench.oracle.answers import check_logits, margin, misclassified, require_eval_mode
+from bench.oracle.answers import check_logits, margin, misclassified, predicted, require_eval_mode
 from bench.oracle.attack import Attack, proves, traits_of
 from bench.oracle.float32 import exact_float32
 from bench.oracle.geometry import distance, per_row, project
@@ -371,7 +371,7 @@ def judge(model: nn.Module, x: Tensor, y: Tensor, draws: int, scope: tuple[objec
         logits = model(x.clone())
         check_logits(logits, len(x))
         if draw == 0:
-            answered = torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+            answered = predicted(logits)
         correct += ~misclassified(logits, y)
         nonfinite |= ~logits.isfinite().all(1)
         borderline |= margin(logits, y).abs() < BORDERLINE

@@ -22,7 +22,7 @@ from bench.datasets.examples import Examples
 from bench.errors import NoGradient, StageError, one_line
 from bench.harness.cascade import Cascade, Stage
 from bench.harness.evaluate import BORDERLINE, propose
-from bench.oracle.answers import FaultyDefense, check_logits, margin, misclassified
+from bench.oracle.answers import FaultyDefense, check_logits, margin, misclassified, predicted
 from bench.oracle.geometry import per_row
 from bench.oracle.known_draws import FixedDraw, KnownDraw
 from bench.oracle.randomness import Stream
@@ -136,7 +136,7 @@ class _OneDraw:
             _require_same(logits, self._ask(x))
         self.clean = ~misclassified(logits, y)
         self.correct, self.x_adv = self.clean.clone(), x.clone()
-        classes = _classes(logits)
+        classes = predicted(logits)
         self.answered = torch.stack([classes, classes])
 
     def standing(self) -> Tensor:
@@ -166,7 +166,7 @@ class _OneDraw:
         wrong, y = misclassified(logits, self._y[rows]), self._y[rows]
         self._tally.book(stage.ref.label, oracle, rows, int(wrong.sum()))
         self.x_adv[rows] = torch.where(per_row(wrong, proposed), proposed, self.x_adv[rows])
-        self.answered[1, rows] = torch.where(wrong, _classes(logits), self.answered[1, rows])
+        self.answered[1, rows] = torch.where(wrong, predicted(logits), self.answered[1, rows])
         self.correct[rows] &= ~wrong
         here = rows.cpu()
         # A silent success (A05), as in `evaluate`: the attack broke the example on its way and returned another image.
@@ -195,10 +195,6 @@ class _OneDraw:
         logits: Tensor = self._model(x.clone())
         check_logits(logits, len(x))
         return logits
-
-
-def _classes(logits: Tensor) -> Tensor:
-    return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
 
 
 def _require_same(one: Tensor, two: Tensor) -> None:

@@ -31,6 +31,11 @@ def misclassified(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.argmax(1) != y) | ~logits.isfinite().all(1)
 
 
+def predicted(logits: Tensor) -> Tensor:
+    """Return the predicted classes, int64 `[B]`; -1 where an answer is not finite."""
+    return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+
+
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """Return the best wrong logit minus the true one, `[B]`: positive only where misclassified.
 

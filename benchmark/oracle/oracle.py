@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError, differentiable
 from bench.oracle.activations import Activations, Features
-from bench.oracle.answers import Gradient, Loss, each_draw, margin, misclassified
+from bench.oracle.answers import Gradient, Loss, each_draw, margin, misclassified, predicted
 from bench.oracle.confirmation import Successes
 from bench.oracle.ledger import Known, Passes
 from bench.oracle.randomness import seed_everything
@@ -154,18 +154,12 @@ class Oracle:
             return misclassified(logits, y).float()
         drawn = torch.cat([self._draw(x, rows, some) for some in self._portions(eot, len(x))])
         success = torch.stack([misclassified(logits, y) for logits in drawn]).float().mean(0)
-        if eot >= EVIDENCE_DRAWS:
-            within = torch.ones_like(rows, dtype=torch.bool)
-            success = self._confirmed(x, y, rows, success, eot, within)
-            if self._successes.known is not None:
-                self._known.add(rows[success == 1])
-        return success
+        return self._evident(success, x, y, rows, eot, torch.ones_like(rows, dtype=torch.bool))
 
     @torch.no_grad()
     def labels(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return predicted classes `[B]` of one draw, -1 where the answer is not finite: decision-based access."""
-        logits = self._forward(x, rows)
-        return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+        return predicted(self._forward(x, rows))
 
     def gradient(
         self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, *, eot: int = 1, inside: Tensor | None = None
@@ -251,13 +245,17 @@ class Oracle:
         return self._weighed(self._averaged(x, y, loss, rows, eot), x, y, rows, eot, within)
 
     def _weighed(self, reply: Gradient, x: Tensor, y: Tensor, rows: Tensor, eot: int, within: Tensor) -> Gradient:
-        """Return an answer of `eot` draws, its successes confirmed where there are enough draws to suspect any."""
+        """Return an answer of `eot` draws, its successes confirmed."""
+        return reply._replace(success=self._evident(reply.success, x.detach(), y, rows, eot, within))
+
+    def _evident(self, success: Tensor, x: Tensor, y: Tensor, rows: Tensor, eot: int, within: Tensor) -> Tensor:
+        """Return the shares of wrong draws, confirmed and retired where there are enough draws to suspect any."""
         if eot < EVIDENCE_DRAWS:
-            return reply
-        reply = reply._replace(success=self._confirmed(x.detach(), y, rows, reply.success, eot, within))
+            return success
+        success = self._confirmed(x, y, rows, success, eot, within)
         if self._successes.known is not None:
-            self._known.add(rows[(reply.success == 1) & within])
-        return reply
+            self._known.add(rows[(success == 1) & within])
+        return success
 
     def _averaged(self, x: Tensor, y: Tensor, loss: Loss, rows: Tensor, eot: int) -> Gradient:
         """Query a stochastic defense `eot` times and average the answers."""

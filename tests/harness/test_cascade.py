@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -247,6 +248,8 @@ def test_a_defense_that_hides_its_gradient_meets_the_whole_of_autoattack(name, d
         ([0.9, 0.5, 0.7, 0.3], [0.8, 0.6, 0.6, 0.4], False),  # up and down
         ([0.9, 0.8, 0.7, 0.9], [0.6, 0.4, 0.5, 0.5], True),
         ([0.9, 0.8, 0.7, 0.9], [0.9, 0.8, 0.7, 0.9], False),
+        ([0.9], [0.5], True),  # of one survivor there is no spread: a fall must not be missed
+        ([0.9], [0.9], False),
     ],
 )
 def test_a_sample_fell_if_it_did_beyond_chance(before, after, alarm):
@@ -279,6 +282,48 @@ def test_a_stochastic_defense_with_half_a_gradient_raises_the_alarm(preset, half
     truth = torch.stack([model(worst).argmax(1) == y for _ in range(200)]).float().mean()
     assert found.evidence.escalated > 0
     assert abs(found.verdicts.adversarial.mean() / 10 - truth) < 0.03
+
+
+class PointCoin(nn.Module):
+    """Right in half of the draws, independently at every point: a coin whose side depends on noise and image."""
+
+    def forward(self, x):
+        side = (torch.randn_like(x) * (x - 0.5)).flatten(1).sum(1)
+        return torch.stack([side, -side], 1)
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Proposes a point of its own."""
+
+    seed: int
+
+    def __call__(self, oracle, x, y, threat, *, stream):
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(self.seed))
+        return project(x + noise, x, threat)
+
+
+def test_what_several_attacks_chose_is_judged_in_draws_that_chose_nothing(images):
+    """At every point half of the draws are right; the least of five counts would say 34 %."""
+    x = images(400)
+    examples = Examples(
+        "toy",
+        "test",
+        [f"toy-{i}" for i in range(400)],
+        x.numpy(),
+        np.zeros(400, dtype=np.int64),
+        ImageSpec((1, 8, 8), 2),
+    )
+    refs_ = [AttackRef(f"a{seed}", "", "") for seed in range(5)]
+    ref = AttackRef("some", "some", "some", stages=tuple(refs_))
+    threat = ThreatModel.parse("Linf:0.3")
+    cell = Cell(DefenseRef("d", "d", "d", stochastic=True), ref, threat, Slice("toy", "test", 400, "x"), 0, 10, 400)
+    cascade = Cascade([Stage(each, Elsewhere(seed)) for seed, each in enumerate(refs_)])
+
+    found, _ = evaluate(cell, Defense(PointCoin().eval(), stochastic=True), cascade, examples)
+
+    # Four standard errors of 4,000 draws.
+    assert abs(found.verdicts.adversarial.mean() / 10 - 0.5) < 0.032
 
 
 def chosen(preset, stochastic):

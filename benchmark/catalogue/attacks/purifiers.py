@@ -52,10 +52,10 @@ ENTRIES: tuple[AttackEntry, ...] = (
         "1802.00420",
         "PGD on single draws with momentum across them: 2 x 150 draws, more at once where signs are not settled",
         _LP,
-        # Two trajectories of 150 draws, five more each along a stand-in, and 90 that compare points. Looks for evidence
-        # come on top where nearly all draws are wrong, as what confirms a success does everywhere.
-        forwards=400,
-        backwards=310,
+        # Two trajectories of 150 draws and up to 15 beyond, five more each along a stand-in, 90 that compare points.
+        # Looks for evidence come on top where nearly all draws are wrong, as what confirms a success does everywhere.
+        forwards=430,
+        backwards=340,
         not_for={"deterministic": "it has no draws to average over: use apgd-ce"},
         only_named=True,
     ),

@@ -69,6 +69,33 @@ def test_where_the_true_gradient_leads_nowhere_it_follows_the_stand_in(halfspace
     assert (wrong > 0.9).all()
 
 
+class Remembering(nn.Module):
+    """A purifier that adds noise and remembers what it added where a gradient was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.added = []
+
+    def forward(self, x):
+        noise = 0.05 * torch.randn_like(x)
+        if torch.is_grad_enabled():
+            self.added.append(noise.sum().item())
+        return ((x + noise) * 32).round() / 32
+
+
+def test_no_two_gradients_are_of_the_same_draw(halfspace, images, stream):
+    """Of the stand-in neither: a trajectory along one draw would be an attack on that draw alone."""
+    purifier, base, x = Remembering(), halfspace(), images(4)
+    defense = Defense(nn.Sequential(purifier, base).eval(), stochastic=True, base=base, purifier=purifier)
+
+    AcrossDraws(budget=40)(
+        Oracle(defense, 4, scope=("test",)), x, base(x).argmax(1), ThreatModel.parse("Linf:0.01"), stream=stream(4)
+    )
+
+    assert len(purifier.added) >= 40
+    assert len(set(purifier.added)) == len(purifier.added)
+
+
 def test_what_is_wrong_in_every_draw_takes_no_more_queries(launch, noisy_halfspace, images):
     """Dropped at the first or second look, after evidence; the others use up their draws."""
     model, x = noisy_halfspace(0.01), images(8)
