@@ -291,6 +291,11 @@ def composite(
         named = [attack(each) for name in names for each in parse_list(name, "attack")]
         return [ref for part, ref in named if fits(part)]
 
+    def passes(of: Callable[[AttackRef], int]) -> int:
+        # Draws differ from part to part. A defense in a known draw is deterministic: its parts average over nothing.
+        many = kind == "stochastic" and not found.known_draws
+        return sum(of(part) * (part.eot if many else 1) for part in (*parts, *reserve))
+
     parts, reserve = members(found.parts), members(found.reserve)
     if not parts:
         raise BenchError(f"no part of {found.name} is defined for {family} on a {kind} defense: leave it out")
@@ -299,10 +304,8 @@ def composite(
         source=" + ".join(part.label for part in parts),
         digest=identity.of_text(*(part.digest for part in (*parts, *reserve)), *_policy(found)),
         config={part.label: dict(part.config) for part in (*parts, *reserve)},
-        forwards=sum(part.forwards for part in (*parts, *reserve)),
-        backwards=sum(part.backwards for part in (*parts, *reserve)),
-        # A defense in a known draw is deterministic: its parts average over nothing.
-        eot=1 if found.known_draws else max(part.eot for part in parts),
+        forwards=passes(lambda part: part.forwards),
+        backwards=passes(lambda part: part.backwards),
         stages=tuple(parts),
         reserve=tuple(reserve),
         audited=found.audited,

@@ -126,8 +126,24 @@ class TestComposites:
         whole, parts = self.parts(name, kind, family)
 
         assert [part.label for part in parts] == labels
-        assert whole.forwards == sum(part.forwards for part in parts)
+        many = kind == "stochastic"
+        assert whole.forwards * whole.eot == sum(part.forwards * (part.eot if many else 1) for part in parts)
         assert whole.source == " + ".join(labels)
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "passes"),
+        [
+            # Parts of one draw a query, with 20 and with 10: each by its own draws.
+            ("audit", "stochastic", (430 + 201 * 20 + 601 * 10, 340 + 201 * 20)),
+            ("autoattack-rand", "stochastic", (2 * 101 * 20, 2 * 101 * 20)),
+            # In a known draw nothing is averaged over.
+            ("known-draws", "stochastic", (2 * 101, 2 * 101)),
+        ],
+    )
+    def test_each_part_costs_by_the_draws_of_its_own_queries(self, name, kind, passes):
+        whole, _ = self.parts(name, kind, "Linf")
+
+        assert (whole.forwards * whole.eot, whole.backwards * whole.eot) == passes
 
     @pytest.mark.parametrize(("version", "family"), [("standard", "L2"), ("standard", "L1"), ("plus", "Linf")])
     def test_the_versions_of_autoattack_are_those_of_its_package(self, version, family):

@@ -52,14 +52,14 @@ def test_an_attack_whose_steps_go_nowhere_is_named(golden, monkeypatch):
     Not PGD on the stochastic defense: of so few steps and draws it keeps the best by chance alone.
     """
     import bench.attacks.lp.fgsm
-    import bench.attacks.lp.pgd
+    import bench.attacks.search
     from bench.attacks.search import direction
 
     def backwards(grad: Tensor, family: str) -> Tensor:
         return -direction(grad, family)
 
     monkeypatch.setattr(bench.attacks.lp.fgsm, "direction", backwards)
-    monkeypatch.setattr(bench.attacks.lp.pgd, "direction", backwards)
+    monkeypatch.setattr(bench.attacks.search, "direction", backwards)
 
     found = compare(golden)
 

@@ -15,6 +15,7 @@ import torch
 
 import bench.defenses
 from bench.attacks.losses import LOSSES
+from bench.attacks.minimum_norm.sigma_zero import SigmaZero
 from bench.catalogue import ATTACKS
 from bench.catalogue.loading import load_attack, load_defense
 from bench.catalogue.request import Request
@@ -49,7 +50,14 @@ N = 16
 def fewer(ref, **counts):
     """The attack of a reference with few steps where it has a parameter for them."""
     built = load_attack(ref)
-    counts = {"steps": 5, "queries": 60, "targets": 2, "eot": 10, "n_draws": 40, **counts}
+    counts = {
+        "steps": 10 if isinstance(built, SigmaZero) else 5,
+        "queries": 60,
+        "targets": 2,
+        "eot": 10,
+        "n_draws": 40,
+        **counts,
+    }
     return replace(built, **{name: value for name, value in counts.items() if hasattr(built, name)})
 
 

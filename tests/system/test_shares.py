@@ -84,7 +84,7 @@ def test_three_shares_that_are_merged_are_one_run(one, capsys):
 
     assert bench("results", "merge", "part-1", "part-2", "part-3", "--into", "all") == 0
 
-    assert "5 finished, 5 of them now, from shards" in capsys.readouterr().out
+    assert "6 finished, 6 of them now, from shards" in capsys.readouterr().out
     assert documents("all") == documents(one[0])
     assert_same(Path("all"), one, "--checks", "none")
 
@@ -153,7 +153,7 @@ def test_a_run_moves_from_one_machine_to_three_to_seven(one, counted, record_pro
         if of == 3:
             assert len(done) == 3 + 3 * 2
 
-    assert len(done) == len(set(done)) == 5 * 4
+    assert len(done) == len(set(done)) == 6 * 4
     record_property("lost", 0)
     assert_same(Path("whole"), one, "--checks", "none")
 
