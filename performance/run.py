@@ -33,9 +33,10 @@ ROWS = {
     "P7": "p7_overhead",
     "P8": "p8_guard",
     "P9": "p9_launches",
+    "P10": "p10_stochastic",
 }
 # Rows of a group share a process: the first three share a reference of several minutes.
-GROUPS = (("P1", "P2", "P3"), ("P4", "P5", "P7", "P8", "P9", "P6"))
+GROUPS = (("P1", "P2", "P3"), ("P4", "P5", "P7", "P8", "P9", "P10", "P6"))
 
 
 def measured(names: Sequence[str], setup: Setup) -> list[Row]:

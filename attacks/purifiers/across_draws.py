@@ -59,9 +59,9 @@ def error_rate(logits: Tensor, y: Tensor) -> Tensor:
 class AcrossDraws:
     """PGD on single draws with momentum across them.
 
-    1. A trajectory begins at a random point of the ball. Where the defense declares a BPDA variant
-       (`bench.oracle.variants`), a few steps along either gradient are compared in the same draws. Where the true
-       one gains nothing and the stand-in's does, the example goes on along the stand-in's.
+    1. The first trajectory begins at the image, a later one at a random point of the ball. Where the defense declares
+       a BPDA variant (`bench.oracle.variants`), a few steps along either gradient are compared in the same draws.
+       Where the true one gains nothing and the stand-in's does, the example goes on along the stand-in's.
     2. It ascends `error_rate` in steps that decay geometrically. Every example has the same budget of draws. One whose
        gradients have no more in common with their mean than noise would have takes more draws per gradient and
        fewer steps.
@@ -98,8 +98,10 @@ class AcrossDraws:
             rows = oracle.open(rows)
             if not len(rows):
                 break
-            uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
-            start = random_in_ball(x[rows], uniform, threat)
+            start = x[rows]
+            if restart:
+                uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
+                start = random_in_ball(x[rows], uniform, threat)
             found = self._ascend(sources, x[rows], y[rows], start, threat, rows)
             held[rows], error = _better(oracle, [found, held[rows]] if restart else [found], y[rows], rows)
             rows = rows[(error > _SETTLED_ERROR) & (error < 1 - _SETTLED_ERROR)]

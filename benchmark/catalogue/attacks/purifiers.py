@@ -58,6 +58,7 @@ ENTRIES: tuple[AttackEntry, ...] = (
         backwards=340,
         not_for={"deterministic": "it has no draws to average over: use apgd-ce"},
         only_named=True,
+        version=2,  # its first trajectory begins at the image
     ),
     AttackEntry(
         "transfer",
