@@ -85,8 +85,26 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     return margin_of(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
+def mean_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the mean of the wrong logits minus the true one, in which every class counts alike.
+
+    Whatever the best wrong class is, it cannot hide the others: a decoy that follows the true logit at a fixed distance
+    leaves no gradient in the losses above, where it outweighs all other classes. Up to a shift and a factor it is the
+    true logit alone, centered: the L1 loss of Yao et al., NeurIPS 2021 (arXiv:2102.11860).
+    """
+    logits = _centered(logits)
+    true = _of(logits, y)
+    return (logits.sum(1) - true) / (logits.shape[1] - 1) - true
+
+
 # Untargeted losses by the names that attacks accept; a targeted one also needs a class per example.
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr, "pm": probability_margin}
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "pm": probability_margin,
+    "mean": mean_margin,
+}
 
 
 def dlr_targeted(target: Tensor) -> Loss:

@@ -15,6 +15,7 @@ _HOME = {
     "run": "api.fill",
     "plan": "api.forecast",
     "evaluate": "api.evaluation",
+    "search_attack": "api.search",
     "load": "api.stored",
     "gate": "api.stored",
     "Results": "api.results",
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bench.api.forecast import plan as plan
     from bench.api.images import Images as Images
     from bench.api.results import Results as Results
+    from bench.api.search import search_attack as search_attack
     from bench.api.stored import gate as gate
     from bench.api.stored import load as load
     from bench.catalogue import ATTACKS as ATTACKS

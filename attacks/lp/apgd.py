@@ -90,7 +90,7 @@ def _require_defined(attack: APGD | APGDTargeted, threat: ThreatModel) -> None:
 
 @dataclass(frozen=True)
 class APGD:
-    """Untargeted Auto-PGD on the cross-entropy (`ce`), the difference of logits ratio (`dlr`), the `margin` or `pm`.
+    """Untargeted Auto-PGD on the cross-entropy (`ce`), the difference of logits ratio (`dlr`), or another loss.
 
     In Linf and L2 the step starts at 2 eps and halves when progress stalls. In L1 it starts at eps
     and moves only a share of the pixels; both the step and the share adapt. With fewer than three
@@ -98,7 +98,7 @@ class APGD:
     AutoAttack's standard version: 100 steps and one restart.
 
     Attributes:
-        loss: `"ce"`, `"dlr"`, `"margin"` or `"pm"`.
+        loss: `"ce"`, `"dlr"`, `"margin"`, `"pm"` or `"mean"`.
         steps: gradient steps per restart.
         n_restarts: independent runs; a later one attacks the examples that the earlier ones left.
         eot: draws per gradient of a stochastic defense.

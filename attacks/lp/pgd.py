@@ -15,6 +15,8 @@ from bench.attacks.search import (
     require_at_least,
     require_family,
     require_loss,
+    require_schedule,
+    scheduled,
     step_along,
 )
 from bench.oracle.direct import on_models
@@ -50,7 +52,9 @@ class PGD:
             plain PGD.
         random_start: start at a random point of the ball instead of at the image.
         n_restarts: independent runs; a later one attacks the examples that the earlier ones left.
-        loss: `"ce"` (cross-entropy), `"margin"`, `"dlr"` or `"pm"` (of probabilities).
+        loss: `"ce"` (cross-entropy), `"margin"`, `"dlr"`, `"pm"` (of probabilities) or `"mean"` (over wrong classes).
+        schedule: of the length of a step along each run: `"constant"`, or `"cosine"`, which falls from `step_size`
+            towards 0.
     """
 
     steps: int = 20
@@ -60,10 +64,12 @@ class PGD:
     random_start: bool = True
     n_restarts: int = 1
     loss: str = "ce"
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "steps", "eot", "n_restarts")
         require_loss(self.loss)
+        require_schedule(self.schedule)
 
     @on_models
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
@@ -92,7 +98,7 @@ class PGD:
             if last:
                 return
             state.velocity = self._pushed(state.velocity, reply.grad, threat.family)
-            state.x_adv = project(state.x_adv + self._step(state, threat), state.x, threat)
+            state.x_adv = project(state.x_adv + self._step(state, threat, step), state.x, threat)
             state.drop_broken(oracle)
 
     def _pushed(self, velocity: Tensor, grad: Tensor, family: str) -> Tensor:
@@ -100,8 +106,9 @@ class PGD:
             return grad  # only its signs count, so no scaling is needed
         return self.momentum * velocity + _unit(grad)
 
-    def _step(self, state: _State, threat: ThreatModel) -> Tensor:
-        length = torch.full_like(state.rows, self.step_size * float(threat.eps), dtype=state.x.dtype)
+    def _step(self, state: _State, threat: ThreatModel, step: int) -> Tensor:
+        size = scheduled(self.step_size, self.schedule, step / self.steps)
+        length = torch.full_like(state.rows, size * float(threat.eps), dtype=state.x.dtype)
         return step_along(state.velocity, state.x_adv, threat, length)
 
 

@@ -87,6 +87,15 @@ class AcrossDraws:
         if not 0 <= self.momentum < 1:
             raise BenchError(f"AcrossDraws: momentum={self.momentum} must be from 0 to below 1")
 
+    def cost(self) -> tuple[int, int]:
+        """Return the most forwards and backwards per example; looks for evidence come on top."""
+        # The last query may go beyond the budget, and both gradients are tried whatever it is.
+        longest = max(self.budget - 1, _TRIAL * self.draws) + max(_MOST, self.draws)
+        backwards = self.n_restarts * (longest + _TRIAL * self.draws)
+        # Three points are compared for each trajectory, and its end with that of those before.
+        compared = _COMPARED * (3 * self.n_restarts + 2 * self.n_restarts - 1)
+        return backwards + compared, backwards
+
     @on_models
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:
         require_family(self, threat, LP_FAMILIES)

@@ -30,6 +30,7 @@ class BPDA:
         momentum: as in `PGD`.
         n_restarts: independent runs; a later one attacks the examples that the earlier ones left.
         loss: as in `PGD`.
+        schedule: as in `PGD`.
     """
 
     steps: int = 20
@@ -38,6 +39,7 @@ class BPDA:
     momentum: float = 0.75
     n_restarts: int = 1
     loss: str = "ce"
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         self._method()  # which checks the hyper-parameters
@@ -54,4 +56,5 @@ class BPDA:
             momentum=self.momentum,
             n_restarts=self.n_restarts,
             loss=self.loss,
+            schedule=self.schedule,
         )

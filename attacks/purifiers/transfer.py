@@ -39,6 +39,7 @@ class Transfer:
         momentum: as in `PGD`.
         n_restarts: independent runs; the deepest point of all is returned.
         loss: as in `PGD`.
+        schedule: as in `PGD`.
     """
 
     path: str = "base"
@@ -47,6 +48,7 @@ class Transfer:
     momentum: float = 0.75
     n_restarts: int = 1
     loss: str = "ce"
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         # Variants with the answers of the defense make a direct attack of it, and `TransferFrom` has the source.
@@ -66,6 +68,7 @@ class Transfer:
             momentum=self.momentum,
             n_restarts=self.n_restarts,
             loss=self.loss,
+            schedule=self.schedule,
         )
 
 

@@ -16,6 +16,8 @@ _HOME = {
     "evaluate": "api.evaluation",
     "own_images": "api.evaluation",
     "import_archive": "api.archives",
+    "search_attack": "api.search",
+    "AttackSearch": "api.search",
     "train": "api.training",
     "slow_arithmetic": "api.training",
     "unfinished": "api.training",
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from bench.api.images import Images as Images
     from bench.api.plugins import hold_to_contracts as hold_to_contracts
     from bench.api.results import Results as Results
+    from bench.api.search import AttackSearch as AttackSearch
+    from bench.api.search import search_attack as search_attack
     from bench.api.share import run_share as run_share
     from bench.api.stages import history as history
     from bench.api.stored import compare as compare

@@ -67,6 +67,8 @@ class AttackEntry:
         audited: the share of the survivors that the reserve is tried on in any case.
         known_draws: whether it attacks each evaluation draw on its own and knows the random numbers of it, as a column
             that enters no worst case; only for an attack with `parts`.
+        in_turn: whether its parts run one after the other as one cell, each on what the earlier ones left, and all of
+            them have to be defined there (`bench.catalogue.attack_file`).
         only_named: left out of `all`.
         powerless: datasets on which the undefended model survives it at the usual bound, and how often.
         version: raised when its verdicts change, whatever the reason (`bench.catalogue.versions`).
@@ -91,6 +93,7 @@ class AttackEntry:
     reserve: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     audited: float = 0.0
     known_draws: bool = False
+    in_turn: bool = False
     only_named: bool = False
     powerless: Mapping[str, str] = field(default_factory=dict)
     version: int = 1

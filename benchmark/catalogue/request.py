@@ -40,9 +40,14 @@ class Request:
         return self.name.partition(":")[0].endswith(".py")
 
     @property
+    def is_composition(self) -> bool:
+        """Return whether it is a file that composes an attack of others: `./found.toml`."""
+        return self.name.endswith(".toml")
+
+    @property
     def is_peer(self) -> bool:
         """Return whether it is of another library: an attack `foolbox:LinfPGD`, a defense `timm:resnet18`."""
-        return ":" in self.name and not self.is_file
+        return ":" in self.name and not self.is_file and not self.is_composition
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.catalogue import ATTACKS, DEFENSES, identity, ranges, versions
+from bench.catalogue.attack_file import entry_of_file
 from bench.catalogue.attack_libraries import not_installed, parameters_of, peer_entry
 from bench.catalogue.declared import declared
 from bench.catalogue.refs import SOURCE, AttackRef, DefenseRef
@@ -135,7 +136,9 @@ def _elsewhere(files: Mapping[str, Path], folder: Path | None) -> list[str]:
 
 
 def entry(request: Request) -> AttackEntry:
-    """Return the entry of a registered attack, or of a supported attack of another library."""
+    """Return the entry of a registered attack, of a supported one of another library, or of a file that names some."""
+    if request.is_composition:
+        return entry_of_file(request)
     return peer_entry(request.name, request.parameters) if request.is_peer else ATTACKS.get(request.name)
 
 
@@ -157,7 +160,7 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
         )
     config, forwards, backwards = _configured_apart(found, request)
     ref = AttackRef(
-        label=request.label,
+        label=request.short_label if request.is_composition else request.label,
         source=found.target,
         digest=identity.of_text(
             found.name,
@@ -170,7 +173,8 @@ def attack(request: Request, dataset: str | None = None, weights: Path | None = 
         config=config,
         forwards=forwards,
         backwards=backwards,
-        eot=found.eot,
+        # Where it is a parameter the attack asks so often, whatever its entry says.
+        eot=int(config["eot"]) if "eot" in request.parameters else found.eot,
         needs=found.needs,
         known_draws=found.known_draws,
     )
@@ -274,7 +278,7 @@ def _transferring(ref: AttackRef, dataset: str | None, weights: Path | None) -> 
 
 
 def composite(
-    request: Request, kind: str, fits: Callable[[AttackEntry], bool], family: str
+    found: AttackEntry, kind: str, fits: Callable[[AttackEntry], bool], family: str
 ) -> tuple[AttackRef, list[AttackRef]]:
     """Return an attack that is the worst case of others on a kind of defense, and its parts that are defined there.
 
@@ -283,7 +287,6 @@ def composite(
     Raises:
         BenchError: none of its parts fits.
     """
-    found = entry(request)
 
     def members(of: Mapping[str, tuple[str, ...]]) -> list[AttackRef]:
         # The entry for this family, else the one for all families.
@@ -300,7 +303,7 @@ def composite(
     if not parts:
         raise BenchError(f"no part of {found.name} is defined for {family} on a {kind} defense: leave it out")
     whole = AttackRef(
-        label=request.label,
+        label=found.name,
         source=" + ".join(part.label for part in parts),
         digest=identity.of_text(*(part.digest for part in (*parts, *reserve)), *_policy(found)),
         config={part.label: dict(part.config) for part in (*parts, *reserve)},
@@ -315,5 +318,5 @@ def composite(
 
 
 def _policy(found: AttackEntry) -> tuple[object, ...]:
-    known = ("known draws",) if found.known_draws else ()
+    known = ("known draws",) if found.known_draws else ("in turn",) if found.in_turn else ()
     return (*known, *(("reserve", found.audited) if found.reserve else ()))

@@ -124,6 +124,7 @@ class Selection:
                     f"attack {ref.label!r} needs a {' or '.join(entry.families)} threat: add one to --threat, such as "
                     f"{entry.families[0]}:{FAMILIES[entry.families[0]].eps[1]}, or leave --threat out"
                 )
+        _require_distinct([ref.label for _, ref in found if ref.label not in ATTACKS.names()], "attack")
         if not found:
             raise BenchError(
                 f"--attacks {','.join(request.label for request in named)!r} has no member for "
@@ -274,9 +275,12 @@ def defenses(names: str, examples: Examples, weights: Path | None = None) -> lis
 
 
 def _distinct(refs: list[DefenseRef]) -> list[DefenseRef]:
-    # Labels are checked once more, because two files of one name in different folders have the same label.
-    labels = [ref.label for ref in refs]
+    _require_distinct([ref.label for ref in refs], "defense")
+    return refs
+
+
+def _require_distinct(labels: Sequence[str], kind: str) -> None:
+    """Check labels once more, because two files of one name in different folders have the same label."""
     for label in labels:
         if labels.count(label) > 1:
-            raise BenchError(f"two defenses are both called {label!r}: rename one of the files")
-    return refs
+            raise BenchError(f"two {kind}s are both called {label!r}: rename one of the files")

@@ -19,7 +19,7 @@ INTERRUPTED, TERMINATED, HUNG_UP, NO_SPACE = 130, 143, 129, 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOW = {INTERRUPTED: "interrupted", NO_SPACE: "no space left on the device"}
 # The commands that resume where they stopped.
-_RESUMED = ("run", "train")
+_RESUMED = ("run", "search-attack", "train")
 
 
 class Stopped(Exception):

@@ -11,7 +11,7 @@ from bench.catalogue import resolve, versions
 from bench.catalogue.options import DEFAULT_BATCH, DEFAULT_DRAWS
 from bench.catalogue.refs import SOURCE, DefenseRef
 from bench.catalogue.registry import AttackEntry
-from bench.catalogue.request import NAME, Request
+from bench.catalogue.request import NAME, parse_one
 from bench.catalogue.selection import SEEN, UNSEEN, Selection
 from bench.datasets.examples import Examples
 from bench.errors import BenchError
@@ -58,13 +58,24 @@ def build(
                     continue
                 judged_by = draws if defense.stochastic else 1
                 cell = Cell(defense, attack, threat, part, seed, judged_by, batch, protocol)
-                skip = _unwanted(selection.only, cell) or _undefined(entry, defense, threat, examples.spec)
-                derived = entry.parts and skip is None
-                planned = _composite(cell, entry, examples.spec) if derived else Planned(cell, skip)
+                unwanted = _unwanted(selection.only, cell)
+                planned = Planned(cell, unwanted) if unwanted else planned_cell(cell, entry, examples.spec)
                 plan.append(replace(planned, broken=defense.broken or attack.broken))
     # Only now are all columns known.
     columns = {planned.cell.key for planned in plan}
     return [_derived_or_not(planned, columns) for planned in plan]
+
+
+def planned_cell(cell: Cell, entry: AttackEntry, spec: ImageSpec) -> Planned:
+    """Plan the cell of an attack: skipped where it is undefined, with its parts where it is made of others.
+
+    Args:
+        cell: with the attack of `entry`, whose families hold that of its threat.
+        entry: of the attack.
+        spec: the images.
+    """
+    skip = _undefined(entry, cell.defense, cell.threat, spec)
+    return _composite(cell, entry, spec) if entry.parts and skip is None else Planned(cell, skip)
 
 
 def labeled(plan: Sequence[Planned], label: str) -> list[Planned]:
@@ -97,16 +108,19 @@ def _derived_or_not(planned: Planned, columns: AbstractSet[str]) -> Planned:
 
 def _composite(cell: Cell, entry: AttackEntry, spec: ImageSpec) -> Planned:
     """Plan a cell that is the worst case of others, without the parts that are undefined here."""
-    request = Request(cell.attack.label, {})
     whole, parts = resolve.composite(
-        request,
+        entry,
         _kind(cell.defense),
         lambda part: cell.threat.family in part.families and _undefined(part, cell.defense, cell.threat, spec) is None,
         cell.threat.family,
     )
-    # With a reserve the parts depend on what the earlier ones found, so they cannot be computed apart; and alone they
-    # know no draws.
-    derived = () if entry.reserve or entry.known_draws else tuple(replace(cell, attack=part) for part in parts)
+    # In turn or with a reserve the parts depend on what the earlier ones found, so they cannot be computed apart; and
+    # alone they know no draws.
+    derived = (
+        ()
+        if entry.reserve or entry.known_draws or entry.in_turn
+        else tuple(replace(cell, attack=part) for part in parts)
+    )
     return Planned(replace(cell, attack=whole), parts=derived)
 
 
@@ -133,7 +147,14 @@ def _undefined(entry: AttackEntry, defense: DefenseRef, threat: ThreatModel, spe
         _meaningless(entry, defense)
         or FAMILIES[threat.family].refuses(spec.shape)
         or entry.refuses(_kind(defense), threat.family, spec)
+        or next(filter(None, (_undefined(part, defense, threat, spec) for part in _in_turn(entry, defense))), None)
     )
+
+
+def _in_turn(entry: AttackEntry, defense: DefenseRef) -> list[AttackEntry]:
+    """Return the parts of an attack that all have to be defined; none for a worst case, which leaves some out."""
+    names = entry.parts[_kind(defense)] if entry.in_turn else ()
+    return [resolve.entry(parse_one(name, "attack")) for name in names]
 
 
 def _check_numbers(seed: int, draws: int, batch: int) -> None:

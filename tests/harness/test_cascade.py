@@ -329,4 +329,4 @@ def test_what_several_attacks_chose_is_judged_in_draws_that_chose_nothing(images
 def chosen(preset, stochastic):
     """The reference of a cascade, as `bench run` resolves it."""
     kind = "stochastic" if stochastic else "deterministic"
-    return resolve.composite(Request(preset, {}), kind, lambda each: kind not in each.not_for, "Linf")[0]
+    return resolve.composite(resolve.entry(Request(preset, {})), kind, lambda each: kind not in each.not_for, "Linf")[0]

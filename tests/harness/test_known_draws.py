@@ -32,7 +32,7 @@ REACH = 0.1 * float(WEIGHT.abs().sum())  # how far an attack moves w.x: eps time
 
 def known(*names):
     """The registered attack, or one with other parts that knows the draws in the same way."""
-    ref, _ = resolve.composite(Request("known-draws", {}), "stochastic", lambda part: True, "Linf")
+    ref, _ = resolve.composite(resolve.entry(Request("known-draws", {})), "stochastic", lambda part: True, "Linf")
     return replace(ref, stages=tuple(resolve.attack(parse_one(name, "attack"))[1] for name in names)) if names else ref
 
 
@@ -269,5 +269,8 @@ def test_a_reference_is_read_as_it_was_written_and_its_digest_says_that_draws_we
     assert AttackRef.from_json(ref.to_json()).digest == ref.digest
     assert "known_draws" not in parts[0].to_json()
     assert (
-        ref.digest != resolve.composite(Request("autoattack-rand", {}), "stochastic", lambda _: True, "Linf")[0].digest
+        ref.digest
+        != resolve.composite(resolve.entry(Request("autoattack-rand", {})), "stochastic", lambda _: True, "Linf")[
+            0
+        ].digest
     )

@@ -30,6 +30,65 @@ def run(
     return plan(**options) if dry_run else run(csv, **options)
 
 
+@app.command("search-attack")
+@shared
+def search_attack(
+    *,
+    defense: Annotated[
+        str, typer.Option(autocompletion=completing("defense"), help="The one defense to attack, as for run.")
+    ],
+    budget: Annotated[
+        int, typer.Option(help="PASSES of the search per image: forwards and backwards, draws included.")
+    ],
+    beside: Annotated[
+        str,
+        typer.Option(autocompletion=completing("attacks"), help="Attacks to run on the test images, too: adaptive."),
+    ] = "",
+    out: Annotated[Path, typer.Option(help="File of the attack that is found, for --attacks ./found.toml.")] = Path(
+        "found.toml"
+    ),
+    random: Annotated[
+        bool, typer.Option("--random", help="Random search, to compare with: every attack sees all images.")
+    ] = False,
+    dataset: str,
+    data: Path | None,
+    threat: str,
+    n: int,
+    seed: int,
+    draws: int,
+    batch: int,
+    device: str,
+    jobs: int,
+    results: Path,
+    weights: Path | None,
+    checks: str,
+    json: AsJson = False,
+) -> int:
+    """Search for an attack on validation images under a budget, then run it on test images and keep it as a file."""
+    from bench.cli.search import search_attack
+
+    return search_attack(
+        defense,
+        budget,
+        json,
+        beside=beside,
+        out=out,
+        random=random,
+        dataset=dataset,
+        data=data,
+        threat=threat,
+        n=n,
+        seed=seed,
+        draws=draws,
+        batch=batch,
+        device=device,
+        jobs=jobs,
+        results=results,
+        weights=weights,
+        checks=checks,
+    )
+
+
 @app.command()
 @shared
 def check(
