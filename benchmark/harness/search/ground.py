@@ -29,6 +29,9 @@ from bench.results.cell import Cell, Slice
 from bench.results.outcome import Done, Failed, Kept
 from bench.results.store import Store
 
+# So many drawn in a row that are known, too expensive or meaningless: the space has little more to offer.
+_IN_VAIN = 300
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -51,9 +54,10 @@ class Validation:
     pace: Pace
 
     def candidates(self, seed: int, budget: int) -> Iterator[Candidate]:
-        """Yield attacks without end, each once; those that take too much of the budget of an image are passed over."""
+        """Yield attacks, each once, while there are more that take little enough of the budget of an image."""
         known: set[str] = set()
         fits: dict[str, bool] = {}
+        in_vain = 0
         for request in configurations(seed, stochastic=self.base.defense.stochastic):
             # What this defense declares nothing for is meaningless whatever its parameters, and named once.
             if request.name not in fits:
@@ -61,11 +65,15 @@ class Validation:
                 fits[request.name] = not usual.meaningless
                 if usual.meaningless:
                     yield usual
+            in_vain += 1
+            if in_vain > _IN_VAIN:
+                return
             if not fits[request.name] or request.label in known:
                 continue
             known.add(request.label)
             candidate = self.joined([request])
             if candidate.meaningless or candidate.usual <= DEAREST * budget:
+                in_vain = 0
                 yield candidate
 
     def joined(self, attacks: Sequence[Request]) -> Candidate:

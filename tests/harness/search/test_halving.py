@@ -1,4 +1,4 @@
-"""The search itself, on attacks whose strength and price are made up: what goes on, what is spent, what is told apart."""
+"""The search itself, on attacks whose strength and price are made up: what goes on, and what is spent."""
 
 import random
 from dataclasses import dataclass, field
@@ -81,7 +81,7 @@ def test_no_more_is_spent_than_there_is(search, total):
 
 
 def test_the_better_half_goes_on_to_images_it_has_not_seen():
-    """Of 16 attacks 8, 4 and 2 see the next images; the strongest is among them to the end, and has seen each image once."""
+    """Of 16 attacks 8, 4 and 2 see the next images; the strongest stays to the end, and sees each image once."""
     ground = Made([("strong",)] * 64)
     names = [f"weak-{index}" for index in range(15)] + ["strong"]
 
