@@ -8,6 +8,7 @@ from bench.attacks.losses import (
     dlr,
     dlr_targeted,
     margin,
+    mean_margin,
     probability_margin,
 )
 
@@ -17,6 +18,7 @@ LOSSES = {
     "dlr": dlr,
     "dlr_targeted": dlr_targeted(torch.tensor([1, 1])),
     "margin": margin,
+    "mean_margin": mean_margin,
     "probability_margin": probability_margin,
 }
 
@@ -40,6 +42,20 @@ def test_the_losses_have_the_values_of_their_papers(logits, y):
     assert values[0].tolist() == [-2.0, 4.0]
     assert values[1].tolist() == pytest.approx([-(3 - 1) / (3 - 0.5), -(0 - 4) / (4 - 1)])
     assert values[2].tolist() == pytest.approx([-(3 - 1) / (3 - 0.25), -(0 - 2) / (4 - 0.5)])
+
+
+def test_the_mean_margin_counts_every_wrong_class_alike(logits, y):
+    """Worked out by hand; its gradient is the same whatever the logits are, a decoy among them included."""
+    decoyed = logits.clone()
+    decoyed[:, 1] = decoyed[:, 0] - 1e-3
+    logits.requires_grad_()
+    decoyed.requires_grad_()
+
+    (plain,), (other,) = (torch.autograd.grad(mean_margin(each, y).sum(), each) for each in (logits, decoyed))
+
+    assert mean_margin(logits, y).tolist() == pytest.approx([(1 + 0.5 - 1 + 0) / 4 - 3, (2 + 4 - 3 + 1) / 4])
+    assert torch.allclose(plain, torch.tensor([-1.0, 0.25, 0.25, 0.25, 0.25]).expand(2, 5))
+    assert torch.equal(plain, other)
 
 
 def test_the_cross_entropy_is_within_a_thousandth_of_the_log_odds(logits, y):

@@ -95,7 +95,7 @@ class TestComposites:
 
     @staticmethod
     def parts(name, kind="deterministic", family="Linf", fits=lambda entry: True):
-        return resolve.composite(Request(name, {}), kind, fits, family)
+        return resolve.composite(resolve.entry(Request(name, {})), kind, fits, family)
 
     @pytest.mark.parametrize(
         ("name", "kind", "family", "labels"),

@@ -11,7 +11,7 @@ from bench.catalogue.registry import load
 from bench.errors import BenchError
 
 
-@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "pm"])
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "pm", "mean"])
 def test_a_step_follows_the_gradient_of_the_named_loss(launch, halfspace, images, loss):
     """From the image, with one step of the whole radius: the corner the gradient points at, no other."""
     model, x = halfspace(classes=5, scale=2), images(8)
@@ -32,7 +32,7 @@ def test_a_step_follows_the_gradient_of_the_named_loss(launch, halfspace, images
 @pytest.mark.parametrize("attack", [PGD, APGD])
 def test_an_unknown_loss_is_refused_with_those_there_are(attack):
     """One line that names the value and what may stand in its place."""
-    with pytest.raises(BenchError, match="unknown loss 'hinge': known are ce, dlr, margin, pm"):
+    with pytest.raises(BenchError, match="unknown loss 'hinge': known are ce, dlr, margin, mean, pm"):
         attack(loss="hinge")
 
 
@@ -45,3 +45,26 @@ def test_the_preset_of_lee_and_kim_has_their_parameters():
     assert (attack.steps, attack.eot, attack.n_restarts, attack.momentum) == (200, 20, 1, 0)
     assert attack.random_start is False
     assert attack.step_size * 8 / 255 == pytest.approx(0.007)
+
+
+def test_an_unknown_schedule_is_refused_with_those_there_are():
+    with pytest.raises(BenchError, match="unknown schedule 'stairs': known are constant, cosine"):
+        PGD(schedule="stairs")
+
+
+def test_steps_fall_along_half_a_cosine(launch, halfspace, images):
+    """On a linear model no step changes direction, so the way is the sum of the lengths, in closed form.
+
+    Of four steps of 0.1 eps the lengths are 0.1 times 1, 0.8536, 0.5 and 0.1464: 0.25 eps, and 0.4 without a schedule.
+    """
+    model, x = halfspace(), images(4)
+    y = model(x).argmax(1)
+
+    ways = {}
+    for schedule in ("constant", "cosine"):
+        attack = PGD(steps=4, step_size=0.1, random_start=False, schedule=schedule)
+        x_adv, _ = launch(attack, model, x, y, "Linf:0.01")
+        ways[schedule] = (x_adv - x).abs().amax((1, 2, 3)) / 0.01
+
+    assert torch.allclose(ways["constant"], torch.tensor(0.4), atol=1e-4)
+    assert torch.allclose(ways["cosine"], torch.tensor(0.25), atol=1e-4)

@@ -6,6 +6,7 @@ from torch import nn
 
 from bench.attacks.lp.pgd import PGD
 from bench.attacks.purifiers.across_draws import AcrossDraws, State, error_rate
+from bench.catalogue import ATTACKS
 from bench.errors import BenchError
 from bench.oracle.geometry import project
 from bench.oracle.oracle import Oracle
@@ -133,3 +134,11 @@ def test_draws_grow_where_signs_are_not_settled_and_nowhere_else():
 def test_parameters_that_mean_nothing_are_refused(options, told):
     with pytest.raises(BenchError, match=told):
         AcrossDraws(**options)
+
+
+def test_its_cost_follows_from_its_parameters_and_is_the_registered_one():
+    """As the entry has it by hand: the budget and 15 beyond, five along a stand-in, and draws that compare points."""
+    entry = ATTACKS.get("across-draws")
+
+    assert AcrossDraws().cost() == (entry.forwards, entry.backwards)
+    assert AcrossDraws(budget=50, draws=2, n_restarts=1).cost() == (49 + 16 + 10 + 40, 49 + 16 + 10)
