@@ -134,10 +134,15 @@ def successive_halving(candidates: Iterator[Candidate], ground: Ground, n: int, 
     over: list[Trial] = []
     alive: list[Trial] = []
     for rung, (start, stop) in enumerate(pairwise((0, *ends))):
-        pool = (Trial(each) for each in candidates) if rung == 0 else iter(alive)
+        pool = (Trial(each) for each in candidates) if rung == 0 else alive
         tried, out = _rung(pool, ground, (start, stop), budget, (rung + 2) / total)
+        if rung and not tried:  # that many images come before anything that would be saved for later
+            tried, more = _rung(
+                [each for each in alive if not _is_among(each, out)], ground, (start, stop), budget, 1.0
+            )
+            out += more
         # Too expensive for what is left, and so no better than where they came to.
-        stuck = [each for each in alive if all(each.candidate is not one.candidate for one in (*tried, *out))]
+        stuck = [each for each in alive if not _is_among(each, (*tried, *out))]
         if not tried:  # what is left of the budget is too little for anybody: the rung before it decides
             over = [*out, *over]
             break
@@ -152,6 +157,10 @@ def successive_halving(candidates: Iterator[Candidate], ground: Ground, n: int, 
     if alive and alive[0].images == n:
         alive = _in_turn(alive, ground, n, budget)
     return [*alive, *over]
+
+
+def _is_among(trial: Trial, others: Iterable[Trial]) -> bool:
+    return any(trial.candidate is each.candidate for each in others)
 
 
 def random_search(candidates: Iterator[Candidate], ground: Ground, n: int, budget: Budget) -> list[Trial]:

@@ -147,3 +147,13 @@ def test_failures_that_cost_nothing_do_not_go_on_for_ever():
     tried = successive_halving((candidate("free", 0) for _ in count()), ground, 8, Budget(100))
 
     assert all(each.reason for each in tried)
+
+
+def test_an_attack_is_seen_to_the_end_before_anything_is_saved_for_sequences():
+    """On the last 16 of 32 images it may take 32 of the 60 that there are; four fifths of them leave too little."""
+    ground, budget = Made([("good",)] * 32), Budget(60)
+
+    best, *others = successive_halving(iter([candidate("good", 1)]), ground, 32, budget)
+
+    assert (best.images, others) == (32, [])
+    assert 32 <= budget.spent <= 60
