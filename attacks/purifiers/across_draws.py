@@ -107,29 +107,25 @@ class AcrossDraws:
             rows = oracle.open(rows)
             if not len(rows):
                 break
-            start = x[rows]
-            if restart:
-                uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
-                start = random_in_ball(x[rows], uniform, threat)
-            found = self._ascend(sources, x[rows], y[rows], start, threat, rows)
+            uniform = stream.at("start", restart).rows(rows).uniform(*x.shape[1:])
+            elsewhere = random_in_ball(x[rows], uniform, threat)
+            state = State.at(rows, x[rows], y[rows], elsewhere if restart else x[rows], elsewhere, self.draws)
+            found = self._ascend(sources, state, threat)
             held[rows], error = _better(oracle, [found, held[rows]] if restart else [found], y[rows], rows)
             rows = rows[(error > _SETTLED_ERROR) & (error < 1 - _SETTLED_ERROR)]
         return held
 
-    def _ascend(
-        self, sources: Sequence[Oracle], x: Tensor, y: Tensor, start: Tensor, threat: ThreatModel, rows: Tensor
-    ) -> Tensor:
+    def _ascend(self, sources: Sequence[Oracle], state: State, threat: ThreatModel) -> Tensor:
         """Return the last point of one trajectory of each example, `[B, C, H, W]`.
 
         `sources` gives the true gradient, and if there are two, the stand-in's.
         """
-        oracle = sources[0]
-        state = State.at(rows, x, y, start, self.draws)
+        oracle, rows = sources[0], state.rows
         if len(sources) > 1:
             self._choose_gradient(sources, state, threat)
-        reached = start.clone()
-        place = torch.empty(oracle.passes.size, dtype=torch.int64, device=x.device)
-        place[rows] = torch.arange(len(rows), device=x.device)
+        reached = state.x_adv.clone()
+        place = torch.empty(oracle.passes.size, dtype=torch.int64, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
         queries = 0
         while len(state):
             self._step(sources, state, threat)
@@ -175,6 +171,7 @@ class State(Unbroken):
     """The examples of a trajectory.
 
     Attributes:
+        elsewhere: a random point of the ball, for where the start has no gradient, `[B, C, H, W]`.
         velocity: the running mean of the gradients, `[B, C, H, W]`.
         draws: draws per gradient, int64 `[B]`.
         spent: draws so far, int64 `[B]`.
@@ -186,6 +183,7 @@ class State(Unbroken):
     x: Tensor
     y: Tensor
     x_adv: Tensor
+    elsewhere: Tensor
     velocity: Tensor
     draws: Tensor
     spent: Tensor
@@ -194,12 +192,12 @@ class State(Unbroken):
     stand_in: Tensor
 
     @classmethod
-    def at(cls, rows: Tensor, x: Tensor, y: Tensor, start: Tensor, draws: int) -> State:
+    def at(cls, rows: Tensor, x: Tensor, y: Tensor, start: Tensor, elsewhere: Tensor, draws: int) -> State:
         """Begin at `start`, along the true gradient, with `draws` draws for each."""
         nothing = x.new_zeros(len(rows))
         draws_each, none = torch.full_like(rows, draws), torch.zeros_like(rows)
         true = torch.zeros_like(rows, dtype=torch.bool)
-        return cls(rows, x, y, start, torch.zeros_like(x), draws_each, none, nothing + 1, nothing, true)
+        return cls(rows, x, y, start, elsewhere, torch.zeros_like(x), draws_each, none, nothing + 1, nothing, true)
 
     def learn(self, grad: Tensor, wrong: Tensor, momentum: float) -> None:
         """Take in an answer: gradients `[B, C, H, W]` and shares of wrong draws `[B]`."""
@@ -212,9 +210,13 @@ class State(Unbroken):
         self.spent = self.spent + self.draws
 
     def move(self, threat: ThreatModel, length: Tensor) -> None:
-        """Step `length` `[B]`, in units of eps, along the velocity, and back into the ball."""
+        """Step `length` `[B]`, in units of eps, along the velocity, and back into the ball.
+
+        Where there was no gradient yet, go elsewhere: a purifier may be flat at clean images and nowhere else.
+        """
         step = step_along(self.velocity, self.x_adv, threat, length * float(threat.eps))
-        self.x_adv = project(self.x_adv + step, self.x, threat)
+        flat = per_row((self.velocity == 0).flatten(1).all(1), self.velocity)
+        self.x_adv = torch.where(flat, self.elsewhere, project(self.x_adv + step, self.x, threat))
 
     def ask_for_more(self) -> None:
         """Double the draws per gradient where the signs of the gradients are not settled."""

@@ -70,6 +70,32 @@ def test_where_the_true_gradient_leads_nowhere_it_follows_the_stand_in(halfspace
     assert (wrong > 0.9).all()
 
 
+class FlatAt(nn.Module):
+    """A purifier that takes everything near a clean image for that image, and so is flat there."""
+
+    def __init__(self, clean, near):
+        super().__init__()
+        self.clean, self.near = clean, near
+
+    def forward(self, x):
+        clean = self.clean[(x.unsqueeze(1) - self.clean).flatten(2).norm(dim=2).argmin(1)]
+        away = x - clean
+        far = away.flatten(1).abs().amax(1) > self.near
+        return clean + away * far[:, None, None, None]
+
+
+@pytest.mark.parametrize("n_restarts", [1, 2])
+def test_a_purifier_that_is_flat_at_clean_images_hides_nothing(launch, noisy_halfspace, images, n_restarts):
+    """From the image no gradient leads away; from a random point of the ball the corner is found."""
+    noisy, x, threat = noisy_halfspace(2.0), images(8), ThreatModel.parse("Linf:0.03")
+    y = noisy.halfspace(x).argmax(1)
+    model = nn.Sequential(FlatAt(x, 0.1 * float(threat.eps)), noisy)
+
+    found, _ = launch(AcrossDraws(n_restarts=n_restarts), model, x, y, threat, stochastic=True)
+
+    assert (worst(noisy, x, y, threat) - noisy.error_rate(found, y)).mean() < 0.01
+
+
 class Remembering(nn.Module):
     """A purifier that adds noise and remembers what it added where a gradient was asked for."""
 
@@ -119,7 +145,7 @@ def test_the_error_rate_keeps_a_slope_where_a_sigmoid_is_flat():
 
 def test_draws_grow_where_signs_are_not_settled_and_nowhere_else():
     x = torch.zeros(2, 1, 32, 32)
-    state = State.at(torch.arange(2), x, torch.zeros(2, dtype=torch.int64), x, 1)
+    state = State.at(torch.arange(2), x, torch.zeros(2, dtype=torch.int64), x, x, 1)
     generator = torch.Generator().manual_seed(0)
     for _ in range(60):
         noise = torch.randn(1, 1, 32, 32, generator=generator)
