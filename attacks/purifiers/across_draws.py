@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.oracle.answers import margin
 from bench.oracle.direct import on_models
 from bench.oracle.geometry import per_row, project, random_in_ball
-from bench.oracle.oracle import EVIDENCE_DRAWS, Oracle
+from bench.oracle.oracle import CONFIRMING_DRAWS, EVIDENCE_DRAWS, Oracle
 from bench.oracle.randomness import Stream
 from bench.threats import LP_FAMILIES, ThreatModel
 
@@ -88,13 +88,27 @@ class AcrossDraws:
             raise BenchError(f"AcrossDraws: momentum={self.momentum} must be from 0 to below 1")
 
     def cost(self) -> tuple[int, int]:
-        """Return the most forwards and backwards per example; looks for evidence come on top."""
+        """Return the most forwards and backwards per example; `looking` comes on top."""
         # The last query may go beyond the budget, and both gradients are tried whatever it is.
         longest = max(self.budget - 1, _TRIAL * self.draws) + max(_MOST, self.draws)
         backwards = self.n_restarts * (longest + _TRIAL * self.draws)
         # Three points are compared for each trajectory, and its end with that of those before.
         compared = _COMPARED * (3 * self.n_restarts + 2 * self.n_restarts - 1)
         return backwards + compared, backwards
+
+    def looking(self) -> int:
+        """Return the most forwards per example that look for evidence of a success, and confirm it in fresh draws."""
+        looks = self.budget // (_LOOK * self.draws) + 1
+        # Queries of so many draws that they are evidence themselves; most of them where draws double whenever they may.
+        spent = queries = confirmed = 0
+        draws = self.draws
+        while spent < self.budget:
+            spent += draws
+            queries += 1
+            confirmed += draws >= EVIDENCE_DRAWS
+            if queries % _LOOK == 0:
+                draws = min(2 * draws, max(_MOST, draws))
+        return self.n_restarts * (looks * (EVIDENCE_DRAWS + CONFIRMING_DRAWS) + confirmed * CONFIRMING_DRAWS)
 
     @on_models
     def __call__(self, oracle: Oracle, x: Tensor, y: Tensor, threat: ThreatModel, *, stream: Stream) -> Tensor:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.catalogue.loading import load_attack
 from bench.catalogue.refs import AttackRef
 from bench.oracle.oracle import CONFIRMING_DRAWS, EVIDENCE_DRAWS
-
-# Of `bench.attacks.purifiers.across_draws`: queries between two looks for evidence, the most draws per gradient, and
-# what it takes where nothing else is said.
-_LOOK, _MOST = 20, 16
-_BUDGET, _DRAWS, _RESTARTS = 150, 1, 2
 
 
 @dataclass
@@ -48,23 +44,9 @@ def most_passes(ref: AttackRef, *, stochastic: bool) -> int:
 
 
 def _confirming(ref: AttackRef) -> int:
-    if ref.label.partition("[")[0] == "across-draws":
-        config = ref.config
-        return int(config.get("n_restarts", _RESTARTS)) * _looking(
-            int(config.get("budget", _BUDGET)), int(config.get("draws", _DRAWS))
-        )
+    """Return the most forwards per image in which suspected successes are confirmed."""
+    # An attack that looks for evidence when it likes knows how often.
+    looking = getattr(load_attack(ref), "looking", None)
+    if callable(looking):
+        return int(looking())
     return ref.forwards * CONFIRMING_DRAWS if ref.eot >= EVIDENCE_DRAWS and ref.access == "gradient" else 0
-
-
-def _looking(budget: int, draws: int) -> int:
-    """Return the most forwards per trajectory of `across-draws` that look for evidence, and confirm it."""
-    looks = budget // (_LOOK * draws) + 1
-    # Queries of so many draws that they are evidence themselves: most of them where draws double as soon as they may.
-    spent = queries = confirmed = 0
-    while spent < budget:
-        spent += draws
-        queries += 1
-        confirmed += draws >= EVIDENCE_DRAWS
-        if queries % _LOOK == 0:
-            draws = min(2 * draws, max(_MOST, draws))
-    return looks * (EVIDENCE_DRAWS + CONFIRMING_DRAWS) + confirmed * CONFIRMING_DRAWS
