@@ -112,11 +112,12 @@ def about(name: str, dataset: str = "digits") -> str:
     """Return all that is known of one defense or attack.
 
     Args:
-        name: as on the command line, with parameters: `atop[rt=2]`, `pgd-20[steps=50]`, `timm:resnet18`.
+        name: as on the command line, with parameters: `atop[rt=2]`, `pgd-20[steps=50]`, `timm:resnet18`,
+            `./found.toml`.
         dataset: whose weights are described for a defense.
 
     Raises:
-        BenchError: no entry has that name.
+        BenchError: no entry has that name, or the file is none of attacks.
     """
     if dataset not in known():
         from bench.datasets.load import name_in_paths  # it brings numpy, which listing does without
@@ -137,7 +138,7 @@ def _about(name: str, dataset: str) -> list[str]:
         return _defense(defense, defense.config, dataset)
     from bench.catalogue import resolve  # it brings numpy, which listing does without
 
-    if ":" in plain:
+    if ":" in plain or parse_one(name, "attack").is_composition:
         return _attack(resolve.entry(parse_one(name, "attack")))
     if plain in ATTACKS.names():
         attack, ref = resolve.attack(parse_one(name, "attack"), dataset)
@@ -150,12 +151,15 @@ def _about(name: str, dataset: str) -> list[str]:
 
 
 def _attack(entry: AttackEntry) -> list[str]:
-    lines = [_title(entry.name, entry.summary), _line("paper", _cite(entry.cite)), _line("access", entry.access)]
+    lines = [_title(entry.name, entry.summary)]
+    lines += [_line("paper", _cite(entry.cite))] if entry.cite else []
+    lines.append(_line("access", entry.access))
     lines += [_line("threat", _threat(FAMILIES[name])) for name in entry.families]
     for key, limits in {"": Limits(), **entry.limits}.items():
         where = f"{key}: " if key else ""
         lines.append(_line("images", where + _images([FAMILIES[name] for name in entry.families], limits)))
-    lines += [_line("parts", f"{kind} defenses: {', '.join(parts)}") for kind, parts in entry.parts.items()]
+    if not entry.in_turn:  # else the title names them
+        lines += [_line("parts", f"{kind} defenses: {', '.join(parts)}") for kind, parts in entry.parts.items()]
     for kind, parts in entry.reserve.items():
         when = f"on {entry.audited:.0%} of the survivors, on all" if entry.audited else "on the survivors"
         lines.append(_line("reserve", f"{kind} defenses: {', '.join(parts)}, {when} after an alarm"))

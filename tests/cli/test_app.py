@@ -414,6 +414,21 @@ def test_list_and_show_know_everything_registered(capsys):
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ATTACKS.names()
 
 
+def test_show_knows_a_file_of_attacks(tmp_path, capsys):
+    """L1 balls are defined for PGD and not for RayS, so both in turn are not either."""
+    file = tmp_path / "found.toml"
+    file.write_text('attacks = ["pgd-20[steps=50]", "rays"]')
+
+    assert bench("show", str(file)) == 0
+    told = capsys.readouterr().out
+    assert "found: one after the other: pgd-20[steps=50], rays" in told
+    assert re.findall(r"threat +(\w+):", told) == ["Linf"]
+
+    file.unlink()
+    assert bench("show", str(file)) == 2
+    assert "bench search-attack writes one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_reader_that_leaves_does_not_stop_the_run(stream):
     """As in `bench run ... | head -1`: every verdict and the CSV are there all the same."""

@@ -29,7 +29,9 @@ def list_(
 def show(
     name: Annotated[
         str,
-        typer.Argument(autocompletion=completing("show"), help="A defense, an attack, or the file of a finished cell."),
+        typer.Argument(
+            autocompletion=completing("show"), help="A defense, an attack or its file, or the file of a finished cell."
+        ),
     ],
     dataset: str,
 ) -> int:
