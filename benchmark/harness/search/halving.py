@@ -7,7 +7,7 @@ what the one before it left. So do Yao et al. (NeurIPS 2021, arXiv:2102.11860) w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice, pairwise
 from typing import Protocol
@@ -134,19 +134,19 @@ def successive_halving(candidates: Iterator[Candidate], ground: Ground, n: int, 
     over: list[Trial] = []
     alive: list[Trial] = []
     for rung, (start, stop) in enumerate(pairwise((0, *ends))):
-        pool = (Trial(each) for each in candidates) if rung == 0 else alive
-        tried, out = _rung(pool, ground, (start, stop), budget, (rung + 2) / total)
+        pool = iter(alive) if rung else map(Trial, candidates)
+        tried, out, refused = _rung(pool, ground, (start, stop), budget, (rung + 2) / total)
+        if rung:
+            refused += pool
         if rung and not tried:  # that many images come before anything that would be saved for later
-            tried, more = _rung(
-                [each for each in alive if not _is_among(each, out)], ground, (start, stop), budget, 1.0
-            )
-            out += more
-        # Too expensive for what is left, and so no better than where they came to.
-        stuck = [each for each in alive if not _is_among(each, (*tried, *out))]
+            again = iter(refused)
+            tried, more, refused = _rung(again, ground, (start, stop), budget, 1.0)
+            out, refused = [*out, *more], [*refused, *again]
         if not tried:  # what is left of the budget is too little for anybody: the rung before it decides
             over = [*out, *over]
             break
-        over = [*stuck, *out, *over]
+        # What is too expensive for the rest of the budget comes no further than where it is.
+        over = [*(refused if rung else ()), *out, *over]
         keep = len(tried) if rung == len(ends) - 1 else (len(tried) + 1) // 2
         alive, over = tried[:keep], [*tried[keep:], *over]
         best = tried[0]
@@ -159,24 +159,26 @@ def successive_halving(candidates: Iterator[Candidate], ground: Ground, n: int, 
     return [*alive, *over]
 
 
-def _is_among(trial: Trial, others: Iterable[Trial]) -> bool:
-    return any(trial.candidate is each.candidate for each in others)
-
-
 def random_search(candidates: Iterator[Candidate], ground: Ground, n: int, budget: Budget) -> list[Trial]:
     """Try candidates on all images until the budget is spent; return all that was tried, the best first."""
-    tried, out = _rung((Trial(each) for each in candidates), ground, (0, n), budget, 1.0)
+    tried, out, _ = _rung(map(Trial, candidates), ground, (0, n), budget, 1.0)
     return [*tried, *out]
 
 
 def _rung(
-    pool: Iterable[Trial], ground: Ground, part: tuple[int, int], budget: Budget, share: float
-) -> tuple[list[Trial], list[Trial]]:
-    """Try attacks on one part of the images more; return those that can be compared, the best first, and the others."""
+    pool: Iterator[Trial], ground: Ground, part: tuple[int, int], budget: Budget, share: float
+) -> tuple[list[Trial], list[Trial], list[Trial]]:
+    """Try attacks on one part of the images more.
+
+    Returns:
+        Those that can be compared, the best first; those that cannot be or that failed; and those that are too
+        expensive. After `_PATIENCE` of these in a row nobody else is asked for, and the rest stays in the pool.
+    """
     begun: list[Trial] = []
     out: list[Trial] = []
     wave: list[Trial] = []
-    refused = 0
+    refused: list[Trial] = []
+    in_a_row = 0
 
     def run() -> None:
         begun.extend(_tried(wave, ground, part, budget))
@@ -190,17 +192,18 @@ def _rung(
         if wave and not budget.allows(_most(wave, part) + most, share):
             run()
         if not budget.allows(most, share):
-            refused += 1
-            if refused >= _PATIENCE:
+            refused.append(trial)
+            in_a_row += 1
+            if in_a_row >= _PATIENCE:
                 break
             continue
-        refused = 0
+        in_a_row = 0
         wave.append(trial)
         if len(wave) == WAVE:
             run()
     run()
     out += [each for each in begun if each.reason]
-    return _ranked([each for each in begun if not each.reason], ground, part), out
+    return _ranked([each for each in begun if not each.reason], ground, part), out, refused
 
 
 def _most(wave: Sequence[Trial], part: tuple[int, int]) -> int:
@@ -243,7 +246,7 @@ def _in_turn(finalists: list[Trial], ground: Ground, n: int, budget: Budget) -> 
     tried, best = list(finalists), finalists[0]
     for _ in range(_LONGEST - 1):
         longer = list(_longer(best, finalists[:_FINALISTS], ground))
-        found, out = _rung((Trial(each) for each in longer), ground, (0, n), budget, 1.0)
+        found, out, _ = _rung(map(Trial, longer), ground, (0, n), budget, 1.0)
         if found:
             ground.tell(f"{len(found)} sequences on {n} images: {100 * found[0].accuracy:.1f} % right under the best")
         tried += [*found, *out]
