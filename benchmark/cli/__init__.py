@@ -14,6 +14,7 @@ from bench.cli.interruption import HUNG_UP, INTERRUPTED, NO_SPACE, TERMINATED, S
 from bench.cli.reader import unread
 from bench.cli.words import require_named
 from bench.errors import BenchError, NondeterminismError
+from bench.machine.threads import wait_briefly
 
 __all__ = ["HUNG_UP", "INTERRUPTED", "TERMINATED", "main"]
 
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 a regression or a finding, 2 a mistake in the request, 3 cells failed or missing,
     4 underpowered, 5 nondeterminism, 6 no space left, 129/130/143 stopped by a signal.
     """
+    wait_briefly()
     with unread():
         return _answered(list(sys.argv[1:] if argv is None else argv))
 

@@ -11,6 +11,7 @@ from bench.harness.executors.local import Local
 from bench.harness.executors.processes import Processes
 from bench.harness.task import Executor
 from bench.machine.system import may_have_gpu
+from bench.machine.threads import asked
 
 _KINDS = ("auto", "local", "processes", "ray")
 # More workers than this rarely help on one machine and cost memory: each loads torch anew.
@@ -53,12 +54,18 @@ def choose(
     # Several processes on one GPU would each hold a copy of the model and wait for each other.
     most = min(cores(), _MOST_JOBS) if devices[0] == "cpu" else len(devices)
     wanted = max(1, min(jobs or most, max(tasks, 1)))
-    return Processes(wanted, max(1, cores() // wanted), devices)
+    return Processes(wanted, _threads(wanted), devices)
 
 
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _threads(workers: int) -> int:
+    """Return the threads of each of so many workers: its share of the cores, and no more than `OMP_NUM_THREADS`."""
+    share = max(1, cores() // workers)
+    return min(share, asked() or share)
 
 
 def require_jobs(jobs: int) -> None:
@@ -81,7 +88,7 @@ def _on_ray(device: str, jobs: int, tasks: int, address: str, say: Callable[[str
     most = min(cores(), _MOST_JOBS) if devices[0] == "cpu" else len(devices)
     wanted = max(1, min(jobs or most, max(tasks, 1)))
     # Ray gives a task one of several GPUs, and shows it no other.
-    return ray.Ray(wanted, max(1, cores() // wanted), devices[0] if len(devices) == 1 else "cuda", say=say)
+    return ray.Ray(wanted, _threads(wanted), devices[0] if len(devices) == 1 else "cuda", say=say)
 
 
 def pick_device(device: str) -> str:

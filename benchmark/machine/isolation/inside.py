@@ -20,6 +20,7 @@ from typing import Any
 from bench.errors import BenchError, Exited, one_line
 from bench.machine.isolation.calls import named
 from bench.machine.system import keep_freed, memory
+from bench.machine.threads import wait_briefly
 
 # As often as a progress bar needs; a message per forward would slow small models down.
 _SECONDS_BETWEEN_NEWS = 0.2
@@ -43,6 +44,7 @@ def serve(pipe: Connection, log: Connection, threads: int, driver: int, preload:
     _detach(driver)
     _limit_memory()
     _print_to(log)
+    wait_briefly()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch reads it when it is imported, which only some calls need
     keep_freed()
     if preload:

@@ -186,6 +186,7 @@ def test_ray_is_asked_for_by_name_and_its_absence_is_one_line(monkeypatch):
 
 def test_jobs_are_the_tasks_at_once_and_a_cluster_gives_all_it_has(monkeypatch):
     monkeypatch.setattr("bench.harness.executors.ray.require_reachable", lambda _address: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("bench.harness.executors.cores", lambda: 8)
     assert choose("ray", "cpu", 2, 9) == Ray(2, 4)
     assert choose("ray", "cpu", 0, 3) == Ray(3, 2)
