@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from bench.attacks.losses import LOSSES
 from bench.attacks.search import Unbroken, require_at_least, require_family, step_along
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.oracle.answers import margin
 from bench.oracle.direct import on_models
 from bench.oracle.geometry import per_row, project, random_in_ball
@@ -55,6 +56,9 @@ def error_rate(logits: Tensor, y: Tensor) -> Tensor:
     return value.sigmoid() + _SLOPE * value
 
 
+_LOSSES = {"error": error_rate, **LOSSES}
+
+
 @dataclass(frozen=True)
 class AcrossDraws:
     """PGD on single draws with momentum across them.
@@ -62,7 +66,7 @@ class AcrossDraws:
     1. The first trajectory begins at the image, a later one at a random point of the ball. Where the defense declares
        a BPDA variant (`bench.oracle.variants`), a few steps along either gradient are compared in the same draws.
        Where the true one gains nothing and the stand-in's does, the example goes on along the stand-in's.
-    2. It ascends `error_rate` in steps that decay geometrically. Every example has the same budget of draws. One whose
+    2. It ascends the loss in steps that decay geometrically. Every example has the same budget of draws. One whose
        gradients have no more in common with their mean than noise would have takes more draws per gradient and
        fewer steps.
     3. Every few steps an example that was wrong in nearly all draws of late is asked for evidence: once
@@ -75,17 +79,22 @@ class AcrossDraws:
         draws: draws per gradient at the beginning.
         momentum: weight of the past in the mean of gradients that gives the direction.
         n_restarts: trajectories.
+        loss: `"error"` (`error_rate`), or one of those of PGD. It gives the direction; what two points are compared by
+            is always the error.
     """
 
     budget: int = 150
     draws: int = 1
     momentum: float = 0.95
     n_restarts: int = 2
+    loss: str = "error"
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "budget", "draws", "n_restarts")
         if not 0 <= self.momentum < 1:
             raise BenchError(f"AcrossDraws: momentum={self.momentum} must be from 0 to below 1")
+        if self.loss not in _LOSSES:
+            raise unknown("loss", self.loss, _LOSSES)
 
     def cost(self) -> tuple[int, int]:
         """Return the most forwards and backwards per example; `looking` comes on top."""
@@ -153,14 +162,14 @@ class AcrossDraws:
 
     def _step(self, sources: Sequence[Oracle], state: State, threat: ThreatModel) -> None:
         """Move each example once along the mean of its gradients so far."""
-        done = (state.spent / max(self.budget - 1, 1)).clamp(max=1)
+        loss, done = _LOSSES[self.loss], (state.spent / max(self.budget - 1, 1)).clamp(max=1)
         grad, wrong = torch.empty_like(state.x), torch.empty_like(state.wrong)
         for draws in torch.unique(state.draws).tolist():
             for stand_in, oracle in enumerate(sources):
                 some = ((state.draws == draws) & (state.stand_in == bool(stand_in))).nonzero().squeeze(1)
                 if not len(some):
                     continue
-                reply = oracle.gradient(state.x_adv[some], state.y[some], error_rate, state.rows[some], eot=draws)
+                reply = oracle.gradient(state.x_adv[some], state.y[some], loss, state.rows[some], eot=draws)
                 grad[some], wrong[some] = reply.grad, reply.success
         state.learn(grad, wrong, self.momentum)
         state.move(threat, _FIRST * (_LAST / _FIRST) ** done)

@@ -73,6 +73,7 @@ SPACE: tuple[Family, ...] = (
             "draws": ("1", "2", "4"),
             "momentum": ("0.8", "0.9", "0.95", "0.98"),
             "n_restarts": ("1", "2", "3"),
+            "loss": ("error", *_LOSSES),
         },
         ("stochastic",),
     ),

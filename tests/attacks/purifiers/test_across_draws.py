@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.attacks.losses import LOSSES
 from bench.attacks.lp.pgd import PGD
 from bench.attacks.purifiers.across_draws import AcrossDraws, State, error_rate
 from bench.catalogue import ATTACKS
@@ -43,6 +44,46 @@ def test_it_reaches_the_largest_error_rate_there_is(launch, noisy_halfspace, ima
     assert (worst(model, x, y, threat) - model.error_rate(found, y)).mean() < 0.005
     passes, others = (float((each.forwards + each.backwards).sum()) for each in (oracle, other))
     assert saved * passes < others
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_between_two_classes_any_loss_leads_to_the_largest_error_rate(launch, noisy_halfspace, images, loss):
+    """All gradients are multiples of one vector there, and only the share of each draw in it differs."""
+    model, x, threat = noisy_halfspace(2.0), images(8), ThreatModel.parse("Linf:0.03")
+    y = model.halfspace(x).argmax(1)
+
+    found, _ = launch(AcrossDraws(loss=loss, n_restarts=1), model, x, y, threat, stochastic=True)
+
+    assert (worst(model, x, y, threat) - model.error_rate(found, y)).mean() < 0.01
+
+
+class Decoy(nn.Module):
+    """Noise before a linear classifier with a third class, which is always just below the answer."""
+
+    def __init__(self, halfspace):
+        super().__init__()
+        self.halfspace = halfspace
+
+    def forward(self, x):
+        logits = self.halfspace(x + 0.02 * torch.randn_like(x))
+        top = logits.amax(1, keepdim=True)
+        return torch.cat([logits, top - 1e-4], 1)
+
+
+def test_where_the_runner_up_is_a_decoy_another_loss_finds_what_the_margin_hides(launch, halfspace, images):
+    """The margin is constant where the answer is right, so its gradient is zero; that of the mean is not."""
+    base, x = halfspace(), images(16)
+    distance = base.distance(x, base(x).argmax(1), "Linf")
+    x = x[distance.argsort(descending=True)[:8]]  # too far from the boundary for a random point to be beyond it
+    model, y = Decoy(base).eval(), base(x).argmax(1)
+    threat = ThreatModel.parse(f"Linf:{1.5 * distance.max().item():.4f}")
+
+    wrong = {}
+    for loss in ("error", "mean"):
+        found, _ = launch(AcrossDraws(loss=loss), model, x, y, threat, stochastic=True)
+        wrong[loss] = torch.stack([model(found).argmax(1) != y for _ in range(40)]).float().mean()
+    assert wrong["mean"] > 0.95
+    assert wrong["error"] < 0.7
 
 
 @pytest.mark.parametrize("threat", ["L2:0.3", "L1:2"])
@@ -156,7 +197,10 @@ def test_draws_grow_where_signs_are_not_settled_and_nowhere_else():
     assert state.draws.tolist() == [2, 1]
 
 
-@pytest.mark.parametrize(("options", "told"), [({"momentum": 1.0}, "momentum=1.0"), ({"budget": 0}, "budget=0")])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"momentum": 1.0}, "momentum=1.0"), ({"budget": 0}, "budget=0"), ({"loss": "cse"}, "did you mean ce")],
+)
 def test_parameters_that_mean_nothing_are_refused(options, told):
     with pytest.raises(BenchError, match=told):
         AcrossDraws(**options)
