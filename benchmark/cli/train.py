@@ -80,6 +80,7 @@ class _Progress:
         self._clock = clock
         self._started, self._last = clock(), "the first epoch"
         self._end: float | None = None
+        self._trained = False
         self.heart = Heartbeat(self.told, say, every, clock)
 
     def __enter__(self) -> _Progress:
@@ -97,7 +98,8 @@ class _Progress:
 
     def told(self) -> str:
         """Return a line that says how long it has been training, the last progress, and how long it will take."""
-        return f"still training after {span(self._clock() - self._started)}: {self._last}{self._remaining()}"
+        what = "measuring the accuracies of the card" if self._trained else "training"
+        return f"still {what} after {span(self._clock() - self._started)}: {self._last}{self._remaining()}"
 
     def _remaining(self) -> str:
         left = 0.0 if self._end is None else self._end - self._clock()
@@ -110,6 +112,7 @@ class _Progress:
         losses = " ".join(f"{name} {value:.3f}" for name, value in told.items())
         description = f"{step.stage} {losses}"
         self._last = f"[{step.step}/{step.steps}] {description}"
+        self._trained = step.step == step.steps
         self._end = None if step.seconds_left is None else self._clock() + step.seconds_left
         if not self._screen.live:
             # Without a bar, as in the log of a long training, each epoch gets a line.

@@ -173,7 +173,8 @@ def fit(
         if at.done % per_epoch == 0:
             workers.average_statistics(network)
             on_epoch(at.done, total, _means(at, per_epoch), min(pace.left(at.done), max(0.0, time_left)))
-        if journal is not None and workers.leads and at.done % journal.every == 0 and at.done < total:
+        # The end as well: the accuracies of the card may take longer than the training, and are measured afterwards.
+        if journal is not None and workers.leads and (at.done % journal.every == 0 or at.done == total):
             _note(journal, at, moved, x.device)
     if average is not None:
         network.load_state_dict(average.module.state_dict())

@@ -25,6 +25,8 @@ def test_every_epoch_is_a_line_with_the_time_left(capsys):
     told = progress.told()
     progress(TrainingProgress("at", 400, 400, {"cross-entropy": 1.0}, 0.5, 0.25, seconds_left=0.0))
 
+    now[0] += 60
+    assert progress.told().startswith("still measuring the accuracies of the card after 21 min: [400/400] at ")
     first, last = capsys.readouterr().err.splitlines()
     assert first == "[100/400] at cross-entropy 1.250 standard 0.500 quick robust 0.250, about 30 min left"
     assert told.startswith("still training after 20 min: [100/400] at ")

@@ -104,6 +104,35 @@ def test_a_training_goes_on_and_does_not_begin_again(tmp_path, learned, validati
     assert seen == [6, 9]
 
 
+def test_a_training_that_is_killed_while_its_card_is_measured_trains_nothing_again(
+    tmp_path, learned, validation, monkeypatch
+):
+    whole = tiny("standard", tmp_path / "whole", learned, validation)
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr("bench.defenses.training.run.quick_check", killed)
+    with pytest.raises(Killed):
+        tiny("standard", tmp_path / "cut", learned, validation)
+    monkeypatch.undo()
+    seen = []
+    cut = train(
+        "standard",
+        learned,
+        validation,
+        out=tmp_path / "cut",
+        checkpoints=CHECKPOINTS,
+        overrides=TINY,
+        on_progress=seen.append,
+        every=2,
+    )
+
+    assert seen == []
+    assert cut.read_bytes() == whole.read_bytes()
+    assert sorted(path.suffix for path in cut.parent.iterdir()) == [".json", ".safetensors"]
+
+
 @pytest.mark.parametrize("other", [{"learning_rate": "1e-4"}, {"epochs": "4"}, {"width": "8"}], ids=str)
 def test_another_training_does_not_take_up_the_notes(other, tmp_path, learned, validation):
     """What was noted under other hyper-parameters stays for its own training."""
