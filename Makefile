@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/bench run --dataset digits --threat Linf:0.2,stadv:0.4 --n 128 --csv bench-results/leaderboard.csv
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations 25
 
 # Kills, full disks, damaged files and hostile code again and again: about half an hour on two cores.
 test-faults: $(VENV)/.installed-test
