@@ -14,7 +14,7 @@ from bench.catalogue.model_libraries import LIBRARIES
 from bench.catalogue.parameters import about as said_of
 from bench.catalogue.parameters import parameters
 from bench.catalogue.registry import AttackEntry, DefenseEntry, Limits
-from bench.catalogue.request import parse_one
+from bench.catalogue.request import Request, parse_one
 from bench.catalogue.weights import card, datasets, locate
 from bench.datasets.names import SUMMARIES, known
 from bench.errors import BenchError, unknown
@@ -138,7 +138,7 @@ def _about(name: str, dataset: str) -> list[str]:
         return _defense(defense, defense.config, dataset)
     from bench.catalogue import resolve  # it brings numpy, which listing does without
 
-    if ":" in plain or parse_one(name, "attack").is_composition:
+    if ":" in plain or Request(plain, {}).is_composition:
         return _attack(resolve.entry(parse_one(name, "attack")))
     if plain in ATTACKS.names():
         attack, ref = resolve.attack(parse_one(name, "attack"), dataset)
